@@ -1,0 +1,445 @@
+"""What compute was spent: `Cost` amounts, the append-only `Ledger`, and the `PriceSheet` that makes money of them.
+
+Unknown is not zero: an amount that nobody measured or computed is ``None``, and a sum with an unknown part is unknown.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import json
+import os
+import threading
+import time
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+from hashlib import sha256
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, ParamSpec, TypeVar
+
+from frugalrec.errors import ConfigError, PriceError, nearest
+
+Phase = Literal["once", "refresh", "request"]
+"""When a cost is paid: before the first request only, at each refit, or for every request."""
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """An amount of compute. Adds up; an unknown part is ``None``, never 0.
+
+    ``seconds`` (wall clock), ``cpu_seconds`` (all threads) and ``peak_bytes`` (memory above what the process held
+    before) are measured; ``flops`` come from formulas; ``tokens_*`` are counted; ``joules`` are measured where the
+    machine exposes them. ``peak_bytes`` of a sum is the larger one: stages run one after another.
+    """
+
+    seconds: float | None = None
+    cpu_seconds: float | None = None
+    gpu_seconds: float | None = None
+    flops: float | None = None
+    tokens_in: float | None = None
+    tokens_out: float | None = None
+    tokens_cached: float | None = None
+    peak_bytes: float | None = None
+    joules: float | None = None
+
+    @classmethod
+    def zero(cls) -> Cost:
+        """Return the cost of doing nothing: every amount known, and 0."""
+        return cls(**dict.fromkeys(AMOUNTS, 0.0))
+
+    def __add__(self, other: Cost) -> Cost:
+        merged: dict[str, float | None] = {}
+        for name in AMOUNTS:
+            a, b = getattr(self, name), getattr(other, name)
+            if a is None or b is None:
+                merged[name] = None
+            else:
+                merged[name] = max(a, b) if name == "peak_bytes" else a + b
+        return Cost(**merged)
+
+    def __mul__(self, times: float) -> Cost:
+        """Return the cost of doing this ``times`` over; memory does not grow with repetition."""
+        scaled = {
+            n: v if (v := getattr(self, n)) is None or n == "peak_bytes" else v * times for n in AMOUNTS
+        }
+        return Cost(**scaled)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, parts: float) -> Cost:
+        return self * (1.0 / parts)
+
+    def to_dict(self) -> dict[str, float | None]:
+        """Return all amounts by name; unknown ones are ``None``."""
+        return {name: getattr(self, name) for name in AMOUNTS}
+
+    @classmethod
+    def from_dict(cls, amounts: Mapping[str, float | None]) -> Cost:
+        """Inverse of `to_dict`; amounts left out are unknown."""
+        return cls(**{name: amounts.get(name) for name in AMOUNTS})
+
+
+AMOUNTS: tuple[str, ...] = tuple(f.name for f in fields(Cost))
+
+BASIS: Mapping[str, str] = {
+    "seconds": "measured",
+    "cpu_seconds": "measured",
+    "gpu_seconds": "measured",
+    "flops": "formula",
+    "tokens_in": "counted",
+    "tokens_out": "counted",
+    "tokens_cached": "counted",
+    "peak_bytes": "measured",
+    "joules": "measured",
+}
+"""How each amount is known, where it is known at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One closed span of a `Ledger`. ``cost`` was spent now; ``reused`` is what a cache spared, at its first price."""
+
+    name: str
+    plan: str
+    phase: Phase
+    units: int
+    cost: Cost
+    reused: Cost
+    depth: int
+    started: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-ready form."""
+        return {
+            "name": self.name,
+            "plan": self.plan,
+            "phase": self.phase,
+            "units": self.units,
+            "depth": self.depth,
+            "started": self.started,
+            "cost": self.cost.to_dict(),
+            "reused": self.reused.to_dict(),
+        }
+
+
+class Span:
+    """An open stage. `charge` adds to it; closing it measures time and memory and appends an `Entry`."""
+
+    def __init__(self, name: str, plan: str, phase: Phase, parent: Span | None) -> None:
+        self.name, self.plan, self.phase, self.parent = name, plan, phase, parent
+        self.units = 1
+        self._charged: dict[str, float] = {}
+        self._reused = Cost.zero()
+        self._lock = threading.Lock()
+        self.entry: Entry | None = None
+
+    def add(self, **amounts: float) -> None:
+        """Add ``amounts`` to this span and to the spans around it."""
+        unknown = set(amounts) - set(AMOUNTS)
+        if unknown:
+            raise TypeError(f"not an amount of Cost: {', '.join(sorted(unknown))}")
+        with self._lock:
+            for name, value in amounts.items():
+                self._charged[name] = self._charged.get(name, 0.0) + value
+        if self.parent is not None:
+            self.parent.add(**amounts)
+
+    def add_reused(self, cost: Cost) -> None:
+        """Note that a cache spared ``cost``."""
+        with self._lock:
+            self._reused = self._reused + cost
+        if self.parent is not None:
+            self.parent.add_reused(cost)
+
+
+_ambient: contextvars.ContextVar[Span | None] = contextvars.ContextVar("frugalrec_span", default=None)
+
+
+def charge(**amounts: float) -> None:
+    """Add what only the component knows (FLOPs, tokens) to the stage it runs in; outside a span, do nothing."""
+    span = _ambient.get()
+    if span is not None:
+        span.add(**amounts)
+
+
+def charge_reused(cost: Cost) -> None:
+    """Say that a cache spared ``cost``: it counts for what a plan takes from nothing, not for what was spent now."""
+    span = _ambient.get()
+    if span is not None:
+        span.add_reused(cost)
+
+
+def with_context(function: Callable[P, R]) -> Callable[P, R]:
+    """Bind ``function`` to the ambient span, so that charges from a thread pool are not lost."""
+    context = contextvars.copy_context()
+
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        return context.copy().run(function, *args, **kwargs)
+
+    return call
+
+
+class Ledger:
+    """Append-only record of what each stage spent.
+
+    With ``path``, every closed span is written at once as a JSON line, so that a killed run keeps its record.
+
+    >>> ledger = Ledger()
+    >>> with ledger.span("solve", plan="ease", phase="refresh"):
+    ...     charge(flops=2e9)
+    >>> ledger.total(plan="ease").flops
+    2000000000.0
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.entries: list[Entry] = []
+        self._path = path
+        self._lock = threading.Lock()
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+
+    @contextmanager
+    def span(self, name: str, *, plan: str = "", phase: Phase = "refresh", units: int = 1) -> Iterator[Span]:
+        """Open a stage. ``units``: how many requests (or other units) its cost is spread over."""
+        parent = _ambient.get()
+        span = Span(name, plan or (parent.plan if parent else ""), phase, parent)
+        span.units = units
+        token = _ambient.set(span)
+        depth = 0
+        ancestor = parent
+        while ancestor is not None:
+            depth, ancestor = depth + 1, ancestor.parent
+        started = time.time()
+        memory = _PeakMemory()
+        wall, cpu = time.perf_counter(), time.process_time()
+        try:
+            yield span
+        finally:
+            seconds, cpu_seconds = time.perf_counter() - wall, time.process_time() - cpu
+            peak = memory.stop()
+            _ambient.reset(token)
+            cost = Cost(
+                seconds=seconds,
+                cpu_seconds=cpu_seconds,
+                gpu_seconds=span._charged.get("gpu_seconds", 0.0),
+                flops=span._charged.get("flops"),
+                tokens_in=span._charged.get("tokens_in", 0.0),
+                tokens_out=span._charged.get("tokens_out", 0.0),
+                tokens_cached=span._charged.get("tokens_cached", 0.0),
+                peak_bytes=peak,
+                joules=span._charged.get("joules"),
+            )
+            span.entry = Entry(name, span.plan, phase, span.units, cost, span._reused, depth, started)
+            self._append(span.entry)
+
+    def _append(self, entry: Entry) -> None:
+        with self._lock:
+            self.entries.append(entry)
+            if self._path is not None:
+                with self._path.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(entry.to_dict()) + "\n")
+
+    def total(self, *, plan: str | None = None, phase: Phase | None = None, reused: bool = True) -> Cost:
+        """Sum the outermost spans of ``plan`` and ``phase``; with ``reused``, count what caches spared as well."""
+        chosen = [
+            e
+            for e in self.entries
+            if e.depth == 0 and (plan is None or e.plan == plan) and (phase is None or e.phase == phase)
+        ]
+        total = Cost.zero()
+        for entry in chosen:
+            total = total + entry.cost
+            if reused:
+                total = total + _without_unknowns(entry.reused)
+        return total
+
+
+def _without_unknowns(cost: Cost) -> Cost:
+    # What a cache spared is only ever a part of a stage; a part it does not know leaves the stage's own figure standing.
+    return Cost(**{name: getattr(cost, name) or 0.0 for name in AMOUNTS})
+
+
+class _PeakMemory:
+    """Peak resident memory above the level at the start, in bytes; ``None`` where the system does not tell.
+
+    Linux keeps a high-water mark that a process may reset. Nested spans share that one mark, so a span remembers
+    the peaks of the spans inside it on a stack.
+    """
+
+    _stack: list[_PeakMemory] = []  # noqa: RUF012  one high-water mark a process, so one stack
+
+    def __init__(self) -> None:
+        self._base = _status_bytes("VmRSS")
+        self._highest = 0.0
+        if self._stack:
+            self._stack[-1]._note()
+        self._stack.append(self)
+        self._known = self._base is not None and _reset_high_water()
+
+    def _note(self) -> None:
+        self._highest = max(self._highest, _status_bytes("VmHWM") or 0.0)
+
+    def stop(self) -> float | None:
+        self._note()
+        if self in self._stack:
+            self._stack.remove(self)
+        if self._stack:
+            self._stack[-1]._highest = max(self._stack[-1]._highest, self._highest)
+            _reset_high_water()
+        if not self._known or self._base is None:
+            return None
+        return max(0.0, self._highest - self._base)
+
+
+def _status_bytes(key: str) -> float | None:
+    try:
+        with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+            for line in file:
+                if line.startswith(key + ":"):
+                    return float(line.split()[1]) * 1024
+    except (OSError, ValueError, IndexError):
+        pass
+    return None
+
+
+def _reset_high_water() -> bool:
+    try:
+        with open("/proc/self/clear_refs", "w", encoding="ascii") as file:
+            file.write("5")
+    except OSError:
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class PriceSheet:
+    """Prices of compute, dated and sourced. A price that is not on the sheet is a `PriceError`, never zero.
+
+    ``machine_hour``: price of the machine for an hour; ``cores``: how many cores that buys; ``gpu_hour`` and
+    ``tokens`` (per million: ``{model: {"in": …, "out": …, "cached": …}}``) where something uses them.
+    """
+
+    currency: str
+    machine: str
+    machine_hour: float
+    cores: float
+    memory_gib: float
+    source: str
+    date: str
+    gpu_hour: float | None = None
+    kwh: float | None = None
+    tokens: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: Path | None = None) -> PriceSheet:
+        """Read a TOML price sheet; without ``path``, the one that comes with frugalrec."""
+        if path is None:
+            text = resources.files("frugalrec").joinpath("prices.toml").read_text(encoding="utf-8")
+        else:
+            try:
+                text = path.read_text(encoding="utf-8")
+            except OSError as error:
+                raise ConfigError(f"{path}: cannot read the price sheet: {error.strerror}") from error
+        try:
+            table = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(f"{path}: not valid TOML: {error}") from error
+        known = {f.name for f in fields(cls)}
+        for key in table:
+            if key not in known:
+                near = nearest(key, known)
+                raise ConfigError(
+                    f"{path}: unknown key '{key}' in the price sheet",
+                    hint=f"did you mean '{near}'?" if near else f"known: {', '.join(sorted(known))}",
+                )
+        missing = [
+            k
+            for k in ("currency", "machine", "machine_hour", "cores", "memory_gib", "source", "date")
+            if k not in table
+        ]
+        if missing:
+            raise ConfigError(f"{path}: the price sheet lacks {', '.join(missing)}")
+        table["date"] = str(table["date"])
+        for key in ("machine_hour", "cores", "memory_gib", "gpu_hour", "kwh"):
+            if key in table and (
+                isinstance(table[key], bool) or not isinstance(table[key], int | float) or table[key] < 0
+            ):
+                raise ConfigError(f"{path}: '{key}' must be a number of at least 0, not {table[key]!r}")
+        if table["cores"] <= 0:
+            raise ConfigError(f"{path}: 'cores' must be above 0")
+        return cls(**table)
+
+    def fingerprint(self) -> str:
+        """Return a short hash of every price on the sheet."""
+        text = json.dumps({f.name: getattr(self, f.name) for f in fields(self)}, sort_keys=True)
+        return sha256(text.encode()).hexdigest()[:16]
+
+    def price(self, cost: Cost) -> float | None:
+        """Return what ``cost`` costs in ``currency``: CPU time at the machine's price a core, GPU time at its own.
+
+        Unknown CPU time makes the price unknown (``None``). GPU time without a GPU price raises `PriceError`.
+        """
+        if cost.cpu_seconds is None or cost.gpu_seconds is None:
+            return None
+        money = cost.cpu_seconds / 3600 * self.machine_hour / self.cores
+        if cost.gpu_seconds:
+            if self.gpu_hour is None:
+                raise PriceError(
+                    "GPU time was spent but the price sheet has no 'gpu_hour'",
+                    hint="add gpu_hour = … to the price sheet",
+                )
+            money += cost.gpu_seconds / 3600 * self.gpu_hour
+        return money
+
+    def price_tokens(
+        self, model: str, *, tokens_in: float, tokens_out: float = 0.0, tokens_cached: float = 0.0
+    ) -> float:
+        """Return the price of tokens bought from ``model``'s provider; raises `PriceError` when it is not listed."""
+        try:
+            prices = self.tokens[model]
+            return (
+                tokens_in * prices["in"]
+                + (tokens_out * prices["out"] if tokens_out else 0.0)
+                + (tokens_cached * prices["cached"] if tokens_cached else 0.0)
+            ) / 1e6
+        except KeyError as error:
+            raise PriceError(
+                f"no token price for '{model}' ({error.args[0]!r} is missing)",
+                hint=f'add [tokens."{model}"] with "in", "out" and "cached" to the price sheet',
+            ) from error
+
+
+def threads() -> int:
+    """Return how many threads to compute with: ``FRUGALREC_THREADS``, or the cores this process may use, at most 8."""
+    asked = os.environ.get("FRUGALREC_THREADS", "")
+    if asked:
+        if not asked.isdigit() or int(asked) < 1:
+            raise ConfigError(f"FRUGALREC_THREADS must be a whole number of at least 1, not '{asked}'")
+        return int(asked)
+    try:
+        available = len(os.sched_getaffinity(0))
+    except AttributeError:
+        available = os.cpu_count() or 1
+    return min(available, 8)
+
+
+__all__ = [
+    "AMOUNTS",
+    "BASIS",
+    "Cost",
+    "Entry",
+    "Ledger",
+    "Phase",
+    "PriceSheet",
+    "Span",
+    "charge",
+    "charge_reused",
+    "threads",
+    "with_context",
+]

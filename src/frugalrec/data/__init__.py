@@ -1,0 +1,1 @@
+"""Interactions, catalogues, datasets and their splits."""

@@ -1,0 +1,1 @@
+"""Text → vectors. One component a file."""

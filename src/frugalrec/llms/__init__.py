@@ -1,0 +1,1 @@
+"""Prompts → tokens, and token sequences → log-probabilities. One component a file."""

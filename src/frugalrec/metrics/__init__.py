@@ -1,0 +1,1 @@
+"""Ranks of the relevant items → numbers. One metric a file."""

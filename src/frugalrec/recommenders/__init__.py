@@ -1,0 +1,1 @@
+"""Queries → candidates. One component a file."""

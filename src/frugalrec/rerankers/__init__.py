@@ -1,0 +1,1 @@
+"""Candidates → better order. One component a file."""

@@ -1,0 +1,1 @@
+"""Caches and other things kept between runs."""

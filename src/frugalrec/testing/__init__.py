@@ -1,0 +1,1 @@
+"""Fakes and contracts for every seam. Public; imported by nothing else in frugalrec."""

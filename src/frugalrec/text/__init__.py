@@ -1,0 +1,1 @@
+"""Cleaning and rendering of text."""
