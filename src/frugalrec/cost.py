@@ -64,9 +64,7 @@ class Cost:
 
     def __mul__(self, times: float) -> Cost:
         """Return the cost of doing this ``times`` over; memory does not grow with repetition."""
-        scaled = {
-            n: v if (v := getattr(self, n)) is None or n == "peak_bytes" else v * times for n in AMOUNTS
-        }
+        scaled = {n: v if (v := getattr(self, n)) is None or n == "peak_bytes" else v * times for n in AMOUNTS}
         return Cost(**scaled)
 
     __rmul__ = __mul__

@@ -38,9 +38,7 @@ class TextEncoder(Protocol):
 class LanguageModel(Protocol):
     """Prompts → tokens, and token sequences → log-probabilities."""
 
-    def generate(
-        self, prompts: Sequence[str], *, max_tokens: int = 128, stop: Sequence[str] = ()
-    ) -> list[str]:
+    def generate(self, prompts: Sequence[str], *, max_tokens: int = 128, stop: Sequence[str] = ()) -> list[str]:
         """Return one completion a prompt."""
         ...
 

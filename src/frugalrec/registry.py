@@ -33,11 +33,7 @@ def names(kind: str) -> tuple[str, ...]:
     """Return the names of all components of ``kind``, sorted, whether their extras are installed or not."""
     package = importlib.import_module(f"frugalrec.{KINDS[kind]}")
     return tuple(
-        sorted(
-            m.name.replace("_", "-")
-            for m in pkgutil.iter_modules(package.__path__)
-            if not m.name.startswith("_")
-        )
+        sorted(m.name.replace("_", "-") for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_"))
     )
 
 

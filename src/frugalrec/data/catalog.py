@@ -36,9 +36,9 @@ class Catalog:
     def texts(self) -> list[str]:
         """Return one text an item: its text fields joined with ". ", empty fields left out."""
         columns = [self.fields[name] for name in self.text]
-        return [
-            ". ".join(part.strip() for part in row if part.strip()) for row in zip(*columns, strict=True)
-        ] or [""] * len(self)
+        return [". ".join(part.strip() for part in row if part.strip()) for row in zip(*columns, strict=True)] or [
+            ""
+        ] * len(self)
 
     def title(self, code: int) -> str:
         """Return what to call an item in front of people: its first text field, or its id."""

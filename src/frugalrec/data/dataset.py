@@ -70,10 +70,7 @@ class Dataset:
     name: str = "data"
 
     def __post_init__(self) -> None:
-        if (
-            self.interactions.items is not self.catalog.items
-            and self.interactions.items != self.catalog.items
-        ):
+        if self.interactions.items is not self.catalog.items and self.interactions.items != self.catalog.items:
             raise DataError("interactions and catalogue number their items differently")
 
     @property

@@ -1,1 +1,1 @@
-"""Cleaning and rendering of text."""
+"""Cleaning and reading of text."""

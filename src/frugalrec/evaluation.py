@@ -1,0 +1,248 @@
+"""Plan × Split → Trial: what a plan is worth and what it costs, measured."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from frugalrec import list_metrics, metrics, progress
+from frugalrec.cost import Cost, Ledger
+from frugalrec.data.dataset import Dataset, Fold, Query, Split
+from frugalrec.data.interactions import FloatArray, IntArray
+from frugalrec.errors import ConfigError
+from frugalrec.interfaces import Judged, Lists, Matrix, Metric
+from frugalrec.plan import Pipeline, Plan
+from frugalrec.recommenders._base import mask_scores, top_k
+from frugalrec.significance import Estimate, bootstrap_interval
+
+DEFAULT_METRICS = ("ndcg@10", "hr@10", "recall@10", "precision@10", "mrr@10", "map@10", "auc")
+HEAD_SHARE = 0.2
+"""The head of the catalogue: this share of the items with events, the most popular ones. The rest is the tail."""
+
+_BLOCK_BYTES = 128 * 2**20
+_LIST_LENGTH = 10
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A plan on a split. ``quality``, ``slices`` and ``lists`` are of the test fold.
+
+    ``cost`` maps ``once`` (encode the catalogue), ``refresh`` (fit) and ``request`` (one query, answered alone) to
+    what it takes from nothing: what a cache spared is counted at its first price. ``latency_seconds`` holds the
+    quantiles ``p50`` and ``p95`` of single queries. ``model_bytes``: size of everything learned. ``values`` is the primary
+    metric of each test query ``(n,)``, NaN for queries that were not tried, for paired comparisons.
+    """
+
+    plan: Plan
+    metric: str
+    quality: Mapping[str, Estimate]
+    slices: Mapping[str, Estimate]
+    lists: Mapping[str, Estimate]
+    cost: Mapping[str, Cost]
+    latency_seconds: Mapping[str, float]
+    model_bytes: int
+    values: FloatArray
+    validation: float | None = None
+    tuning: Sequence[Mapping[str, Any]] = ()
+    machine: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The plan's name."""
+        return self.plan.name
+
+    @property
+    def score(self) -> Estimate:
+        """The primary metric."""
+        return self.quality[self.metric]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-ready form without the values of single queries."""
+        return {
+            "plan": self.plan.to_dict(),
+            "metric": self.metric,
+            "language_model": self.plan.language_model,
+            "components": self.plan.components(),
+            "settings": self.plan.recommender.to_dict(),
+            "quality": {name: e.to_dict() for name, e in self.quality.items()},
+            "slices": {name: e.to_dict() for name, e in self.slices.items()},
+            "lists": {name: e.to_dict() for name, e in self.lists.items()},
+            "cost": {phase: c.to_dict() for phase, c in self.cost.items()},
+            "latency_seconds": dict(self.latency_seconds),
+            "model_bytes": self.model_bytes,
+            "validation": self.validation,
+            "tuning": [dict(t) for t in self.tuning],
+            "machine": dict(self.machine),
+        }
+
+    @classmethod
+    def from_dict(cls, table: Mapping[str, Any], values: FloatArray) -> Trial:
+        """Inverse of `to_dict`."""
+        return cls(
+            plan=Plan.from_dict(table["plan"]),
+            metric=table["metric"],
+            quality={n: Estimate(**e) for n, e in table["quality"].items()},
+            slices={n: Estimate(**e) for n, e in table["slices"].items()},
+            lists={n: Estimate(**e) for n, e in table["lists"].items()},
+            cost={p: Cost.from_dict(c) for p, c in table["cost"].items()},
+            latency_seconds=table["latency_seconds"],
+            model_bytes=table["model_bytes"],
+            values=values,
+            validation=table["validation"],
+            tuning=table["tuning"],
+            machine=table["machine"],
+        )
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How to evaluate: the metrics, how many test queries (0 = all), how many of them singly for latency."""
+
+    metric: str = "ndcg@10"
+    metrics: tuple[str, ...] = DEFAULT_METRICS
+    max_queries: int = 0
+    timed_queries: int = 100
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in self.all_metrics:
+            metrics.parse(name)
+        if self.timed_queries < 1:
+            raise ConfigError(f"timed_queries must be at least 1, not {self.timed_queries}")
+
+    @property
+    def all_metrics(self) -> tuple[str, ...]:
+        """The metrics, the primary one first."""
+        return tuple(dict.fromkeys((self.metric, *self.metrics)))
+
+
+def evaluate(
+    pipeline: Pipeline,
+    split: Split,
+    how: Evaluation,
+    ledger: Ledger,
+    *,
+    max_queries: int = 0,
+    vectors: Matrix | None = None,
+) -> Trial:
+    """Measure a fitted ``pipeline`` on the test fold of ``split``; its spans in ``ledger`` become the trial's cost.
+
+    The whole catalogue is ranked, never a sample of it, except where a query names its candidates. With ``max_queries``
+    (or ``how.max_queries``) a seeded sample of the queries is tried. ``vectors`` are unit item vectors, the same for
+    all plans, for the diversity of lists.
+    """
+    rows = np.arange(len(split.test))
+    limit = min((n for n in (max_queries, how.max_queries) if n), default=0)
+    if limit and limit < len(rows):
+        rows = np.sort(np.random.default_rng(how.seed).choice(len(rows), size=limit, replace=False))
+    fold = split.test.take(rows)
+    name = pipeline.plan.name
+    slices = slice_masks(split.train)
+    judged, sliced, lists = _judge(pipeline, fold, slices, stage=f"evaluate {name}")
+    parsed = {n: metrics.parse(n) for n in how.all_metrics}
+    per_query = {n: metric(judged) for n, metric in parsed.items()}
+    values = np.full(len(split.test), np.nan)
+    values[rows] = per_query[how.metric]
+    latency = _time_single(pipeline, fold, how, ledger)
+    requests = [e for e in ledger.entries if e.plan == name and e.phase == "request" and e.depth == 0]
+    shown = Lists(
+        items=lists,
+        popularity=split.train.interactions.popularity,
+        n_users=int(np.count_nonzero(np.diff(split.train.interactions.offsets))),
+        vectors=vectors,
+        histories=[q.history for q in fold.queries],
+    )
+    return Trial(
+        plan=pipeline.plan,
+        metric=how.metric,
+        quality={n: bootstrap_interval(v, seed=how.seed) for n, v in per_query.items()},
+        slices={n: bootstrap_interval(parsed[how.metric](j), seed=how.seed) for n, j in sliced.items()},
+        lists={n: bootstrap_interval(m(shown), seed=how.seed) for n, m in list_metrics.LIST_METRICS.items()},
+        cost={
+            "once": ledger.total(plan=name, phase="once"),
+            "refresh": ledger.total(plan=name, phase="refresh"),
+            "request": requests[-1].cost / requests[-1].units,
+        },
+        latency_seconds=latency,
+        model_bytes=pipeline.model_bytes,
+        values=values,
+    )
+
+
+def quick_values(pipeline: Pipeline, fold: Fold, metric: Metric) -> FloatArray:
+    """Return ``metric`` of each query of ``fold``, float64 ``(n,)``; nothing else is measured."""
+    return metric(_judge(pipeline, fold, {}, stage="")[0])
+
+
+def slice_masks(train: Dataset) -> dict[str, np.ndarray[Any, np.dtype[np.bool_]]]:
+    """Return which items each slice of the test fold is about.
+
+    ``warm``: items with training events; ``cold``: without; ``tail``: warm items outside the head, which is the most
+    popular `HEAD_SHARE` of the warm ones (equal counts by item code).
+    """
+    popularity = train.interactions.popularity
+    warm = popularity > 0
+    order = np.lexsort((np.arange(len(popularity)), -popularity))
+    head = np.zeros(len(popularity), dtype=bool)
+    head[order[: int(np.ceil(HEAD_SHARE * np.count_nonzero(warm)))]] = True
+    return {"warm": warm, "cold": ~warm, "tail": warm & ~head}
+
+
+def _judge(
+    pipeline: Pipeline, fold: Fold, slices: Mapping[str, np.ndarray[Any, Any]], stage: str
+) -> tuple[Judged, dict[str, Judged], IntArray]:
+    """Rank the catalogue for every query, in blocks; return the ranks, those of each slice, and the top lists."""
+    ranks: list[Judged] = []
+    sliced: dict[str, list[Judged]] = {name: [] for name in slices}
+    lists: list[IntArray] = []
+    start, rows = 0, 1
+    while start < len(fold):
+        queries, relevant = fold.queries[start : start + rows], fold.relevant[start : start + rows]
+        scores = mask_scores(pipeline.score(queries), queries)
+        ranks.append(metrics.ranks_of(scores, relevant))
+        for name, mask in slices.items():
+            inside = [items[mask[items]] for items in relevant]
+            chosen = np.flatnonzero([len(items) for items in inside])
+            sliced[name].append(metrics.ranks_of(scores[chosen], [inside[i] for i in chosen]))
+        if slices:
+            lists.append(_padded(top_k(scores, _LIST_LENGTH)[0]))
+        start += len(queries)
+        rows = max(1, _BLOCK_BYTES // (4 * scores.shape[1]))
+        if stage:
+            progress.report(stage, start, len(fold))
+    return (
+        _joined(ranks),
+        {name: _joined(parts) for name, parts in sliced.items()},
+        np.concatenate([np.empty((0, _LIST_LENGTH), dtype=np.int32), *lists]),
+    )
+
+
+def _joined(parts: Sequence[Judged]) -> Judged:
+    sizes = np.concatenate([np.empty(0, dtype=np.int64), *(np.diff(p.offsets) for p in parts)])
+    return Judged(
+        ranks=np.concatenate([np.empty(0), *(p.ranks for p in parts)]),
+        offsets=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+        n_candidates=np.concatenate([np.empty(0, dtype=np.int64), *(p.n_candidates for p in parts)]),
+    )
+
+
+def _padded(lists: IntArray) -> IntArray:
+    missing = _LIST_LENGTH - lists.shape[1]
+    return np.pad(lists, ((0, 0), (0, missing)), constant_values=-1) if missing else lists
+
+
+def _time_single(pipeline: Pipeline, fold: Fold, how: Evaluation, ledger: Ledger) -> dict[str, float]:
+    """Answer single queries as a server would; return the quantiles of their latency in seconds."""
+    queries: Sequence[Query] = fold.sample(how.timed_queries, how.seed).queries
+    pipeline.recommend(queries[:1], _LIST_LENGTH)  # the first call pays for imports and lazy loading
+    taken = []
+    with ledger.span("recommend", plan=pipeline.plan.name, phase="request", units=max(1, len(queries))):
+        for query in queries:
+            started = time.perf_counter()
+            pipeline.recommend([query], _LIST_LENGTH)
+            taken.append(time.perf_counter() - started)
+    return {"p50": float(np.quantile(taken, 0.5)), "p95": float(np.quantile(taken, 0.95))} if taken else {}

@@ -1,0 +1,413 @@
+"""Plans and what they become: `Spec` (one component on paper) → `Plan` (a pipeline on paper) → `Pipeline` (fitted)."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from scipy import sparse
+
+from frugalrec import registry
+from frugalrec.cost import Ledger
+from frugalrec.data.dataset import Dataset, Query, Ranking, Reason
+from frugalrec.data.interactions import IntArray
+from frugalrec.encoders._cached import ArrayStore, Cached
+from frugalrec.errors import ConfigError, DataError, NotFittedError, UnknownNameError
+from frugalrec.interfaces import Explains, Matrix, Recommender, Reranker, Role, TextEncoder
+
+LANGUAGE_MODEL_KINDS = ("encoder", "llm")
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One component on paper: its name and its settings, which may be specs themselves.
+
+    ``Spec("plan", {"name": "ease"})`` stands for the recommender of another plan, with the settings chosen for it.
+    """
+
+    component: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_dict(cls, table: Mapping[str, Any], where: str) -> Spec:
+        """Read ``{"component": …, setting: …}``; tables with a ``component`` or ``plan`` in them become specs."""
+        if "plan" in table:
+            if len(table) > 1:
+                raise ConfigError(f"{where}: a reference to a plan takes no settings", hint='write { plan = "name" }')
+            return cls("plan", {"name": str(table["plan"])})
+        if not isinstance(table.get("component"), str):
+            raise ConfigError(f"{where}: a component needs a name", hint='add component = "…"')
+        settings = {k: _read(v, f"{where}.{k}") for k, v in table.items() if k != "component"}
+        return cls(table["component"], settings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Inverse of `from_dict`."""
+        if self.component == "plan":
+            return {"plan": self.settings["name"]}
+        return {"component": self.component} | {k: _write(v) for k, v in self.settings.items()}
+
+    def with_settings(self, **settings: Any) -> Spec:
+        """Return the spec with some settings replaced."""
+        return replace(self, settings={**self.settings, **settings})
+
+    def children(self) -> Iterator[tuple[str, Spec]]:
+        """Yield ``(setting, spec)`` for every component this one is given."""
+        for key, value in self.settings.items():
+            for part in value if isinstance(value, tuple) else (value,):
+                if isinstance(part, Spec):
+                    yield key, part
+
+    def resolved(self, plans: Mapping[str, Plan]) -> Spec:
+        """Return the spec with references to plans replaced by those plans' recommenders."""
+        if self.component == "plan":
+            name = self.settings["name"]
+            if name not in plans:
+                raise UnknownNameError.of("plan", name, plans)
+            return plans[name].recommender.resolved(plans)
+        return replace(self, settings={k: _mapped(v, lambda s: s.resolved(plans)) for k, v in self.settings.items()})
+
+
+def _mapped(value: Any, change: typing.Callable[[Spec], Any]) -> Any:
+    if isinstance(value, Spec):
+        return change(value)
+    if isinstance(value, tuple):
+        return tuple(_mapped(v, change) for v in value)
+    return value
+
+
+def _read(value: Any, where: str) -> Any:
+    if isinstance(value, Mapping):
+        return Spec.from_dict(value, where)
+    if isinstance(value, list | tuple):
+        return tuple(_read(v, f"{where}[{i}]") for i, v in enumerate(value))
+    return value
+
+
+def _write(value: Any) -> Any:
+    if isinstance(value, Spec):
+        return value.to_dict()
+    if isinstance(value, tuple):
+        return [_write(v) for v in value]
+    return value
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A declared pipeline. ``without_lm`` names the plan that is the same without its language model."""
+
+    name: str
+    recommender: Spec
+    reranker: Spec | None = None
+    without_lm: str = ""
+    about: str = ""
+
+    @classmethod
+    def from_dict(cls, table: Mapping[str, Any]) -> Plan:
+        """Read a plan; raises `ConfigError` or `UnknownNameError` saying where it is wrong."""
+        known = {f.name for f in dataclasses.fields(cls)}
+        for key in table:
+            if key not in known:
+                raise UnknownNameError.of("key", key, known, where="a plan")
+        name = table.get("name")
+        if not isinstance(name, str) or not name:
+            raise ConfigError("a plan needs a name", hint='add name = "…"')
+        if not isinstance(table.get("recommender"), Mapping):
+            raise ConfigError(f"plan '{name}' needs a recommender", hint="add a [recommender] table with a component")
+        plan = cls(
+            name=name,
+            recommender=Spec.from_dict(table["recommender"], f"plan '{name}'.recommender"),
+            reranker=Spec.from_dict(table["reranker"], f"plan '{name}'.reranker") if table.get("reranker") else None,
+            without_lm=str(table.get("without_lm", "")),
+            about=str(table.get("about", "")),
+        )
+        plan.check()
+        return plan
+
+    def to_dict(self) -> dict[str, Any]:
+        """Inverse of `from_dict`; empty parts are left out."""
+        table: dict[str, Any] = {"name": self.name}
+        if self.about:
+            table["about"] = self.about
+        if self.without_lm:
+            table["without_lm"] = self.without_lm
+        table["recommender"] = self.recommender.to_dict()
+        if self.reranker is not None:
+            table["reranker"] = self.reranker.to_dict()
+        return table
+
+    def resolved(self, plans: Mapping[str, Plan]) -> Plan:
+        """Return the plan with references to other plans filled in."""
+        return replace(
+            self,
+            recommender=self.recommender.resolved(plans),
+            reranker=None if self.reranker is None else self.reranker.resolved(plans),
+        )
+
+    def check(self) -> None:
+        """Raise unless every component and setting exists; nothing heavy is loaded."""
+        for kind, spec in self._specs():
+            if spec.component == "plan":
+                continue
+            known = registry.settings_of(registry.load(kind, spec.component))
+            for key in spec.settings:
+                if key.replace("_", "-") not in known:
+                    where = f"{kind} '{spec.component}' of plan '{self.name}'"
+                    raise UnknownNameError.of("setting", key, known, where=where)
+
+    def components(self) -> list[str]:
+        """Return ``kind:name`` of every component, outermost first."""
+        return [f"{kind}:{spec.component}" for kind, spec in self._specs() if spec.component != "plan"]
+
+    def missing_extras(self) -> list[str]:
+        """Return the extras this plan needs that are not installed."""
+        specs = [(k, s.component) for k, s in self._specs() if s.component != "plan"]
+        return sorted({extra for kind, name in specs if (extra := registry.missing_extra(kind, name))})
+
+    @property
+    def language_model(self) -> str:
+        """How the plan uses a language model: "no", "once" (texts are encoded) or "per request"."""
+        learned = [(k, s) for k, s in self._specs() if k in LANGUAGE_MODEL_KINDS and is_language_model(k, s.component)]
+        if any(kind == "llm" for kind, _ in learned):
+            return "per request"
+        return "once" if learned else "no"
+
+    def _specs(self) -> Iterator[tuple[str, Spec]]:
+        yield from _tree("recommender", self.recommender)
+        if self.reranker is not None:
+            yield from _tree("reranker", self.reranker)
+
+    def build(self, store: ArrayStore | None = None) -> Pipeline:
+        """Construct the components. ``store`` remembers what encoders computed, across plans and runs."""
+        memories: dict[str, Remembering] = {}
+        recommender = _built("recommender", self.recommender, f"plan '{self.name}'", store, memories)
+        reranker = None
+        if self.reranker is not None:
+            reranker = _built("reranker", self.reranker, f"plan '{self.name}'", store, memories)
+        return Pipeline(self, recommender, reranker, tuple(memories.values()))
+
+
+def is_language_model(kind: str, name: str) -> bool:
+    """Whether a component is a language model: every llm, and the encoders that say so."""
+    return kind == "llm" or bool(getattr(registry.load(kind, name), "is_language_model", False))
+
+
+def _tree(kind: str, spec: Spec) -> Iterator[tuple[str, Spec]]:
+    yield kind, spec
+    if spec.component == "plan":
+        return
+    fields = registry.settings_of(registry.load(kind, spec.component))
+    for key, child in spec.children():
+        declared = fields.get(key.replace("_", "-"))
+        child_kind = registry.kind_of(str(declared.type)) if declared is not None else None
+        if child_kind is None:
+            raise ConfigError(f"setting '{key}' of {kind} '{spec.component}' does not take a component")
+        yield from _tree(child_kind, child)
+
+
+def _built(kind: str, spec: Spec, where: str, store: ArrayStore | None, memories: dict[str, Remembering]) -> Any:
+    where = f"{where}: {kind} '{spec.component}'"
+    fields = registry.settings_of(registry.load(kind, spec.component))
+
+    def child(key: str, value: Any) -> Any:
+        declared = fields.get(key.replace("_", "-"))
+        child_kind = registry.kind_of(str(declared.type)) if declared is not None else None
+        if child_kind is None:
+            return value
+        return _mapped(value, lambda s: _built(child_kind, s, where, store, memories))
+
+    settings = {key: child(key, value) for key, value in spec.settings.items()}
+    component = registry.build(kind, spec.component, settings, where=where)
+    if kind == "encoder":
+        # The same encoder in two places of a plan is one: its texts are encoded once.
+        key = json.dumps(spec.to_dict(), sort_keys=True)
+        if key not in memories:
+            memories[key] = Remembering(Cached(component, store) if store is not None else component)
+        return memories[key]
+    return component
+
+
+class Remembering:
+    """An encoder that keeps the catalogue's vectors of the stage that encodes, so that fitting does not pay for them."""
+
+    def __init__(self, encoder: TextEncoder) -> None:
+        self.encoder = encoder
+        self._known: dict[str, int] = {}
+        self._vectors: Matrix | None = None
+
+    def remember(self, texts: Sequence[str]) -> None:
+        """Encode ``texts`` as items, now, and keep the vectors."""
+        distinct = list(dict.fromkeys(texts))
+        self._vectors = self.encoder.encode(distinct, role="item")
+        self._known = {text: row for row, text in enumerate(distinct)}
+
+    def encode(self, texts: Sequence[str], *, role: Role = "item") -> Matrix:
+        """Return float32 ``(n, dim)``, from memory where all texts are known items."""
+        if role == "item" and self._vectors is not None and all(text in self._known for text in texts):
+            return self._vectors[[self._known[text] for text in texts]]
+        return self.encoder.encode(texts, role=role)
+
+    def fingerprint(self) -> str:
+        """Return the encoder's fingerprint."""
+        return self.encoder.fingerprint()
+
+
+class Pipeline:
+    """A built plan: `fit`, then `recommend`. Opens a ledger span a stage: ``encode`` (once), ``fit`` (each refresh)."""
+
+    def __init__(
+        self, plan: Plan, recommender: Recommender, reranker: Reranker | None, encoders: tuple[Remembering, ...]
+    ) -> None:
+        self.plan, self.recommender, self.reranker = plan, recommender, reranker
+        self._encoders = encoders
+
+    def fit(self, dataset: Dataset, ledger: Ledger | None = None) -> Self:
+        """Encode the catalogue, then learn from the events."""
+        ledger = ledger if ledger is not None else Ledger()
+        with ledger.span("encode", plan=self.plan.name, phase="once", units=dataset.n_items):
+            self.encode(dataset)
+        with ledger.span("fit", plan=self.plan.name, phase="refresh"):
+            self.recommender.fit(dataset)
+            if self.reranker is not None:
+                self.reranker.fit(dataset)
+        return self
+
+    def encode(self, dataset: Dataset) -> Self:
+        """Encode the catalogue's texts with every encoder of the plan."""
+        for encoder in self._encoders:
+            encoder.remember(dataset.catalog.texts())
+        return self
+
+    def score(self, queries: Sequence[Query]) -> Matrix:
+        """Return float32 ``(n_queries, n_items)``; items a reranker moved stand above all others, in its order."""
+        scores = self.recommender.score(queries)
+        if self.reranker is None:
+            return scores
+        scores = scores.copy()
+        top = self.recommender.recommend(queries, self.reranker.depth)
+        for row, ranking in enumerate(self.reranker.rerank(queries, top)):
+            scores[row, ranking.items] = scores[row].max() + 1.0 + np.arange(len(ranking), 0, -1)
+        return scores
+
+    def recommend(self, queries: Sequence[Query], k: int) -> list[Ranking]:
+        """Return at most ``k`` items a query, best first."""
+        if self.reranker is None:
+            return self.recommender.recommend(queries, k)
+        retrieved = self.recommender.recommend(queries, max(k, self.reranker.depth))
+        reranked = self.reranker.rerank(queries, retrieved)
+        return [replace(r, items=r.items[:k], scores=r.scores[:k]) for r in reranked]
+
+    def explain(self, query: Query, items: IntArray) -> list[tuple[Reason, ...]]:
+        """Return reasons for each of ``items``; none where the recommender cannot say."""
+        if isinstance(self.recommender, Explains):
+            return self.recommender.explain(query, items)
+        return [() for _ in items]
+
+    @property
+    def model_bytes(self) -> int:
+        """Bytes of everything learned: what a server of this plan must hold."""
+        parts = (self.recommender, self.reranker)
+        return sum(_size(value) for part in parts if part is not None for value in _walk_arrays(part))
+
+    def save(self, folder: Path) -> None:
+        """Write what was learned as arrays and JSON, whole or not at all."""
+        arrays: dict[str, np.ndarray[Any, Any]] = {}
+        tree = {"recommender": _freeze(self.recommender, "recommender", arrays)}
+        if self.reranker is not None:
+            tree["reranker"] = _freeze(self.reranker, "reranker", arrays)
+        folder.mkdir(parents=True, exist_ok=True)
+        written = folder / f".arrays-{os.getpid()}.npz"
+        np.savez(written, **arrays)  # type: ignore[arg-type]
+        os.replace(written, folder / "arrays.npz")
+        (folder / "state.json").write_text(json.dumps(tree, ensure_ascii=False), encoding="utf-8")
+
+    def load(self, folder: Path) -> Self:
+        """Read what `save` wrote, for the same plan."""
+        try:
+            tree = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+            with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
+                _thaw(self.recommender, tree["recommender"], arrays)
+                if self.reranker is not None:
+                    _thaw(self.reranker, tree["reranker"], arrays)
+        except FileNotFoundError as error:
+            raise NotFittedError(f"{folder}: no saved model ({error.filename} is missing)") from error
+        except (ValueError, KeyError, OSError) as error:
+            raise DataError(
+                f"{folder}: the saved model is damaged: {error}", hint="fit it again: frugalrec run"
+            ) from error
+        return self
+
+
+def _children(component: Any) -> Iterator[tuple[str, Any]]:
+    for declared in dataclasses.fields(component):
+        if registry.kind_of(str(declared.type)) in ("recommender", "reranker"):
+            value = getattr(component, declared.name)
+            for i, part in enumerate(value if isinstance(value, tuple) else (value,)):
+                if part is not None:
+                    yield f"{declared.name}.{i}", part
+
+
+def _learned(component: Any) -> Iterator[tuple[str, Any]]:
+    for name, value in vars(component).items():
+        if name.endswith("_") and not name.startswith("_"):
+            yield name, value
+
+
+def _walk_arrays(component: Any) -> Iterator[Any]:
+    for _, value in _learned(component):
+        yield value
+    for _, part in _children(component):
+        yield from _walk_arrays(part)
+
+
+def _size(value: Any) -> int:
+    if isinstance(value, np.ndarray):
+        return int(value.nbytes)
+    if sparse.issparse(value):
+        return int(value.data.nbytes + value.indices.nbytes + value.indptr.nbytes)
+    return 0
+
+
+def _freeze(component: Any, path: str, arrays: dict[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
+    state: dict[str, Any] = {}
+    for name, value in _learned(component):
+        state[name] = _frozen(value, f"{path}/{name}", arrays)
+    children = {key: _freeze(part, f"{path}/{key}", arrays) for key, part in _children(component)}
+    return {"state": state, "children": children}
+
+
+def _frozen(value: Any, path: str, arrays: dict[str, np.ndarray[Any, Any]]) -> Any:
+    if isinstance(value, np.ndarray):
+        arrays[path] = value
+        return {"array": path}
+    if sparse.issparse(value):
+        rows = value.tocsr()
+        for part in ("data", "indices", "indptr"):
+            arrays[f"{path}.{part}"] = getattr(rows, part)
+        return {"csr": path, "shape": list(rows.shape)}
+    if value is None or isinstance(value, bool | int | float | str | list | tuple):
+        return {"value": value}
+    raise TypeError(f"{path}: learned state of type {type(value).__name__} cannot be kept")
+
+
+def _thaw(component: Any, tree: Mapping[str, Any], arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
+    for name, frozen in tree["state"].items():
+        setattr(component, name, _thawed(frozen, arrays))
+    for key, part in _children(component):
+        _thaw(part, tree["children"][key], arrays)
+
+
+def _thawed(frozen: Mapping[str, Any], arrays: Mapping[str, np.ndarray[Any, Any]]) -> Any:
+    if "array" in frozen:
+        return arrays[frozen["array"]]
+    if "csr" in frozen:
+        data, indices, indptr = (arrays[f"{frozen['csr']}.{part}"] for part in ("data", "indices", "indptr"))
+        return sparse.csr_array((data, indices, indptr), shape=tuple(frozen["shape"]))
+    value = frozen["value"]
+    return tuple(value) if isinstance(value, list) else value

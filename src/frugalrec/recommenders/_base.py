@@ -1,0 +1,186 @@
+"""What all recommenders share: histories as matrices, masking, and the best k of a score matrix."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from frugalrec.cost import charge
+from frugalrec.data.dataset import Query, Ranking, Reason
+from frugalrec.data.interactions import FloatArray, IntArray
+from frugalrec.errors import ConfigError, NotFittedError
+from frugalrec.interfaces import Matrix
+
+BLOCK_BYTES = 256 * 2**20
+"""How much memory one block of an intermediate result may take."""
+
+LISTED_REASONS = 3
+"""How many history items an explanation names."""
+
+
+class Scores(ABC):
+    """Base of recommenders that score the whole catalogue: `recommend` comes with it.
+
+    ``fit`` must set ``n_items_``. ``scores_cold_items`` tells whether items without training events get scores that
+    mean something, as they do from text; a collaborative model gives them all the same floor.
+    """
+
+    scores_cold_items: bool = False
+    n_items_: int
+
+    @abstractmethod
+    def score(self, queries: Sequence[Query]) -> Matrix:
+        """Return float32 ``(n_queries, n_items)``, higher is better, finite, nothing masked; raises `NotFittedError`."""
+
+    def recommend(self, queries: Sequence[Query], k: int) -> list[Ranking]:
+        """Return at most ``k`` items a query, best first, equal scores by item code.
+
+        Items of the history (unless the query allows repeats), excluded items and, where the query names candidates,
+        everything else are left out. Raises `NotFittedError` before ``fit`` and `ConfigError` for ``k`` below 1.
+        """
+        require_fitted(self, "n_items_")
+        # Scores, their masked copy (float32 each) and the partition's indices (int64) are alive at once.
+        rows = max(1, BLOCK_BYTES // (16 * max(1, self.n_items_)))
+        rankings: list[Ranking] = []
+        for start in range(0, len(queries), rows):
+            block = queries[start : start + rows]
+            items, scores = top_k(mask_scores(self.score(block), block), k)
+            lengths = np.count_nonzero(items >= 0, axis=1)
+            rankings.extend(
+                Ranking(items[i, :length].copy(), scores[i, :length].copy()) for i, length in enumerate(lengths)
+            )
+        return rankings
+
+
+def require_fitted(component: object, attribute: str) -> None:
+    """Raise `NotFittedError` naming the class of ``component`` unless ``attribute`` has been learned."""
+    if not hasattr(component, attribute):
+        name = type(component).__name__
+        raise NotFittedError(f"{name} has not been fitted", hint=f"call {name}.fit(dataset) first")
+
+
+def query_matrix(queries: Sequence[Query], n_items: int, half_life: float = 0.0) -> sparse.csr_array:
+    """Return the histories as float32 CSR ``(n_queries, n_items)``.
+
+    An event ``d`` positions before the newest one weighs ``2^(-d / half_life)``, or 1 when ``half_life`` is 0; an item
+    that occurs more than once counts at its newest position.
+    """
+    lengths = np.fromiter((len(q.history) for q in queries), dtype=np.int64, count=len(queries))
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    items = _joined([q.history for q in queries])
+    weights = np.ones(len(items), dtype=np.float32)
+    if half_life > 0:
+        lags = np.repeat(offsets[1:], lengths) - 1 - np.arange(len(items))
+        weights = np.exp2(-lags / half_life).astype(np.float32)
+    matrix = sparse.csr_array((weights, items, offsets), shape=(len(queries), n_items))
+    matrix.sort_indices()
+    return _without_repeats(matrix)
+
+
+def product(left: sparse.csr_array, right: sparse.csr_array) -> Matrix:
+    """Return ``left @ right`` as a dense float32 matrix and charge two FLOPs for each pair of entries that meet."""
+    pairs = float(np.diff(right.indptr)[left.indices].sum())
+    charge(flops=2.0 * pairs)
+    cells = right.shape[0] * right.shape[1]
+    # A dense row costs a twelfth of a sparse one per entry; making the rows dense must pay off over the batch.
+    worth_it = 12 * pairs > left.nnz * right.shape[1] and left.nnz > right.shape[0]
+    if worth_it and 4 * cells <= BLOCK_BYTES:
+        return np.asarray(left @ right.toarray(), dtype=np.float32)
+    return np.asarray((left @ right).toarray(), dtype=np.float32)
+
+
+def mask_scores(scores: Matrix, queries: Sequence[Query]) -> Matrix:
+    """Return a float32 copy of ``scores`` with -inf for every item that may not be recommended to its query."""
+    masked = np.array(scores, dtype=np.float32)
+    for row, query in enumerate(queries):
+        if query.candidates is not None:
+            allowed = masked[row, query.candidates]
+            masked[row] = -np.inf
+            masked[row, query.candidates] = allowed
+    barred = [*(q.exclude if q.repeats else q.history for q in queries), *(q.exclude for q in queries)]
+    rows = np.tile(np.arange(len(queries)), 2)
+    masked[np.repeat(rows, [len(items) for items in barred]), _joined(barred)] = -np.inf
+    return masked
+
+
+def top_k(scores: Matrix, k: int) -> tuple[IntArray, Matrix]:
+    """Return codes (int32) and scores (float32) of the best ``k`` items of each row, best first, equal scores by code.
+
+    Both are ``(n, min(k, n_items))``; rows with fewer items above -inf end in -1 and -inf. Raises `ConfigError` for
+    ``k`` below 1.
+    """
+    if k < 1:
+        raise ConfigError(f"k must be at least 1, not {k}")
+    n, n_items = scores.shape
+    k = min(k, n_items)
+    if k == 0 or n == 0:
+        return np.empty((n, k), dtype=np.int32), np.empty((n, k), dtype=np.float32)
+    best = np.argpartition(scores, n_items - k, axis=1)[:, n_items - k :]
+    floor = np.take_along_axis(scores, best[:, :1], axis=1)
+    # Where more items share the lowest score than fit, the partition kept any of them; keep the first codes instead.
+    for row in np.flatnonzero(np.count_nonzero(scores >= floor, axis=1) > k):
+        above = np.flatnonzero(scores[row] > floor[row])
+        level = np.flatnonzero(scores[row] == floor[row])
+        best[row] = np.concatenate([above, level[: k - len(above)]])
+    best.sort(axis=1)
+    found = np.take_along_axis(scores, best, axis=1)
+    order = np.argsort(-found, axis=1, kind="stable")
+    found = np.take_along_axis(found, order, axis=1).astype(np.float32, copy=False)
+    items = np.take_along_axis(best, order, axis=1).astype(np.int32)
+    items[np.isneginf(found)] = -1
+    return items, found
+
+
+def history_reasons(
+    kind: str, history: IntArray, contributions: FloatArray, totals: FloatArray | None = None
+) -> list[tuple[Reason, ...]]:
+    """Return, for each column of ``contributions``, the history items that contributed most to that score.
+
+    ``contributions`` is ``(n_history, n_explained)``; a share is a part of ``totals``, by default the columns' sums.
+    """
+    if totals is None:
+        totals = contributions.sum(axis=0)
+    reasons: list[tuple[Reason, ...]] = []
+    for column, total in zip(contributions.T, totals, strict=True):
+        largest = np.argsort(-column, kind="stable")[:LISTED_REASONS]
+        reasons.append(
+            tuple(
+                Reason(kind, float(column[i] / total) if total else 0.0, int(history[i]))
+                for i in largest
+                if column[i] > 0
+            )
+        )
+    return reasons
+
+
+def _joined(parts: Sequence[IntArray]) -> np.ndarray[Any, np.dtype[np.int32]]:
+    return np.concatenate([np.empty(0, dtype=np.int32), *parts]).astype(np.int32, copy=False)
+
+
+def _without_repeats(matrix: sparse.csr_array) -> sparse.csr_array:
+    """Merge equal indices of sorted rows into the largest of their weights."""
+    rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    first = np.ones(matrix.nnz, dtype=bool)
+    first[1:] = (rows[1:] != rows[:-1]) | (matrix.indices[1:] != matrix.indices[:-1])
+    if first.all():
+        return matrix
+    starts = np.flatnonzero(first)
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(rows[starts], minlength=matrix.shape[0]))])
+    weights = np.maximum.reduceat(matrix.data, starts)
+    return sparse.csr_array((weights, matrix.indices[starts], offsets), shape=matrix.shape)
+
+
+__all__ = [
+    "BLOCK_BYTES",
+    "Scores",
+    "history_reasons",
+    "mask_scores",
+    "product",
+    "query_matrix",
+    "require_fitted",
+    "top_k",
+]

@@ -1,0 +1,375 @@
+"""Sums over users: the sufficient statistics of the linear models, which add, subtract and solve.
+
+For an event sequence ``s_0 … s_{L-1}`` and a block ``k`` with decay function f_k, the state after step t is
+
+    x_k(t) = Σ_{a≤t} f_k(t, a) e_{s_a},
+
+and the target of that state is what the user did next, y(t) = Σ_{j<5} 2^{-j/h} e_{s_{t+1+j}}. The statistics are
+``gram = Σ x xᵀ`` and ``cross = Σ x yᵀ`` over all states that have a target, of all users. No state is ever formed:
+with f_k(t, a) = exp(Γ_k(t) - Γ_k(a)) the sum over t has the closed form used below, and what is left is one
+term for each pair of events of a user, scattered to (item, item). Pairs whose weight is below `NEGLIGIBLE` are left out;
+which ones are depends on the user's own sequence alone, so adding and subtracting users stays exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import linalg, sparse
+
+from frugalrec.cost import charge
+from frugalrec.data.interactions import FloatArray, Interactions
+from frugalrec.errors import DataError
+
+NEGLIGIBLE = 1e-5
+HORIZON = 5
+DENSE_SHARE = 0.1
+"""Statistics are kept dense when at least this share of their entries is expected to be used."""
+
+_WINDOW_BYTES = 1_500_000  # the scatter is fast while its target stays in the second-level cache
+
+Table = np.ndarray[Any, np.dtype[np.float64]] | sparse.csr_array
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """``gram`` (float64 ``(K·n, K·n)``) and ``cross`` (``(K·n, n)``) of K blocks over n items; dense or CSR.
+
+    A commutative monoid under ``+``; ``-`` takes users out again. For models that predict a user's items from one another
+    (EASE) ``cross`` is None.
+    """
+
+    gram: Table
+    cross: Table | None
+    n_users: int
+    n_events: int
+
+    def __add__(self, other: Statistics) -> Statistics:
+        return Statistics(
+            _plus(self.gram, other.gram),
+            None if self.cross is None or other.cross is None else _plus(self.cross, other.cross),
+            self.n_users + other.n_users,
+            self.n_events + other.n_events,
+        )
+
+    def __sub__(self, other: Statistics) -> Statistics:
+        return self + other.scaled(-1.0)
+
+    def scaled(self, factor: float) -> Statistics:
+        """Return the statistics with every sum multiplied by ``factor``; the counts change sign with it."""
+        sign = -1 if factor < 0 else 1
+        return Statistics(
+            self.gram * factor,
+            None if self.cross is None else self.cross * factor,
+            sign * self.n_users,
+            sign * self.n_events,
+        )
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return sum(_nbytes(t) for t in (self.gram, self.cross) if t is not None)
+
+
+def _plus(a: Table, b: Table) -> Table:
+    if sparse.issparse(a) and not sparse.issparse(b):
+        a, b = b, a
+    return a + b
+
+
+def _nbytes(table: Table) -> int:
+    if sparse.issparse(table):
+        return int(table.data.nbytes + table.indices.nbytes + table.indptr.nbytes)
+    return int(table.nbytes)
+
+
+@dataclass(frozen=True)
+class Decay:
+    """How a block forgets: weight 2^(-lag / half_life), with lags in ``positions`` or ``seconds``."""
+
+    half_life: float
+    unit: str
+
+    def log_decay(self, log: Interactions) -> FloatArray:
+        """Return Γ, float64 ``(n_events,)``: the log weight of each event relative to the user's first, ≤ 0."""
+        starts = np.repeat(log.offsets[:-1], np.diff(log.offsets))
+        if self.unit == "positions":
+            lag = np.arange(len(log), dtype=np.float64) - starts
+        else:
+            assert log.timestamp is not None
+            lag = log.timestamp - log.timestamp[starts]
+        return lag * (-np.log(2.0) / self.half_life)
+
+
+def accumulate_states(log: Interactions, decays: Sequence[Decay], target_half_life: float) -> Statistics:
+    """Sum ``x xᵀ`` and ``x yᵀ`` over all states with a target of all users in ``log``.
+
+    Time grows with the number of event pairs within a block's reach, about 17 half-lives.
+    """
+    n, K = log.n_items, len(decays)
+    lengths = np.diff(log.offsets)
+    position = np.arange(len(log)) - np.repeat(log.offsets[:-1], lengths)
+    following = np.repeat(lengths, lengths) - 1 - position  # events after this one
+    gammas = [d.log_decay(log) for d in decays]
+    tails = [[_tail(gammas[k], gammas[m], following) for m in range(K)] for k in range(K)]
+    reach = sum(_mean_reach(d, position) for d in decays)
+    dense = len(log) * reach >= DENSE_SHARE * n * n
+    gram, cross = _Blocks(n, K, K, dense), _Blocks(n, K, 1, dense)
+    adds = 0
+    for items, events in _windows(log):
+        for m in range(K):
+            window = [np.zeros((len(items), n)) for _ in range(K)]
+            for newer, older, weight in _past(gammas[m], position, events):
+                flat = (log.item[newer] - items.start) * n + log.item[older]
+                for k in range(K):
+                    np.add.at(window[k].reshape(-1), flat, weight * tails[k][m][newer])
+                adds += K * len(newer)
+            for k in range(K):
+                gram.put(k, m, items, window[k])
+            reached = np.zeros((len(items), n))
+            for newer, older, weight in _next(gammas[m], position, events, target_half_life):
+                np.add.at(reached.reshape(-1), (log.item[newer] - items.start) * n + log.item[older], weight)
+                adds += len(newer)
+            cross.put(m, 0, items, reached)
+    # Every term is one multiplication and one addition.
+    charge(flops=2.0 * adds)
+    diagonals = [[np.bincount(log.item, weights=tails[k][m], minlength=n) for m in range(K)] for k in range(K)]
+    return Statistics(
+        gram=gram.symmetric(diagonals),
+        cross=cross.transposed(),
+        n_users=int(np.count_nonzero(lengths)),
+        n_events=len(log),
+    )
+
+
+def _mean_reach(decay: Decay, position: np.ndarray[Any, Any]) -> float:
+    # Only a guess at how much of the table will be filled; in seconds nobody knows, so take it for long.
+    limit = decay.half_life * -np.log2(NEGLIGIBLE) if decay.unit == "positions" else 100.0
+    return float(np.minimum(position, limit).mean()) if len(position) else 0.0
+
+
+def _tail(g1: FloatArray, g2: FloatArray, following: np.ndarray[Any, Any]) -> FloatArray:
+    """T(m) = Σ exp(Γ1(t) - Γ1(m) + Γ2(t) - Γ2(m)) over the states t ≥ m that have a target; (n_events,).
+
+    Backwards: T(m) = 1 + exp(ΔΓ1 + ΔΓ2) T(m+1), T of an event with nothing after it is 0. All users step together.
+    """
+    total = np.zeros(len(g1))
+    if not len(g1):
+        return total
+    order = np.argsort(following, kind="stable")
+    bounds = np.searchsorted(following[order], np.arange(following.max() + 2))
+    step = np.exp(np.diff(g1 + g2, append=0.0).clip(max=0.0))
+    for after in range(1, len(bounds) - 1):
+        rows = order[bounds[after] : bounds[after + 1]]
+        total[rows] = 1.0 + step[rows] * total[rows + 1]
+    return total
+
+
+def _windows(log: Interactions) -> Iterator[tuple[range, np.ndarray[Any, Any]]]:
+    """Yield ranges of item codes small enough for the cache, with the events whose item lies in the range."""
+    n = log.n_items
+    rows = max(1, _WINDOW_BYTES // (8 * max(n, 1)))
+    by_item = np.argsort(log.item, kind="stable")
+    bounds = np.concatenate([[0], np.cumsum(log.popularity)])
+    for first in range(0, n, rows):
+        last = min(first + rows, n)
+        events = by_item[bounds[first] : bounds[last]]
+        if len(events):
+            yield range(first, last), events
+
+
+def _past(
+    gamma: FloatArray, position: np.ndarray[Any, Any], events: np.ndarray[Any, Any]
+) -> Iterator[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], FloatArray]]:
+    """Yield, lag by lag, ``(newer, older, exp(Γ(newer) - Γ(older)))`` for the pairs worth counting."""
+    newer, lag = events[position[events] >= 1], 1
+    while len(newer):
+        older = newer - lag
+        weight = np.exp(gamma[newer] - gamma[older])
+        kept = weight >= NEGLIGIBLE
+        if not kept.all():
+            newer, older, weight = newer[kept], older[kept], weight[kept]
+        yield newer, older, weight
+        lag += 1
+        newer = newer[position[newer] >= lag]
+
+
+def _next(
+    gamma: FloatArray, position: np.ndarray[Any, Any], events: np.ndarray[Any, Any], half_life: float
+) -> Iterator[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], FloatArray]]:
+    """Yield, lag by lag, ``(target, older, weight)``: how strongly the states before ``target`` point from ``older`` to it.
+
+    weight = Σ_j 2^(-j/h) exp(Γ(p-1-j) - Γ(a)) over the at most `HORIZON` states p-1-j ≥ a for which event p is a target.
+    Once the lag is past the horizon the sum is a product of one number a target and one a pair.
+    """
+    discount = 2.0 ** (-np.arange(HORIZON) / half_life)
+    for lag in range(1, HORIZON):
+        target = events[position[events] >= lag]
+        older = target - lag
+        weight = np.zeros(len(target))
+        for j in range(lag):
+            weight += discount[j] * np.exp(gamma[target - 1 - j] - gamma[older])
+        yield target, older, weight
+    target = events[position[events] >= HORIZON]
+    base = gamma[target - HORIZON]
+    gain = sum(discount[j] * np.exp(gamma[target - 1 - j] - base) for j in range(HORIZON))
+    lag = HORIZON
+    while len(target):
+        older = target - lag
+        weight = np.exp(base - gamma[older])
+        kept = weight >= NEGLIGIBLE
+        target, older, base, gain, weight = target[kept], older[kept], base[kept], gain[kept], weight[kept]
+        yield target, older, gain * weight
+        lag += 1
+        kept = position[target] >= lag
+        target, base, gain = target[kept], base[kept], gain[kept]
+
+
+class _Blocks:
+    """A table of K × M blocks of n × n, filled window of rows by window of rows; dense or CSR."""
+
+    def __init__(self, n: int, rows: int, columns: int, dense: bool) -> None:
+        self.n, self.rows, self.columns = n, rows, columns
+        self._dense = np.zeros((rows * n, columns * n)) if dense else None
+        self._parts: list[tuple[int, int, sparse.coo_array]] = []
+
+    def put(self, k: int, m: int, items: range, window: FloatArray) -> None:
+        """Set the rows ``items`` of block (k, m)."""
+        top, left = k * self.n + items.start, m * self.n
+        if self._dense is not None:
+            self._dense[top : top + len(items), left : left + self.n] = window
+        else:
+            self._parts.append((top, left, sparse.coo_array(window)))
+
+    def _collected(self) -> sparse.csr_array:
+        shape = (self.rows * self.n, self.columns * self.n)
+        empty: list[np.ndarray[Any, Any]] = [np.empty(0, dtype=np.int64)]
+        rows = np.concatenate(empty + [top + part.coords[0] for top, _, part in self._parts])
+        columns = np.concatenate(empty + [left + part.coords[1] for _, left, part in self._parts])
+        values = np.concatenate([np.empty(0), *(part.data for _, _, part in self._parts)])
+        return sparse.coo_array((values, (rows, columns)), shape=shape).tocsr()
+
+    def symmetric(self, diagonals: Sequence[Sequence[FloatArray]]) -> Table:
+        """Return the table plus its transpose plus the diagonals of its blocks."""
+        n = self.n
+        if self._dense is None:
+            table = self._collected()
+            return (
+                table + table.T + sparse.block_array([[sparse.diags_array(d) for d in row] for row in diagonals])
+            ).tocsr()
+        for k in range(self.rows):
+            for m in range(k, self.columns):
+                upper = self._dense[k * n : (k + 1) * n, m * n : (m + 1) * n]
+                lower = self._dense[m * n : (m + 1) * n, k * n : (k + 1) * n]
+                both = upper + lower.T
+                both[np.arange(n), np.arange(n)] += diagonals[k][m]
+                upper[:] = both
+                lower[:] = both.T
+        return self._dense
+
+    def transposed(self) -> Table:
+        """Return the table with each of its blocks transposed."""
+        if self._dense is None:
+            blocks = self._collected()
+            return sparse.vstack([blocks[k * self.n : (k + 1) * self.n].T for k in range(self.rows)]).tocsr()
+        for k in range(self.rows):
+            block = self._dense[k * self.n : (k + 1) * self.n]
+            block[:] = block.T.copy()
+        return self._dense
+
+
+@dataclass(frozen=True)
+class Prior:
+    """The ridge of one solve, the same for each block: Λ = λ (I + κ E Eᵀ)⁻¹ + p·diag(gram).
+
+    ``vectors`` is E, float32 ``(n, d)``, or None for κ = 0. By Woodbury (I + κ E Eᵀ)⁻¹ = I - E (I/κ + EᵀE)⁻¹ Eᵀ.
+    """
+
+    ridge: float
+    frequency_ridge: float = 0.0
+    kappa: float = 0.0
+    vectors: np.ndarray[Any, Any] | None = None
+
+    def add_to(self, gram: np.ndarray[Any, Any]) -> None:
+        """Add Λ to ``gram`` (dense, ``(K·n, K·n)``) in place."""
+        size = len(gram)
+        diagonal = np.einsum("ii->i", gram)
+        diagonal *= 1.0 + self.frequency_ridge
+        diagonal += self.ridge
+        if self.kappa and self.vectors is not None:
+            E = self.vectors.astype(gram.dtype)
+            n, d = E.shape
+            inner = E.T @ E
+            inner[np.arange(d), np.arange(d)] += 1.0 / self.kappa
+            half = linalg.solve_triangular(linalg.cholesky(inner, lower=True), E.T, lower=True)
+            for start in range(0, size, n):
+                gram[start : start + n, start : start + n] -= self.ridge * (half.T @ half)
+            charge(flops=n * d * d * 2.0 + d**3 / 3 + (size // n) * 2.0 * n * n * d)
+
+
+def dense(table: Table, dtype: type[np.floating[Any]]) -> np.ndarray[Any, Any]:
+    """Return a dense copy of ``table`` with element type ``dtype``."""
+    if sparse.issparse(table):
+        return np.asarray(table.astype(dtype).toarray())
+    return table.astype(dtype)
+
+
+def invert(gram: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return the inverse of a symmetric positive definite matrix, which is overwritten. n³ FLOPs."""
+    potrf, potri = linalg.get_lapack_funcs(("potrf", "potri"), (gram,))
+    lower, info = potrf(gram.T, lower=False, overwrite_a=True, clean=False)
+    _check(info)
+    inverse, info = potri(lower, lower=False, overwrite_c=True)
+    _check(info)
+    _mirror_upper(inverse)
+    charge(flops=float(len(gram)) ** 3)
+    return np.asarray(inverse)
+
+
+def solve(statistics: Statistics, prior: Prior, dtype: type[np.floating[Any]] = np.float64) -> np.ndarray[Any, Any]:
+    """Return W = (gram + Λ)⁻¹ cross, ``(K·n, n)``: one Cholesky factorisation.
+
+    Size³/3 FLOPs for the factor; then, with a dense cross, 2·size²·n for the substitutions; with a sparse one it is cheaper
+    to complete the inverse (2/3·size³) and multiply.
+    """
+    assert statistics.cross is not None
+    gram = dense(statistics.gram, dtype)
+    prior.add_to(gram)
+    size, n = gram.shape[0], statistics.cross.shape[1]
+    if sparse.issparse(statistics.cross) and size**2 * n > size**3 / 3 + statistics.cross.nnz * size:
+        inverse = invert(gram)
+        weights = (statistics.cross.T.astype(dtype).tocsr() @ inverse).T
+        charge(flops=2.0 * statistics.cross.nnz * size)
+        return np.ascontiguousarray(weights)
+    potrf, potrs = linalg.get_lapack_funcs(("potrf", "potrs"), (gram,))
+    factor, info = potrf(gram.T, lower=False, overwrite_a=True, clean=False)
+    _check(info)
+    cross = np.asfortranarray(dense(statistics.cross, dtype))
+    weights, info = potrs(factor, cross, lower=False, overwrite_b=True)
+    _check(info)
+    charge(flops=size**3 / 3 + 2.0 * size**2 * n)
+    return np.ascontiguousarray(weights)
+
+
+def _check(info: int) -> None:
+    if info:
+        raise DataError(
+            f"the ridge system is not positive definite (LAPACK info {info})",
+            hint="raise the ridge, or check the log for infinite or missing weights",
+        )
+
+
+def _mirror_upper(matrix: np.ndarray[Any, Any], tile: int = 512) -> None:
+    # LAPACK fills one triangle; copying the other tile by tile needs no second matrix.
+    n = len(matrix)
+    for i in range(0, n, tile):
+        for j in range(i, n, tile):
+            block = matrix[i : i + tile, j : j + tile]
+            if i == j:
+                block = np.triu(block) + np.triu(block, 1).T
+                matrix[i : i + tile, i : i + tile] = block
+            else:
+                matrix[j : j + tile, i : i + tile] = block.T

@@ -1,0 +1,89 @@
+"""Item texts as vectors: encoded, centred, partly whitened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from frugalrec.cost import charge
+from frugalrec.data.catalog import Catalog
+from frugalrec.interfaces import Matrix, TextEncoder
+
+NEGLIGIBLE = 1e-5
+"""Singular values below this part of the largest, and rows shorter than this, are rounding errors."""
+
+
+@dataclass(frozen=True)
+class TextSpace:
+    """The map from an encoder's vectors to centred, partly whitened ones.
+
+    Sentence encoders give every text a large common part; taking the mean off, and evening out the spread along the
+    principal axes (``U s^(1-a)`` for the centred ``U s Vᵀ``, with a = ``whitening``), leaves what tells texts apart.
+    ``mean`` is ``(dim,)``; ``transform`` is ``(dim, dim)``, or None at ``whitening`` 0.
+    """
+
+    mean: Matrix
+    transform: Matrix | None
+
+    @classmethod
+    def fit(cls, encoded: Matrix, whitening: float) -> Self:
+        """Learn mean and axes from the rows of ``encoded`` that are not zero.
+
+        FLOPs for n rows of d: nd for the mean; when whitening 2nd² for the covariance, 9d³ for its eigenvectors and d².
+        """
+        rows = encoded[encoded.any(axis=1)]
+        n, dim = rows.shape
+        mean = rows.mean(axis=0) if n else np.zeros(dim, dtype=np.float32)
+        charge(flops=float(n * dim))
+        if whitening == 0 or n == 0:
+            return cls(mean.astype(np.float32), None)
+        centred = (rows - mean).astype(np.float64)
+        squares, axes = np.linalg.eigh(centred.T @ centred)
+        singular = np.sqrt(squares.clip(min=0.0))
+        kept = singular > NEGLIGIBLE * max(1.0, singular.max())
+        stretch = np.where(kept, np.where(kept, singular, 1.0) ** -whitening, 0.0)
+        charge(flops=2.0 * n * dim**2 + 9.0 * dim**3 + dim**2)
+        return cls(mean.astype(np.float32), (axes * stretch).astype(np.float32))
+
+    def project(self, encoded: Matrix, *, unit: bool = True) -> Matrix:
+        """Return the rows of ``encoded`` in this space, of unit norm if ``unit``; zero rows stay zero.
+
+        FLOPs for n rows of d: nd to centre, 2nd² to whiten, 3nd for unit norms.
+        """
+        projected = np.where(encoded.any(axis=1, keepdims=True), encoded - self.mean, np.float32(0))
+        projected[np.linalg.norm(projected, axis=1) < NEGLIGIBLE] = 0.0
+        charge(flops=float(encoded.size) * (4.0 if unit else 1.0))
+        if self.transform is not None:
+            projected = projected @ self.transform
+            charge(flops=2.0 * encoded.size * encoded.shape[1])
+        return unit_rows(projected) if unit else projected.astype(np.float32, copy=False)
+
+
+def encode_items(catalog: Catalog, encoder: TextEncoder) -> Matrix:
+    """Return the encoder's vectors of the catalogue's texts, float32 ``(n_items, dim)``; zero rows for items without."""
+    texts = catalog.texts()
+    described = np.array([bool(text.strip()) for text in texts], dtype=bool)
+    found = encoder.encode([text for text, is_ in zip(texts, described, strict=True) if is_], role="item")
+    encoded = np.zeros((len(texts), found.shape[1]), dtype=np.float32)
+    encoded[described] = found
+    return encoded
+
+
+def item_vectors(catalog: Catalog, encoder: TextEncoder, whitening: float) -> Matrix:
+    """Return float32 ``(n_items, dim)``: item texts encoded, centred, partly whitened, with unit rows.
+
+    Items without text (or whose text the encoder makes nothing of) have zero rows.
+    """
+    encoded = encode_items(catalog, encoder)
+    return TextSpace.fit(encoded, whitening).project(encoded)
+
+
+def unit_rows(vectors: Matrix) -> Matrix:
+    """Return the rows scaled to unit norm; zero rows stay zero."""
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.where(norms > 0, norms, 1.0), dtype=np.float32)
+
+
+__all__ = ["TextSpace", "encode_items", "item_vectors", "unit_rows"]

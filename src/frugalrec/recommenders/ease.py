@@ -1,0 +1,122 @@
+"""EASE: linear item-to-item weights in closed form, optionally drawn towards those that item text suggests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self
+
+import numpy as np
+
+from frugalrec.cost import charge
+from frugalrec.data.catalog import Catalog
+from frugalrec.data.dataset import Dataset, Query, Reason
+from frugalrec.data.interactions import IntArray, Interactions
+from frugalrec.errors import ConfigError
+from frugalrec.interfaces import Matrix, TextEncoder
+from frugalrec.recommenders._base import Scores, history_reasons, query_matrix, require_fitted
+from frugalrec.recommenders._statistics import Prior, Statistics, dense, invert
+from frugalrec.recommenders._text import TextSpace, encode_items
+
+
+@dataclass
+class Ease(Scores):
+    """Shallow autoencoder in closed form (Steck, 2019, eq. 8): the strong baseline for logs without an order.
+
+    Minimises ‖X - XB‖² + λ‖B‖² with diag(B) = 0. With ``encoder``, adds μ‖B - C‖², where C is the same model fitted to
+    the item text vectors (L3AE, Moon et al., 2025): B = μPC - P·diag((1 + μ diag(PC)) / diag(P)), P = (XᵀX + (λ+μ)I)⁻¹.
+    ``history_half_life`` (in positions; 0 = off) weighs the newest events more when scoring.
+
+    Time n³ for n items, memory n² floats: practical to about 20,000 items. Adds and forgets users exactly.
+
+    >>> from frugalrec.testing.data import toy_dataset
+    >>> data = toy_dataset(n_users=50, n_items=20, seed=0)
+    >>> len(Ease(ridge=10.0).fit(data).recommend([data.query(0)], k=3)[0])
+    3
+    """
+
+    ridge: float = field(default=300.0, metadata={"stage": "solve", "tune": (30.0, 100.0, 300.0, 1000.0, 3000.0)})
+    history_half_life: float = field(default=0.0, metadata={"stage": "score", "tune": (0.0, 2.0, 5.0, 15.0)})
+    encoder: TextEncoder | None = None
+    text_weight: float = field(default=100.0, metadata={"stage": "solve"})
+    text_ridge: float = field(default=10.0, metadata={"stage": "solve"})
+    whitening: float = field(default=0.0, metadata={"stage": "solve"})
+    precision: Literal["float32", "float64"] = "float32"
+    n_items_: int = field(init=False, repr=False, compare=False)
+    weights_: np.ndarray[Any, Any] = field(init=False, repr=False, compare=False)
+    _encoded: Matrix = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.ridge <= 0:
+            raise ConfigError(f"ridge must be above 0, not {self.ridge}")
+
+    @property
+    def scores_cold_items(self) -> bool:  # type: ignore[override]
+        """Whether items without events get scores that mean something: with text, they do."""
+        return self.encoder is not None
+
+    def fit(self, dataset: Dataset) -> Self:
+        """Learn from the events and the item texts of ``dataset``."""
+        return self.read(dataset.catalog).solve(self.accumulate(dataset.interactions))
+
+    def read(self, catalog: Catalog) -> Self:
+        """Encode the item texts, if there is an encoder."""
+        self.n_items_ = len(catalog)
+        if self.encoder is not None:
+            self._encoded = encode_items(catalog, self.encoder)
+        return self
+
+    def accumulate(self, interactions: Interactions) -> Statistics:
+        """Return XᵀX of the binary user × item matrix; the sums of disjoint users add up."""
+        X = interactions.matrix().astype(np.float64)
+        gram = (X.T @ X).tocsr()
+        per_user = np.diff(X.indptr).astype(np.float64)
+        charge(flops=2.0 * float(per_user @ per_user))
+        if gram.nnz >= 0.1 * gram.shape[0] * gram.shape[1]:
+            gram = gram.toarray()
+        return Statistics(gram, None, int(np.count_nonzero(per_user)), len(interactions))
+
+    def solve(self, statistics: Statistics) -> Self:
+        """Learn the weights from ``statistics``; cheap to repeat with another ridge."""
+        require_fitted(self, "n_items_")
+        dtype = np.float32 if self.precision == "float32" else np.float64
+        gram = dense(statistics.gram, dtype)
+        if self.encoder is None or not self.text_weight:
+            self.weights_ = _zero_diagonal(gram, self.ridge)
+            return self
+        E: np.ndarray[Any, Any] = TextSpace.fit(self._encoded, self.whitening).project(self._encoded).astype(dtype)
+        charge(flops=2.0 * E.shape[0] ** 2 * E.shape[1])
+        C = _zero_diagonal(E @ E.T, self.text_ridge)
+        Prior(self.ridge + self.text_weight).add_to(gram)
+        P = invert(gram)
+        PC = P @ C
+        charge(flops=2.0 * float(self.n_items_) ** 3)
+        correction = (1.0 + self.text_weight * np.diag(PC)) / np.diag(P)
+        self.weights_ = np.asarray(self.text_weight * PC - P * correction, dtype=dtype)
+        np.fill_diagonal(self.weights_, 0.0)
+        return self
+
+    def score(self, queries: Sequence[Query]) -> Matrix:
+        """Return float32 ``(n_queries, n_items)``; 2 · (history items) · n_items FLOPs a query."""
+        require_fitted(self, "weights_")
+        X = query_matrix(queries, self.n_items_, self.history_half_life).astype(self.weights_.dtype)
+        charge(flops=2.0 * X.nnz * self.n_items_)
+        return np.asarray(X @ self.weights_, dtype=np.float32)
+
+    def explain(self, query: Query, items: IntArray) -> list[tuple[Reason, ...]]:
+        """Return the history items with the largest terms in each score; exact, since a score is their sum."""
+        require_fitted(self, "weights_")
+        x = query_matrix([query], self.n_items_, self.history_half_life)
+        return history_reasons("history", x.indices, x.data[:, None] * self.weights_[x.indices][:, items])
+
+
+def _zero_diagonal(gram: np.ndarray[Any, Any], ridge: float) -> np.ndarray[Any, Any]:
+    """Return B = I - P / diag(P), P = (gram + ridge·I)⁻¹; ``gram`` is overwritten."""
+    Prior(ridge).add_to(gram)
+    weights = invert(gram)
+    weights /= -np.diag(weights).copy()
+    np.fill_diagonal(weights, 0.0)
+    return weights
+
+
+__all__ = ["Ease"]

@@ -1,0 +1,202 @@
+"""The sequential linear model: ridge regression from decayed histories to what comes next, with text as a prior."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Self
+
+import numpy as np
+from scipy import sparse
+
+from frugalrec.cost import charge
+from frugalrec.data.catalog import Catalog
+from frugalrec.data.dataset import Dataset, Query, Reason
+from frugalrec.data.interactions import IntArray, Interactions
+from frugalrec.errors import ConfigError, DataError
+from frugalrec.interfaces import Matrix, TextEncoder
+from frugalrec.recommenders._base import Scores, history_reasons, require_fitted
+from frugalrec.recommenders._statistics import Decay, Prior, Statistics, accumulate_states, solve
+from frugalrec.recommenders._text import TextSpace, encode_items, encode_queries
+
+_FAINT = 1e-3  # history items that weigh less than this share of the newest one do not move a ranking
+
+
+@dataclass
+class SequentialLinear(Scores):
+    """Closed-form next-item model: the strongest quality per unit of compute for logs with an order.
+
+    Each user state is the history under several half-lives stacked (positions, and seconds where ``gap_half_life`` is set
+    and the log has timestamps); W = (G + Λ)⁻¹ C maps it to what users did next. ``encoder`` brings in item text twice:
+    as a prior on W (``text_prior``) and as a similarity term, so that items nobody has touched get scores. The text is
+    encoded once an item; no language model runs at request time.
+
+    Time: pairs of events within reach, plus one Cholesky of (blocks · items)³/3 FLOPs. Memory: (blocks · items)² floats;
+    practical to about 15,000 items. Exact to add users to, and to forget them: ``solve(statistics - accumulate(user))``.
+
+    Scores are x W + (text_weight / ridge) · x_text E Eᵀ. Ridge from stacked recency-weighted histories follows
+    EASE (Steck, 2019) in form and SLIST (Choi et al., 2021, eq. 8) in weighting by recency.
+
+    >>> from frugalrec.testing.data import toy_dataset
+    >>> data = toy_dataset(n_users=50, n_items=20, seed=0)
+    >>> model = SequentialLinear(half_lives=(1.5,), ridge=1.0).fit(data)
+    >>> len(model.recommend([data.query(0)], k=3)[0])
+    3
+    """
+
+    half_lives: tuple[float, ...] = field(default=(1.5, 15.0), metadata={"stage": "accumulate"})
+    gap_half_life: float = field(default=0.0, metadata={"stage": "accumulate"})
+    target_half_life: float = field(default=1.0, metadata={"stage": "accumulate"})
+    reversed_weight: float = field(default=0.0, metadata={"stage": "accumulate"})
+    ridge: float = field(default=100.0, metadata={"stage": "solve", "tune": (30.0, 100.0, 300.0)})
+    frequency_ridge: float = field(default=0.0, metadata={"stage": "solve"})
+    encoder: TextEncoder | None = None
+    text_prior: float = field(default=0.0, metadata={"stage": "solve"})
+    whitening: float = field(default=0.7, metadata={"stage": "solve"})
+    text_weight: float = field(default=4.0, metadata={"stage": "score"})
+    text_half_life: float = field(default=2.0, metadata={"stage": "score"})
+    precision: Literal["float32", "float64"] = "float32"
+    n_items_: int = field(init=False, repr=False, compare=False)
+    weights_: np.ndarray[Any, Any] = field(init=False, repr=False, compare=False)
+    _encoded: Matrix = field(init=False, repr=False, compare=False)
+    vectors_: Matrix = field(init=False, repr=False, compare=False)
+    mean_: Matrix = field(init=False, repr=False, compare=False)
+    transform_: Matrix | None = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.half_lives and not self.gap_half_life:
+            raise ConfigError("sequential-linear needs at least one half-life")
+        for name in ("ridge", "target_half_life"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"{name} must be above 0, not {getattr(self, name)}")
+        if any(h <= 0 for h in self.half_lives):
+            raise ConfigError(f"half_lives must all be above 0, not {self.half_lives}")
+
+    @property
+    def scores_cold_items(self) -> bool:  # type: ignore[override]
+        """Whether items without events get scores that mean something: with text, they do."""
+        return self.encoder is not None
+
+    def fit(self, dataset: Dataset) -> Self:
+        """Learn from the events and the item texts of ``dataset``."""
+        return self.read(dataset.catalog).solve(self.accumulate(dataset.interactions))
+
+    def read(self, catalog: Catalog) -> Self:
+        """Encode the item texts, if there is an encoder."""
+        self.n_items_ = len(catalog)
+        if self.encoder is not None:
+            self._encoded = encode_items(catalog, self.encoder)
+        return self
+
+    def accumulate(self, interactions: Interactions) -> Statistics:
+        """Return the sums over the users of ``interactions``; sums of disjoint users add up."""
+        if self.gap_half_life and interactions.timestamp is None:
+            raise DataError(
+                "gap_half_life needs timestamps, and this log has none", hint="set gap_half_life = 0 in the plan"
+            )
+        statistics = accumulate_states(interactions, self._decays(), self.target_half_life)
+        if self.reversed_weight:
+            backwards = accumulate_states(_reversed(interactions), self._decays(), self.target_half_life)
+            counts = {"n_users": statistics.n_users, "n_events": statistics.n_events}
+            statistics = replace(statistics + backwards.scaled(self.reversed_weight), **counts)
+        return statistics
+
+    def solve(self, statistics: Statistics) -> Self:
+        """Learn the weights from ``statistics``; cheap to repeat with another ridge."""
+        require_fitted(self, "n_items_")
+        if self.encoder is not None:
+            space = TextSpace.fit(self._encoded, self.whitening)
+            self.mean_, self.transform_ = space.mean, space.transform
+            self.vectors_ = space.project(self._encoded)
+        prior = Prior(self.ridge, self.frequency_ridge, self.text_prior, self.vectors_ if self.encoder else None)
+        dtype = np.float32 if self.precision == "float32" else np.float64
+        self.weights_ = solve(statistics, prior, dtype)
+        return self
+
+    def score(self, queries: Sequence[Query]) -> Matrix:
+        """Return float32 ``(n_queries, n_items)``; 2 · (history items in reach) · n_items FLOPs a query."""
+        require_fitted(self, "weights_")
+        states = decayed_histories(queries, self._decays(), self.n_items_).astype(self.weights_.dtype)
+        scores = np.asarray(states @ self.weights_, dtype=np.float32)
+        charge(flops=2.0 * states.nnz * self.n_items_)
+        if self.encoder is not None and self.text_weight:
+            profile = self._text_profiles(queries)
+            scores += (self.text_weight / self.ridge) * (profile @ self.vectors_.T)
+            charge(flops=2.0 * profile.shape[0] * profile.shape[1] * self.n_items_)
+        return scores
+
+    def explain(self, query: Query, items: IntArray) -> list[tuple[Reason, ...]]:
+        """Return the history items with the largest terms in each score; exact, since a score is their sum."""
+        require_fitted(self, "weights_")
+        history = np.unique(query.history)
+        terms = np.zeros((len(history), len(items)))
+        states = decayed_histories([query], self._decays(), self.n_items_).tocoo()
+        block, item = np.divmod(states.coords[1], self.n_items_)
+        rows = np.searchsorted(history, item)
+        np.add.at(terms, rows, states.data[:, None] * self.weights_[block * self.n_items_ + item][:, items])
+        if self.encoder is not None and self.text_weight:
+            recent = decayed_histories([query], [Decay(self.text_half_life, "positions")], self.n_items_).tocoo()
+            E = self.vectors_
+            near = (self.text_weight / self.ridge) * recent.data[:, None] * (E[recent.coords[1]] @ E[items].T)
+            np.add.at(terms, np.searchsorted(history, recent.coords[1]), near)
+        return history_reasons("history", history.astype(np.int32), terms)
+
+    def _decays(self) -> list[Decay]:
+        decays = [Decay(h, "positions") for h in self.half_lives]
+        return [*decays, Decay(self.gap_half_life, "seconds")] if self.gap_half_life else decays
+
+    def _text_profiles(self, queries: Sequence[Query]) -> Matrix:
+        recent = decayed_histories(queries, [Decay(self.text_half_life, "positions")], self.n_items_)
+        profiles: Matrix = recent @ self.vectors_
+        words = [q.text for q in queries]
+        if any(words):
+            assert self.encoder is not None
+            asked = encode_queries(words, self.encoder, len(self.mean_))
+            profiles += TextSpace(self.mean_, self.transform_).project(asked)
+        return profiles
+
+
+def decayed_histories(queries: Sequence[Query], decays: Sequence[Decay], n_items: int) -> sparse.csr_array:
+    """Return the states of ``queries`` at their newest event, float32 CSR ``(n_queries, len(decays) · n_items)``.
+
+    Without times, a block in seconds sees the newest event alone.
+    """
+    lengths = np.fromiter((len(q.history) for q in queries), dtype=np.int64, count=len(queries))
+    row = np.repeat(np.arange(len(queries)), lengths)
+    end = np.cumsum(lengths)
+    item = np.concatenate([np.empty(0, dtype=np.int32), *(q.history for q in queries)]).astype(np.int64)
+    lag = np.repeat(end, lengths) - 1 - np.arange(len(item))
+    rows, columns, weights = [], [], []
+    for k, decay in enumerate(decays):
+        if decay.unit == "positions":
+            distance = lag.astype(np.float64)
+        else:
+            distance = np.concatenate([np.empty(0), *(_ages(q) for q in queries)])
+        weight = np.exp2(-distance / decay.half_life)
+        kept = weight >= _FAINT
+        rows.append(row[kept])
+        columns.append(item[kept] + k * n_items)
+        weights.append(weight[kept])
+    coords = (np.concatenate(rows), np.concatenate(columns))
+    shape = (len(queries), len(decays) * n_items)
+    return sparse.coo_array((np.concatenate(weights).astype(np.float32), coords), shape=shape).tocsr()
+
+
+def _ages(query: Query) -> np.ndarray[Any, np.dtype[np.float64]]:
+    if query.times is None:
+        ages = np.full(len(query.history), np.inf)
+        ages[-1:] = 0.0
+        return ages
+    return np.asarray(query.times[-1:] - query.times, dtype=np.float64)
+
+
+def _reversed(log: Interactions) -> Interactions:
+    """Return the log with every user's events in reverse order, time running backwards."""
+    lengths = np.diff(log.offsets)
+    first = np.repeat(log.offsets[:-1], lengths)
+    rows = first + np.repeat(log.offsets[1:], lengths) - 1 - np.arange(len(log))
+    backwards = log.take(rows)
+    return backwards if log.timestamp is None else replace(backwards, timestamp=-log.timestamp[rows])
+
+
+__all__ = ["SequentialLinear"]

@@ -1,0 +1,135 @@
+"""Candidates reordered by how likely a language model finds their titles after the user's history."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal, Self
+
+import numpy as np
+
+from frugalrec.data.dataset import Dataset, Query, Ranking
+from frugalrec.data.interactions import FloatArray, IntArray
+from frugalrec.errors import ConfigError, NotFittedError
+from frugalrec.interfaces import LanguageModel
+
+HISTORY = "{history}"
+
+
+@dataclass
+class Likelihood:
+    """Rescores the top of a ranking with a language model's log-probabilities of the titles; choose it to learn what a
+    model that reads titles at request time adds to retrieval, and at what price.
+
+    The model reads ``prompt`` with the titles of the last ``history_length`` items, and scores the title of each of the
+    first ``depth`` candidates ``c`` as what comes next. ``normalisation`` says how:
+
+    - ``pmi``: ``log P(c | prompt) − log P(c | blank_prompt)``, pointwise mutual information with the history (Holtzman
+      et al. 2021, "Surface form competition", eq. 2): what the history adds to a title, whatever its length and fame;
+    - ``tokens``: ``log P(c | prompt)`` over the title's number of tokens;
+    - ``none``: ``log P(c | prompt)``.
+
+    The new order is by ``blend · z(model) + (1 − blend) · z(retrieval)``, z-scores within the candidates; equal scores
+    keep their order. New scores stay in the units of the old (a unit of z is one standard deviation of the candidates'
+    old scores) and start one such unit above the best old score, so that every rescored item ranks above all others.
+
+    Cost: one model call of the prompt and ``depth`` titles a request, paid with the request. The history-free term is
+    the item's alone: it is paid by the first request that meets the item and kept in ``prior_``, so first requests cost
+    up to twice as much as later ones, and a catalogue is never read for the sake of items that nobody retrieves. Memory
+    is the titles and one float an item.
+
+    Titles are data: line breaks in them become spaces, so no title can add a line to the prompt, and only the first
+    ``title_words`` words are read. What the model says is only ever a number. When the model fails, the ranking comes
+    back in its old order, marked ``degraded``, and the reason is logged.
+    """
+
+    model: LanguageModel
+    depth: int = 20
+    history_length: int = 10
+    blend: float = field(default=0.3, metadata={"tune": (0.1, 0.2, 0.3, 0.5), "stage": "score"})
+    normalisation: Literal["none", "tokens", "pmi"] = "pmi"
+    prompt: str = "Things that one person chose, in this order:\n{history}\n-"
+    blank_prompt: str = "Things that one person chose, in this order:\n-"
+    title_words: int = 24
+    titles_: list[str] = field(init=False, repr=False, compare=False)
+    prior_: FloatArray = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        for name in ("depth", "history_length", "title_words"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if not 0 <= self.blend <= 1:
+            raise ConfigError(f"blend must be from 0 (retrieval alone) to 1 (model alone), not {self.blend}")
+        if HISTORY not in self.prompt:
+            raise ConfigError(f"prompt must say where the history goes: '{HISTORY}' is not in {self.prompt!r}")
+
+    def fit(self, dataset: Dataset) -> Self:
+        """Keep the items' titles; asks the model nothing."""
+        titles = (dataset.catalog.title(code) for code in range(dataset.n_items))
+        self.titles_ = [" ".join(title.split()[: self.title_words]) for title in titles]
+        self.prior_ = np.full(dataset.n_items, np.nan)
+        return self
+
+    def rerank(self, queries: Sequence[Query], rankings: Sequence[Ranking]) -> list[Ranking]:
+        """Return each ranking with its first ``depth`` items reordered; raises `NotFittedError` before ``fit``."""
+        if not hasattr(self, "titles_"):
+            raise NotFittedError("the reranker 'likelihood' was used before fit", hint="call fit(dataset) first")
+        return [self._reranked(query, ranking) for query, ranking in zip(queries, rankings, strict=True)]
+
+    def _reranked(self, query: Query, ranking: Ranking) -> Ranking:
+        head = ranking.items[: self.depth]
+        if len(head) < 2 or not len(query.history) or self.blend == 0:
+            # There is no order to improve, or nothing to improve it by.
+            return ranking
+        try:
+            read = self._read(query, head)
+        except Exception:
+            # Whatever a model raises, a request that has candidates gets them.
+            logging.getLogger(__name__).warning("the language model failed; the retrieved order stands", exc_info=True)
+            return replace(ranking, degraded=True)
+        retrieved = np.asarray(ranking.scores, dtype=np.float64)
+        blended = self.blend * _standard(read) + (1 - self.blend) * _standard(retrieved[: self.depth])
+        order = np.argsort(-blended, kind="stable")
+        unit = float(retrieved[: self.depth].std()) or 1.0
+        lifted = retrieved[0] + unit * (1.0 + blended[order] - blended.min())
+        return replace(
+            ranking,
+            items=np.concatenate([head[order], ranking.items[self.depth :]]),
+            scores=np.concatenate([lifted, retrieved[self.depth :]]),
+            reasons=None
+            if ranking.reasons is None
+            else tuple(ranking.reasons[i] for i in order) + ranking.reasons[self.depth :],
+        )
+
+    def _read(self, query: Query, items: IntArray) -> FloatArray:
+        """Return the model's score of each of ``items``, float64 ``(n,)``, higher is better."""
+        history = "\n".join(f"- {self.titles_[code]}" for code in query.history[-self.history_length :])
+        scores = self._log_probabilities(self.prompt.replace(HISTORY, history), items)
+        if self.normalisation == "pmi":
+            unread = items[np.isnan(self.prior_[items])]
+            self.prior_[unread] = self._log_probabilities(self.blank_prompt, unread)
+            scores = scores - self.prior_[items]
+        elif self.normalisation == "tokens":
+            lengths = [self.model.count_tokens(self._continuation(code)) for code in items]
+            scores = scores / np.maximum(lengths, 1)
+        return scores
+
+    def _log_probabilities(self, prompt: str, items: IntArray) -> FloatArray:
+        scores = self.model.loglikelihoods(prompt, [self._continuation(code) for code in items])
+        if scores.shape != (len(items),) or not np.isfinite(scores).all():
+            raise ArithmeticError(f"expected {len(items)} finite log-probabilities, got {scores!r}")
+        return scores
+
+    def _continuation(self, code: int) -> str:
+        return f" {self.titles_[code]}"
+
+
+def _standard(values: FloatArray) -> FloatArray:
+    """Return z-scores; values that are all the same say nothing and become 0."""
+    spread = values.std()
+    centred: FloatArray = values - values.mean()
+    return centred / spread if spread > 0 else np.zeros_like(centred)
+
+
+__all__ = ["Likelihood"]

@@ -1,0 +1,187 @@
+"""Settings chosen on the validation fold: for each component the values that its own fields declare worth trying."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from frugalrec import metrics, progress, registry
+from frugalrec.cost import Ledger
+from frugalrec.data.dataset import Fold, Split
+from frugalrec.encoders._cached import ArrayStore
+from frugalrec.errors import DataError
+from frugalrec.evaluation import quick_values
+from frugalrec.plan import Pipeline, Plan, Spec
+
+STAGES = ("score", "solve", "accumulate")
+"""What must be redone when a setting changes, from the cheapest to the dearest."""
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A plan with its chosen settings, their validation value, and every combination tried."""
+
+    plan: Plan
+    value: float
+    tried: Sequence[Mapping[str, Any]]
+    complete: bool
+
+
+@dataclass(frozen=True)
+class Search:
+    """How long and on how much to search: ``seconds`` a plan (0 = no tuning), at most ``max_queries`` validation queries.
+
+    ``passes``: how often each setting is reconsidered after others have moved.
+    """
+
+    seconds: float = 60.0
+    max_queries: int = 2000
+    passes: int = 2
+    seed: int = 0
+
+
+def tune(
+    plan: Plan, split: Split, metric: str, search: Search, ledger: Ledger, store: ArrayStore | None = None
+) -> Tuned:
+    """Choose the recommender's settings by coordinate search on the validation fold.
+
+    One setting at a time takes each of its declared values while the others stay; cheap settings (stage ``score``) are
+    searched again inside every candidate of the dearer ones, since the two trade off. Values that the data cannot
+    support (`DataError`) are noted and passed over. The search stops when ``search.seconds`` are spent and keeps the
+    best so far. Settings that the plan itself fixes are not touched.
+    """
+    space = search_space(plan.recommender)
+    if not space or search.seconds <= 0 or not len(split.validation):
+        return Tuned(plan, float("nan"), (), complete=True)
+    with ledger.span("tune", plan=f"{plan.name} (tuning)", phase="once"):
+        return _Climb(plan, split, metric, search, store, space).run()
+
+
+def search_space(spec: Spec) -> dict[str, tuple[str, tuple[Any, ...]]]:
+    """Return ``{setting: (stage, values)}`` of a component, for the settings that ``spec`` leaves open.
+
+    Settings about text are left out where the spec names no encoder.
+    """
+    space: dict[str, tuple[str, tuple[Any, ...]]] = {}
+    for option, declared in registry.settings_of(registry.load("recommender", spec.component)).items():
+        values = declared.metadata.get("tune")
+        if values is None or option in {k.replace("_", "-") for k in spec.settings}:
+            continue
+        if declared.metadata.get("text") and "encoder" not in spec.settings:
+            continue
+        space[declared.name] = (declared.metadata["stage"], tuple(values))
+    return space
+
+
+class _Climb:
+    """One coordinate search. Keeps the fitted pipeline and its statistics, so that only what changed is redone."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        split: Split,
+        metric: str,
+        search: Search,
+        store: ArrayStore | None,
+        space: Mapping[str, tuple[str, tuple[Any, ...]]],
+    ) -> None:
+        self._plan, self._split, self._search, self._store, self._space = plan, split, search, store, space
+        self._metric = metrics.parse(metric)
+        self._fold: Fold = split.validation.sample(search.max_queries, search.seed)
+        self._deadline = time.monotonic() + search.seconds
+        self._pipeline: Pipeline | None = None
+        self._fitted: dict[str, Any] = {}
+        self._statistics: tuple[tuple[Any, ...], Any] | None = None
+        self._values: dict[tuple[Any, ...], float] = {}
+        self._tried: list[dict[str, Any]] = []
+        defaults = registry.settings_of(registry.load("recommender", plan.recommender.component))
+        self._settings = {name: _default(defaults[name.replace("_", "-")]) for name in space}
+
+    def run(self) -> Tuned:
+        best, value = self._with_cheap(self._settings)
+        complete = True
+        dear = [name for name, (stage, _) in self._space.items() if stage != "score"]
+        for _ in range(self._search.passes if dear else 0):
+            moved = False
+            for name in dear:
+                for candidate in self._space[name][1]:
+                    if candidate == best[name]:
+                        continue
+                    if time.monotonic() > self._deadline:
+                        complete = False
+                        break
+                    settings, reached = self._with_cheap({**best, name: candidate})
+                    if reached > value:
+                        best, value, moved = settings, reached, True
+            if not moved:
+                break
+        plan = replace(self._plan, recommender=self._plan.recommender.with_settings(**best))
+        return Tuned(plan, value, self._tried, complete)
+
+    def _with_cheap(self, settings: dict[str, Any]) -> tuple[dict[str, Any], float]:
+        """Search the settings that only scoring depends on, the others as given."""
+        best, value = dict(settings), self._value(settings)
+        for _ in range(self._search.passes):
+            moved = False
+            for name, (stage, candidates) in self._space.items():
+                if stage != "score":
+                    continue
+                for candidate in candidates:
+                    tried = {**best, name: candidate}
+                    if candidate == best[name] or (reached := self._value(tried)) <= value:
+                        continue
+                    best, value, moved = tried, reached, True
+            if not moved:
+                break
+        return best, value
+
+    def _value(self, settings: dict[str, Any]) -> float:
+        key = tuple(settings.values())
+        if key in self._values:
+            return self._values[key]
+        note: dict[str, Any] = {"settings": {k: list(v) if isinstance(v, tuple) else v for k, v in settings.items()}}
+        try:
+            self._prepare(settings)
+            assert self._pipeline is not None
+            value = float(np.nanmean(quick_values(self._pipeline, self._fold, self._metric)))
+            note["value"] = value
+        except DataError as error:
+            value = float("-inf")
+            note["passed_over"] = error.message
+        self._values[key] = value
+        self._tried.append(note)
+        progress.report(f"tune {self._plan.name}", len(self._tried), 0)
+        return value
+
+    def _prepare(self, settings: dict[str, Any]) -> None:
+        train = self._split.train
+        if self._pipeline is None:
+            spec = self._plan.recommender.with_settings(**settings)
+            self._pipeline = replace(self._plan, recommender=spec, reranker=None).build(self._store).encode(train)
+        recommender: Any = self._pipeline.recommender
+        changed = {self._space[n][0] for n, v in settings.items() if n not in self._fitted or self._fitted[n] != v}
+        for name, value in settings.items():
+            setattr(recommender, name, value)
+        if not changed <= {"score"} or not self._fitted:
+            if hasattr(recommender, "accumulate"):
+                self._solve(recommender, settings)
+            else:
+                recommender.fit(train)
+        self._fitted = dict(settings)
+
+    def _solve(self, recommender: Any, settings: dict[str, Any]) -> None:
+        self._fitted = {}  # whatever fails below leaves the model neither here nor there
+        recommender.read(self._split.train.catalog)
+        key = tuple(settings[n] for n, (stage, _) in self._space.items() if stage == "accumulate")
+        if self._statistics is None or self._statistics[0] != key:
+            self._statistics = None  # frees the old sums before the new ones are made
+            self._statistics = (key, recommender.accumulate(self._split.train.interactions))
+        recommender.solve(self._statistics[1])
+
+
+def _default(declared: Any) -> Any:
+    return declared.default

@@ -1,0 +1,179 @@
+"""What every text encoder must do, whichever it is."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from frugalrec import assets, registry
+from frugalrec.cost import Ledger, with_context
+from frugalrec.encoders._cached import Cached
+from frugalrec.errors import AssetError, FrugalrecError
+from frugalrec.interfaces import TextEncoder
+from frugalrec.stores.array_cache import ArrayCache
+from frugalrec.testing.encoders import HashEncoder
+
+NAMES = registry.names("encoder")
+TEXTS = [
+    "Toy Story (1995). Animation|Children's|Comedy",
+    "Heat",
+    "<p>A <b>quiet</b> drama &amp; its sequel</p>",
+    "Amélie; a café in Montmartre",
+    "the the the",
+    "!?",
+    " ".join(f"word{i}" for i in range(200)),
+    "Heat",
+]
+EMPTY = ["", "   ", "\n\t", "<br/>"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def weights() -> None:
+    """Fetch what the default settings need once, and say so plainly when that cannot be done."""
+    try:
+        assets.fetch("all-minilm-l6-v2-int8")
+    except AssetError as error:
+        pytest.fail(f"the encoders' contract needs the default weights: {error}", pytrace=False)
+
+
+def registered(name: str) -> TextEncoder:
+    extra = registry.missing_extra("encoder", name)
+    if extra is not None:
+        pytest.skip(f"'{name}' needs the extra '{extra}'")
+    encoder: TextEncoder = registry.build("encoder", name, {})
+    return encoder
+
+
+@pytest.fixture(params=[*NAMES, "the fake", "cached"])
+def build(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], TextEncoder]]:
+    """A maker of equal encoders."""
+    if request.param == "cached":
+        store = ArrayCache(tmp_path / "arrays.sqlite")
+        yield lambda: Cached(registered(NAMES[0]), store, batch_size=3)
+        store.close()
+    elif request.param == "the fake":
+        yield HashEncoder
+    else:
+        yield lambda: registered(request.param)
+
+
+@pytest.fixture
+def encoder(build: Callable[[], TextEncoder]) -> TextEncoder:
+    return build()
+
+
+def test_satisfies_the_protocol(encoder: TextEncoder) -> None:
+    assert isinstance(encoder, TextEncoder)
+
+
+def test_rows_are_float32_and_of_unit_norm(encoder: TextEncoder) -> None:
+    for role in typing.get_args(typing.get_type_hints(encoder.encode)["role"]):
+        vectors = encoder.encode(TEXTS, role=role)
+        assert vectors.dtype == np.float32
+        assert vectors.ndim == 2
+        assert len(vectors) == len(TEXTS)
+        norms = np.linalg.norm(vectors, axis=1)
+        assert np.all((np.abs(norms - 1) < 1e-5) | (norms == 0))
+        assert np.all(norms[:5] > 0)
+
+
+def test_texts_without_content_get_zero_rows(encoder: TextEncoder) -> None:
+    vectors = encoder.encode(["Heat", *EMPTY[:3], "Alien"])
+    assert not vectors[1:4].any()
+    assert vectors[0].any()
+    assert vectors[4].any()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_markup_alone_is_no_content(name: str) -> None:
+    assert not registered(name).encode(EMPTY).any()
+
+
+def test_no_texts_make_no_rows_of_the_right_width(encoder: TextEncoder) -> None:
+    nothing = encoder.encode([])
+    assert nothing.shape == (0, encoder.encode(["Heat"]).shape[1])
+    assert nothing.dtype == np.float32
+
+
+def test_equal_encoders_agree(build: Callable[[], TextEncoder]) -> None:
+    np.testing.assert_allclose(build().encode(TEXTS), build().encode(TEXTS), atol=1e-6)
+    assert build().fingerprint() == build().fingerprint()
+
+
+def test_a_vector_does_not_depend_on_its_batch(build: Callable[[], TextEncoder]) -> None:
+    together = build().encode(TEXTS)
+    alone = np.concatenate([build().encode([text]) for text in TEXTS])
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+    np.testing.assert_allclose(build().encode(TEXTS[::-1])[::-1], together, atol=1e-5)
+
+
+def test_its_result_belongs_to_the_caller(encoder: TextEncoder) -> None:
+    first = encoder.encode(TEXTS)
+    kept = first.copy()
+    first[:] = 0
+    np.testing.assert_allclose(encoder.encode(TEXTS), kept, atol=1e-6)
+
+
+def _altered(setting: dataclasses.Field[Any], hint: Any, value: Any) -> list[Any]:
+    if typing.get_origin(hint) is typing.Literal:
+        return [option for option in typing.get_args(hint) if option != value]
+    if hint is bool:
+        return [not value]
+    if hint in (int, float):
+        return [value * 2 or 1, value // 2 or 1]
+    return [f"{value}x "] if hint is str else []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_settings_that_change_vectors_change_the_fingerprint(name: str) -> None:
+    plain = registered(name)
+    hints = typing.get_type_hints(type(plain))
+    seen = {plain.fingerprint()}
+    for setting in registry.settings_of(type(plain)).values():
+        for value in _altered(setting, hints[setting.name], getattr(plain, setting.name)):
+            try:
+                other = registry.build("encoder", name, {setting.name: value})
+                vectors = [other.encode(TEXTS, role=role) for role in ("query", "item")]
+            except FrugalrecError:  # not every value is possible: there is no such model, or folder
+                continue
+            before = [plain.encode(TEXTS, role=role) for role in ("query", "item")]
+            if any(a.shape != b.shape or np.abs(a - b).max() > 1e-4 for a, b in zip(vectors, before, strict=True)):
+                assert other.fingerprint() not in seen, f"{setting.name} = {value!r}"
+                seen.add(other.fingerprint())
+            else:
+                assert other.fingerprint() == plain.fingerprint() or setting.name.startswith("max"), setting.name
+    assert len(seen) > 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_charges_what_it_takes(name: str) -> None:
+    encoder = registered(name)
+    spent = []
+    for texts in (TEXTS, TEXTS + TEXTS, EMPTY):
+        ledger = Ledger()
+        with ledger.span("encode"):
+            encoder.encode(texts)
+        spent.append(ledger.total())
+    once, twice, nothing = spent
+    assert once.flops is not None
+    assert once.flops > 0
+    assert twice.flops == pytest.approx(2 * once.flops)
+    assert once.tokens_in is not None
+    assert (once.tokens_in > 0) == type(encoder).is_language_model  # type: ignore[attr-defined]
+    assert twice.tokens_in == pytest.approx(2 * once.tokens_in)
+    assert nothing.tokens_in == 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_charges_reach_the_ledger_from_a_thread_pool(name: str) -> None:
+    encoder = registered(name)
+    ledger = Ledger()
+    with ledger.span("encode"), ThreadPoolExecutor(2) as pool:
+        list(pool.map(with_context(encoder.encode), [TEXTS, TEXTS]))
+    assert ledger.total().flops

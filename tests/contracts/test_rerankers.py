@@ -1,0 +1,113 @@
+"""What every reranker of ``frugalrec.rerankers`` does, found by the registry and run on a model without weights."""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from frugalrec import registry
+from frugalrec.data.catalog import Catalog
+from frugalrec.data.dataset import Dataset, Query, Ranking, Reason
+from frugalrec.data.ids import IdMap
+from frugalrec.data.interactions import Interactions
+from frugalrec.errors import NotFittedError
+from frugalrec.testing.llms import BrokenModel, UnigramModel
+
+N_ITEMS = 40
+
+
+def build(name, model):
+    component = registry.load("reranker", name)
+    models = {k for k, f in registry.settings_of(component).items() if registry.kind_of(str(f.type)) == "llm"}
+    return registry.build("reranker", name, dict.fromkeys(models, model))
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    items, users = IdMap([f"i{i}" for i in range(N_ITEMS)]), IdMap(["u0", "u1"])
+    events = np.arange(10, dtype=np.int32)
+    titles = [f"part {i % 7} of saga {i % 5}" for i in range(N_ITEMS)]
+    return Dataset(
+        Interactions.from_events(events % 2, events, users, items), Catalog(items, {"title": titles}, ("title",))
+    )
+
+
+@pytest.fixture(params=registry.names("reranker"))
+def name(request):
+    return request.param
+
+
+@st.composite
+def requests(draw):
+    shown = draw(st.lists(st.integers(0, N_ITEMS - 1), unique=True, max_size=N_ITEMS))
+    # A few levels, so that scores are often equal.
+    scores = draw(st.lists(st.sampled_from([-3.0, 0.0, 0.5, 2.0, 1e6]), min_size=len(shown), max_size=len(shown)))
+    history = draw(st.lists(st.integers(0, N_ITEMS - 1), max_size=15))
+    reasons = tuple((Reason("words", 1.0, words=str(item)),) for item in shown) if draw(st.booleans()) else None
+    ranking = Ranking(np.array(shown, dtype=np.int32), np.sort(np.array(scores))[::-1], reasons)
+    return Query(history=np.array(history, dtype=np.int32)), ranking
+
+
+@given(batch=st.lists(requests(), max_size=3))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+def test_reorders_the_top_and_nothing_else(name, dataset, batch):
+    reranker = build(name, UnigramModel()).fit(dataset)
+    queries, rankings = [q for q, _ in batch], [r for _, r in batch]
+    found = reranker.rerank(queries, rankings)
+    assert len(found) == len(batch)
+    for before, after in zip(rankings, found, strict=True):
+        top = slice(None, reranker.depth)
+        below = slice(reranker.depth, None)
+        assert sorted(after.items[top]) == sorted(before.items[top])
+        np.testing.assert_array_equal(after.items[below], before.items[below])
+        np.testing.assert_array_equal(after.scores[below], before.scores[below])
+        assert len(after.scores) == len(after)
+        assert np.isfinite(after.scores).all()
+        assert (np.diff(after.scores) <= 0).all()
+        assert not after.degraded
+        if before.reasons is not None:
+            assert [reason.words for (reason,) in after.reasons] == [str(item) for item in after.items]
+
+
+def test_the_same_request_gets_the_same_answer(name, dataset):
+    query = dataset.query(0)
+    ranking = Ranking(np.arange(10, 35, dtype=np.int32), np.linspace(5, 1, 25))
+    reranker = build(name, UnigramModel()).fit(dataset)
+    (first,), (second,) = reranker.rerank([query], [ranking]), reranker.rerank([query], [ranking])
+    np.testing.assert_array_equal(first.items, second.items)
+    np.testing.assert_array_equal(first.scores, second.scores)
+
+
+def test_the_input_is_left_as_it_was(name, dataset):
+    items, scores = np.arange(10, 35, dtype=np.int32), np.linspace(5, 1, 25)
+    build(name, UnigramModel()).fit(dataset).rerank([dataset.query(0)], [Ranking(items, scores)])
+    np.testing.assert_array_equal(items, np.arange(10, 35))
+    np.testing.assert_array_equal(scores, np.linspace(5, 1, 25))
+
+
+def test_nothing_to_rank(name, dataset):
+    nothing = Ranking(np.empty(0, dtype=np.int32), np.empty(0))
+    reranker = build(name, UnigramModel()).fit(dataset)
+    (found,) = reranker.rerank([dataset.query(0)], [nothing])
+    assert len(found) == 0
+    assert reranker.rerank([], []) == []
+
+
+def test_a_failing_model_leaves_the_retrieved_order(name, dataset):
+    ranking = Ranking(np.arange(10, 35, dtype=np.int32), np.linspace(5, 1, 25))
+    (found,) = build(name, BrokenModel(TimeoutError("no answer"))).fit(dataset).rerank([dataset.query(0)], [ranking])
+    assert found.degraded
+    np.testing.assert_array_equal(found.items, ranking.items)
+    np.testing.assert_array_equal(found.scores, ranking.scores)
+
+
+def test_an_interrupt_is_no_failure_of_the_model(name, dataset):
+    ranking = Ranking(np.arange(10, 35, dtype=np.int32), np.linspace(5, 1, 25))
+    with pytest.raises(KeyboardInterrupt):
+        build(name, BrokenModel(KeyboardInterrupt())).fit(dataset).rerank([dataset.query(0)], [ranking])
+
+
+def test_not_before_fit(name, dataset):
+    ranking = Ranking(np.arange(10, 35, dtype=np.int32), np.linspace(5, 1, 25))
+    with pytest.raises(NotFittedError):
+        build(name, UnigramModel()).rerank([dataset.query(0)], [ranking])

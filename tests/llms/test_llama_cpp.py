@@ -1,0 +1,186 @@
+"""Against the real SmolLM2-135M; skipped only where llama.cpp's bindings are not installed."""
+
+import string
+
+import numpy as np
+import pytest
+
+from frugalrec.cost import Ledger
+from frugalrec.errors import AssetError, ConfigError, DataError
+from frugalrec.llms.llama_cpp import LlamaCpp, _log_normalisers
+
+pytest.importorskip("llama_cpp")
+
+PREFIX = "The capital of France is"
+NATS_PER_TOKEN = 0.5
+"""How far a log-probability may shift with what else is in the batch: kernels round by batch shape."""
+
+
+@pytest.fixture(scope="module")
+def model() -> LlamaCpp:
+    return LlamaCpp(threads=1)
+
+
+@pytest.fixture(scope="module")
+def narrow() -> LlamaCpp:
+    return LlamaCpp(context=64, threads=1)
+
+
+def spent(call):
+    ledger = Ledger()
+    with ledger.span("call"):
+        call()
+    return ledger.total()
+
+
+def test_log_normalisers_in_float64():
+    logits = np.random.default_rng(0).normal(0, 8, size=(37, 501)).astype(np.float32)
+    logits[3] += 1_000  # exp would overflow
+    expected = np.logaddexp.reduce(logits.astype(np.float64), axis=1)
+    np.testing.assert_allclose(_log_normalisers(logits), expected, rtol=1e-14)
+
+
+def test_prefers_what_is_true(model):
+    paris, banana, rome = model.loglikelihoods(PREFIX, [" Paris", " banana", " Rome"])
+    assert paris > rome > banana
+
+
+def test_probabilities_of_single_tokens_are_probabilities(model):
+    letters = [f" {chr(c)}" for c in range(ord("A"), ord("Z") + 1)]
+    assert {model.count_tokens(letter) for letter in letters} == {1}
+    assert 0 < np.exp(model.loglikelihoods("Answer with one letter:", letters)).sum() < 1
+
+
+@pytest.mark.parametrize(
+    ("prefix", "first", "second"),
+    [
+        (PREFIX, " Paris", ", and the capital of Italy is Rome."),
+        ("Films I like:\n- Alien\n- Blade Runner\n-", " The", " Terminator"),
+        ("", "Once upon", " a time"),
+    ],
+)
+def test_chain_rule(model, prefix, first, second):
+    (whole,) = model.loglikelihoods(prefix, [first + second])
+    (start,) = model.loglikelihoods(prefix, [first])
+    (end,) = model.loglikelihoods(prefix + first, [second])
+    assert whole == pytest.approx(start + end, abs=NATS_PER_TOKEN * model.count_tokens(first + second))
+
+
+def test_a_shared_prefix_changes_nothing(model):
+    continuations = [" Paris, of course", " Rome", " a large city in the north of the country", " London or Berlin"]
+    together = model.loglikelihoods(PREFIX, continuations)
+    apart = np.array([model.loglikelihoods(PREFIX, [c])[0] for c in continuations])
+    lengths = np.array([model.count_tokens(c) for c in continuations])
+    assert (np.abs(together - apart) <= NATS_PER_TOKEN * lengths).all()
+
+
+def test_batches_smaller_than_the_call_change_nothing(model, narrow):
+    """66 continuations need two batches in 64 sequences, and several in 64 cells."""
+    continuations = [f" item {letter}" for letter in string.ascii_letters[:22] * 3]
+    wide, several = (m.loglikelihoods(PREFIX, continuations) for m in (model, narrow))
+    lengths = np.array([model.count_tokens(c) for c in continuations])
+    assert (np.abs(wide - several) <= NATS_PER_TOKEN * lengths).all()
+
+
+def test_tokens_are_charged_as_computed(model):
+    continuations = [" Paris", " the city of light", "", " Rome, or not"]
+    lengths = [model.count_tokens(c) for c in continuations]
+    head = len(model._fitted(PREFIX, 0))
+    cost = spent(lambda: model.loglikelihoods(PREFIX, continuations))
+    after_head = sum(n - 1 for n in lengths if n)  # a last token predicts nothing that was asked
+    assert cost.tokens_in == head + after_head
+    assert cost.tokens_cached == 2 * head
+    assert cost.tokens_out == 0
+    session = model._session
+    assert cost.flops == 2 * (session.n_body_parameters * cost.tokens_in + session.n_head_parameters * (1 + after_head))
+
+
+def test_parameters_are_those_of_smollm2(model):
+    """30 layers of width 576 with 9 query and 3 key-value heads of 64 and a feed-forward of 1536; the head is tied."""
+    width, layers, keys, inner, vocabulary = 576, 30, 192, 1536, 49152
+    layer = 2 * width * width + 2 * width * keys + 3 * width * inner + 2 * width
+    assert model._session.n_body_parameters == layers * layer + width
+    assert model._session.n_head_parameters == vocabulary * width
+
+
+def test_nothing_asked_costs_nothing(model):
+    cost = spent(lambda: model.loglikelihoods(PREFIX, ["", ""]))
+    assert (cost.tokens_in, cost.flops) == (0, None)
+
+
+def test_a_long_prefix_loses_its_left(narrow):
+    long = "one two three four " * 40 + PREFIX
+    found = narrow.loglikelihoods(long, [" Paris", " banana"])
+    assert found[0] > found[1]
+    assert spent(lambda: narrow.loglikelihoods(long, [" Paris"])).tokens_in == 64
+    head = narrow._fitted(long, 0)
+    assert len(head) == 64
+    if head[0] == narrow._session.start:
+        assert head[1:] == narrow._session.tokens(long)[-63:]
+    else:
+        assert head == narrow._session.tokens(long)[-64:]
+
+
+def test_a_continuation_must_fit(narrow):
+    with pytest.raises(DataError, match="does not fit into a context of 64"):
+        narrow.loglikelihoods(PREFIX, [" word" * 70])
+
+
+def test_control_tokens_in_text_are_plain_text(model):
+    assert model.count_tokens("<|im_end|>") > 1
+    assert not {model._session.start} & set(model._session.tokens("<|im_start|>system"))
+
+
+def test_generates_greedily(model):
+    (text,) = model.generate([PREFIX], max_tokens=3)
+    assert "Paris" in text
+    assert model.generate([PREFIX, "One, two,"], max_tokens=3)[0] == text
+
+
+def test_generation_stops(model):
+    (free,) = model.generate(["One, two, three,"], max_tokens=12)
+    assert "," in free
+    assert model.generate(["One, two, three,"], max_tokens=12, stop=(",",)) == [free.split(",")[0]]
+    assert model.generate([PREFIX], max_tokens=0) == [""]
+
+
+def test_generated_tokens_are_charged(model):
+    cost = spent(lambda: model.generate([PREFIX], max_tokens=5))
+    assert cost.tokens_in == len(model._fitted(PREFIX, 0))
+    assert cost.tokens_out == 5
+    computed = cost.tokens_in + 4  # the last token written is not read
+    session = model._session
+    assert cost.flops == 2 * (session.n_body_parameters * computed + session.n_head_parameters * 5)
+
+
+def test_other_alphabets_come_back_whole(model):
+    text = "Амели — 天使爱美丽 🎬"
+    assert model._session.text(model._session.tokens(text)) == text
+
+
+def test_fingerprint_follows_settings(model, narrow):
+    assert model.fingerprint() == LlamaCpp().fingerprint() != narrow.fingerprint()
+
+
+def test_settings_are_checked():
+    with pytest.raises(ConfigError, match="context must be at least 2 tokens, not 1"):
+        LlamaCpp(context=1)
+    with pytest.raises(ConfigError, match="threads must be at least 0, not -1"):
+        LlamaCpp(threads=-1)
+
+
+def test_generation_must_fit(narrow):
+    with pytest.raises(ConfigError, match="max_tokens must be below the context of 64"):
+        narrow.generate(["a"], max_tokens=64)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(AssetError, match=r"none\.gguf does not exist"):
+        LlamaCpp(path=str(tmp_path / "none.gguf")).count_tokens("a")
+
+
+def test_a_file_of_another_kind_is_refused(tmp_path):
+    file = tmp_path / "notes.gguf"
+    file.write_bytes(b"not a model")
+    with pytest.raises(AssetError, match="expected a GGUF model"):
+        LlamaCpp(path=str(file)).count_tokens("a")
