@@ -131,19 +131,20 @@ class Span:
     def __init__(self, name: str, plan: str, phase: Phase, parent: Span | None) -> None:
         self.name, self.plan, self.phase, self.parent = name, plan, phase, parent
         self.units = 1
-        self._charged: dict[str, float] = {}
+        self._charged: dict[str, float | None] = {}
         self._reused = Cost.zero()
         self._lock = threading.Lock()
         self.entry: Entry | None = None
 
-    def add(self, **amounts: float) -> None:
-        """Add ``amounts`` to this span and to the spans around it."""
+    def add(self, **amounts: float | None) -> None:
+        """Add ``amounts`` to this span and to the spans around it; None makes an amount unknown for good."""
         unknown = set(amounts) - set(AMOUNTS)
         if unknown:
             raise TypeError(f"not an amount of Cost: {', '.join(sorted(unknown))}")
         with self._lock:
             for name, value in amounts.items():
-                self._charged[name] = self._charged.get(name, 0.0) + value
+                before = self._charged.get(name, 0.0)
+                self._charged[name] = None if before is None or value is None else before + value
         if self.parent is not None:
             self.parent.add(**amounts)
 
@@ -158,8 +159,11 @@ class Span:
 _ambient: contextvars.ContextVar[Span | None] = contextvars.ContextVar("frugalrec_span", default=None)
 
 
-def charge(**amounts: float) -> None:
-    """Add what only the component knows (FLOPs, tokens) to the stage it runs in; outside a span, do nothing."""
+def charge(**amounts: float | None) -> None:
+    """Add what only the component knows (FLOPs, tokens) to the stage it runs in; outside a span, do nothing.
+
+    ``charge(flops=None)`` says that work was done of which the amount is not known: the stage's sum is unknown then.
+    """
     span = _ambient.get()
     if span is not None:
         span.add(**amounts)
@@ -259,7 +263,7 @@ class Ledger:
 
 
 def _without_unknowns(cost: Cost) -> Cost:
-    # What a cache spared is only ever a part of a stage; a part it does not know leaves the stage's own figure standing.
+    # What a cache spared is only a part of a stage; where it does not know, the stage's own figure stands.
     return Cost(**{name: getattr(cost, name) or 0.0 for name in AMOUNTS})
 
 

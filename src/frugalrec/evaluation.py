@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ DEFAULT_METRICS = ("ndcg@10", "hr@10", "recall@10", "precision@10", "mrr@10", "m
 HEAD_SHARE = 0.2
 """The head of the catalogue: this share of the items with events, the most popular ones. The rest is the tail."""
 
+_PHASES = {"once": "once", "refresh": "per_refresh", "request": "per_request"}
 _BLOCK_BYTES = 128 * 2**20
 _LIST_LENGTH = 10
 
@@ -33,8 +34,8 @@ class Trial:
 
     ``cost`` maps ``once`` (encode the catalogue), ``refresh`` (fit) and ``request`` (one query, answered alone) to
     what it takes from nothing: what a cache spared is counted at its first price. ``latency_seconds`` holds the
-    quantiles ``p50`` and ``p95`` of single queries. ``model_bytes``: size of everything learned. ``values`` is the primary
-    metric of each test query ``(n,)``, NaN for queries that were not tried, for paired comparisons.
+    quantiles ``p50`` and ``p95`` of single queries. ``model_bytes``: size of everything learned. ``values`` is the
+    primary metric of each test query ``(n,)``, NaN for queries that were not tried, for paired comparisons.
     """
 
     plan: Plan
@@ -48,7 +49,6 @@ class Trial:
     values: FloatArray
     validation: float | None = None
     tuning: Sequence[Mapping[str, Any]] = ()
-    machine: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -63,38 +63,37 @@ class Trial:
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready form without the values of single queries."""
         return {
-            "plan": self.plan.to_dict(),
-            "metric": self.metric,
-            "language_model": self.plan.language_model,
+            "plan": self.name,
+            "about": self.plan.about,
             "components": self.plan.components(),
-            "settings": self.plan.recommender.to_dict(),
+            "settings": {k: v for k, v in self.plan.to_dict().items() if k not in ("name", "about")},
+            "language_model": self.plan.language_model,
+            "metric": self.metric,
             "quality": {name: e.to_dict() for name, e in self.quality.items()},
             "slices": {name: e.to_dict() for name, e in self.slices.items()},
             "lists": {name: e.to_dict() for name, e in self.lists.items()},
-            "cost": {phase: c.to_dict() for phase, c in self.cost.items()},
+            "cost": {_PHASES[phase]: c.to_dict() for phase, c in self.cost.items()},
             "latency_seconds": dict(self.latency_seconds),
             "model_bytes": self.model_bytes,
             "validation": self.validation,
             "tuning": [dict(t) for t in self.tuning],
-            "machine": dict(self.machine),
         }
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any], values: FloatArray) -> Trial:
         """Inverse of `to_dict`."""
         return cls(
-            plan=Plan.from_dict(table["plan"]),
+            plan=Plan.from_dict({"name": table["plan"], "about": table["about"], **table["settings"]}),
             metric=table["metric"],
             quality={n: Estimate(**e) for n, e in table["quality"].items()},
             slices={n: Estimate(**e) for n, e in table["slices"].items()},
             lists={n: Estimate(**e) for n, e in table["lists"].items()},
-            cost={p: Cost.from_dict(c) for p, c in table["cost"].items()},
+            cost={phase: Cost.from_dict(table["cost"][name]) for phase, name in _PHASES.items()},
             latency_seconds=table["latency_seconds"],
             model_bytes=table["model_bytes"],
             values=values,
             validation=table["validation"],
             tuning=table["tuning"],
-            machine=table["machine"],
         )
 
 

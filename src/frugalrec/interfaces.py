@@ -43,7 +43,7 @@ class LanguageModel(Protocol):
         ...
 
     def loglikelihoods(self, prefix: str, continuations: Sequence[str]) -> FloatArray:
-        """Return float64 ``(n,)``: log P(continuation | prefix), summed over its tokens; the prefix is computed once."""
+        """Return float64 ``(n,)``: log P(continuation | prefix) summed over tokens; the prefix is computed once."""
         ...
 
     def count_tokens(self, text: str) -> int:
@@ -80,7 +80,7 @@ class Recommender(Protocol):
         ...
 
     def score(self, queries: Sequence[Query]) -> Matrix:
-        """Return float32 ``(n_queries, n_items)``, higher is better, finite, nothing masked; raises `NotFittedError`."""
+        """Return float32 ``(n_queries, n_items)``, higher is better, finite, unmasked; raises `NotFittedError`."""
         ...
 
     def recommend(self, queries: Sequence[Query], k: int) -> list[Ranking]:
@@ -107,7 +107,7 @@ class Reranker(Protocol):
         ...
 
     def rerank(self, queries: Sequence[Query], rankings: Sequence[Ranking]) -> list[Ranking]:
-        """Return the same items in a better order; what it cannot improve it returns as it came, marked ``degraded``."""
+        """Return the same items in a better order; what it cannot improve comes back as it was, marked ``degraded``."""
         ...
 
 
@@ -134,8 +134,8 @@ class Judged:
 
     def sums(self, terms: FloatArray) -> FloatArray:
         """Sum ``terms`` (one a relevant item) within each query: float64 ``(n,)``."""
-        running = np.concatenate([[0.0], np.cumsum(terms, dtype=np.float64)])
-        return running[self.offsets[1:]] - running[self.offsets[:-1]]
+        owner = np.repeat(np.arange(len(self)), self.n_relevant)
+        return np.bincount(owner, weights=terms, minlength=len(self))
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Finds components by kind and name: the file ``recommenders/item_knn.py`` holds the recommender ``item-knn``.
 
-A component file defines ``__all__`` with exactly one class. It may define ``EXTRA = ("als", "implicit")``: the extra that
-installs what it needs and a package to look for, so that what is missing can be listed without importing it.
+A component file defines ``__all__`` with exactly one class. It may define ``EXTRA = ("als", "implicit")``: the extra
+that installs what it needs and a package to look for, so that what is missing can be listed without importing it.
 """
 
 from __future__ import annotations

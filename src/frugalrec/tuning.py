@@ -33,7 +33,7 @@ class Tuned:
 
 @dataclass(frozen=True)
 class Search:
-    """How long and on how much to search: ``seconds`` a plan (0 = no tuning), at most ``max_queries`` validation queries.
+    """How long to search and on how much: ``seconds`` a plan (0 = no tuning), ``max_queries`` validation queries.
 
     ``passes``: how often each setting is reconsidered after others have moved.
     """

@@ -11,7 +11,7 @@ from frugalrec.data.dataset import Dataset, Query, Ranking, Reason
 from frugalrec.data.ids import IdMap
 from frugalrec.data.interactions import Interactions
 from frugalrec.errors import NotFittedError
-from frugalrec.testing.llms import BrokenModel, UnigramModel
+from frugalrec.testing.llms import BreakableModel, UnigramModel
 
 N_ITEMS = 40
 
@@ -95,7 +95,10 @@ def test_nothing_to_rank(name, dataset):
 
 def test_a_failing_model_leaves_the_retrieved_order(name, dataset):
     ranking = Ranking(np.arange(10, 35, dtype=np.int32), np.linspace(5, 1, 25))
-    (found,) = build(name, BrokenModel(TimeoutError("no answer"))).fit(dataset).rerank([dataset.query(0)], [ranking])
+    model = BreakableModel()
+    reranker = build(name, model).fit(dataset)
+    model.error = TimeoutError("no answer")
+    (found,) = reranker.rerank([dataset.query(0)], [ranking])
     assert found.degraded
     np.testing.assert_array_equal(found.items, ranking.items)
     np.testing.assert_array_equal(found.scores, ranking.scores)
@@ -103,8 +106,11 @@ def test_a_failing_model_leaves_the_retrieved_order(name, dataset):
 
 def test_an_interrupt_is_no_failure_of_the_model(name, dataset):
     ranking = Ranking(np.arange(10, 35, dtype=np.int32), np.linspace(5, 1, 25))
+    model = BreakableModel()
+    reranker = build(name, model).fit(dataset)
+    model.error = KeyboardInterrupt()
     with pytest.raises(KeyboardInterrupt):
-        build(name, BrokenModel(KeyboardInterrupt())).fit(dataset).rerank([dataset.query(0)], [ranking])
+        reranker.rerank([dataset.query(0)], [ranking])
 
 
 def test_not_before_fit(name, dataset):

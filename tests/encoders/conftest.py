@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from frugalrec import assets
 from frugalrec.errors import AssetError
 

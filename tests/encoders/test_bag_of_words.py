@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from frugalrec.cost import Ledger
 from frugalrec.encoders.bag_of_words import BagOfWords
 from frugalrec.errors import ConfigError
-from hypothesis import given
-from hypothesis import strategies as st
 
 
 def cosine(a: str, b: str, dim: int = 4096) -> float:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from frugalrec import cost, progress
 from frugalrec.cost import Cost, Ledger
 from frugalrec.encoders._cached import Cached

@@ -10,6 +10,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import tokenizers
+
 from frugalrec.assets import FetchedAsset
 from frugalrec.cost import Ledger
 from frugalrec.encoders.onnx import Onnx
@@ -23,11 +24,12 @@ TEXTS = [
     "A long description of a film in which many things happen, one after another, until at last it ends.",
     "",
     "流浪地球",
+    "Amélie",
 ]
 
 
 def encoder(**settings: object) -> Onnx:
-    return Onnx(threads=1, **settings)  # type: ignore[arg-type]
+    return Onnx(threads=1, **settings)
 
 
 @pytest.fixture
@@ -177,4 +179,4 @@ def test_more_tokens_than_the_model_has_positions_for() -> None:
 @pytest.mark.parametrize("settings", [{"max_tokens": 2}, {"batch_size": 0}, {"threads": -1}, {"pooling": "max"}])
 def test_settings_are_checked(settings: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=next(iter(settings)).replace("_", "-")):
-        Onnx(**settings)  # type: ignore[arg-type]
+        Onnx(**settings)

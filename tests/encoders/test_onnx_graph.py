@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from frugalrec.assets import FetchedAsset
 from frugalrec.encoders._onnx_graph import Multiplications, count_multiplications
 
@@ -56,8 +57,13 @@ def test_counts_weights_attention_and_what_is_computed_from_weights(tmp_path: Pa
             node("Gemm", ["x", "v", "bias"], "values"),
             node("MatMul", ["scores", "values"], "out"),
         ],
-        [tensor("table", 100, 8), tensor("q8", 8, 8, packed=True), tensor("scale", 1, 8), tensor("k", 8, 8)]
-        + [tensor("bias", 8)],
+        [
+            tensor("table", 100, 8),
+            tensor("q8", 8, 8, packed=True),
+            tensor("scale", 1, 8),
+            tensor("k", 8, 8),
+            tensor("bias", 8),
+        ],
     )
     assert count_multiplications(model) == Multiplications(weights=3 * 64, attention=2)
 

@@ -137,7 +137,7 @@ def test_no_tie_across_the_cut_off_is_worth_more_than_the_best_order(name: str, 
     n_items = 7
     spans = list(itertools.combinations(range(n_items + 1), 2))
     relevant = [np.arange(first, last, dtype=np.int32) for first, last in spans]
-    best = judged(*[list(range(1, len(items) + 1)) for items in relevant], n_candidates=n_items)
+    best = judged(*[[float(place + 1) for place in range(len(items))] for items in relevant], n_candidates=n_items)
     metric = parse(f"{name}@{k}")
     for start, end in spans:
         row = -np.arange(n_items, dtype=np.float64)

@@ -3,9 +3,10 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from frugalrec.text.clean import clean
 from hypothesis import given
 from hypothesis import strategies as st
+
+from frugalrec.text.clean import clean
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import pytest
-from frugalrec.text.stop_words import STOP_WORDS
-from frugalrec.text.words import words
 from hypothesis import given
 from hypothesis import strategies as st
+
+from frugalrec.text.stop_words import STOP_WORDS
+from frugalrec.text.words import words
 
 
 @pytest.mark.parametrize(

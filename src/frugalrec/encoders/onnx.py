@@ -96,8 +96,8 @@ class Onnx:
             vectors[rows] = _unit(network.pooled([tokens[i] for i in rows], self.pooling))
             lengths = [len(tokens[i]) for i in rows]
             cost.charge(tokens_in=float(sum(lengths)))
-            if network.multiplications is not None:
-                cost.charge(flops=network.multiplications.flops(lengths, network.dim))
+            counted = network.multiplications
+            cost.charge(flops=None if counted is None else counted.flops(lengths, network.dim))
         return vectors
 
     def inspect(self, texts: Sequence[str]) -> None:
@@ -115,7 +115,7 @@ class Onnx:
             warnings.warn(
                 f"{share:.0%} of the texts are in a language that '{self.model}' does not know: their vectors mean "
                 "little. Use a multilingual model (onnx.path) or 'bag-of-words'",
-                stacklevel=2,
+                stacklevel=3,
             )
 
     def fingerprint(self) -> str:

@@ -1,9 +1,10 @@
 """Ranks of the relevant items → numbers. One metric a file.
 
-Every metric takes `Judged` and returns float64 ``(n,)``, NaN for a query without relevant items. Ties cannot be turned
-to profit: items with equal scores share their average rank, a relevant item counts as in the top k when that rank is at
-most k, and no query has more than k such items. A constant scorer over n candidates therefore has no hit as soon as
-n ≥ 2k, and an AUC of 0.5. Below that, where a list of k is most of the candidates, compare with the chance plan.
+Every metric takes `Judged` and returns float64 ``(n,)``, NaN for a query without relevant items. Items with equal
+scores share their average rank; a relevant item is in the top k when that rank is at most k, and no query has more than
+k of them. So a constant scorer over n candidates has no hit as long as n ≥ 2k, and an AUC of 0.5. A group of ties
+across the cut is in or out as a whole. That evens out over many queries, but with n < 2k a constant scorer is always
+in, and figures at such a k mean little.
 """
 
 from __future__ import annotations

@@ -34,7 +34,10 @@ class Scores(ABC):
 
     @abstractmethod
     def score(self, queries: Sequence[Query]) -> Matrix:
-        """Return float32 ``(n_queries, n_items)``, higher is better, finite, nothing masked; raises `NotFittedError`."""
+        """Return float32 ``(n_queries, n_items)``, higher is better, finite, nothing masked.
+
+        Raises `NotFittedError` before ``fit``.
+        """
 
     def recommend(self, queries: Sequence[Query], k: int) -> list[Ranking]:
         """Return at most ``k`` items a query, best first, equal scores by item code.
@@ -136,24 +139,20 @@ def top_k(scores: Matrix, k: int) -> tuple[IntArray, Matrix]:
 
 
 def history_reasons(
-    kind: str, history: IntArray, contributions: FloatArray, totals: FloatArray | None = None
+    kind: str, history: IntArray, contributions: FloatArray, others: FloatArray | None = None
 ) -> list[tuple[Reason, ...]]:
     """Return, for each column of ``contributions``, the history items that contributed most to that score.
 
-    ``contributions`` is ``(n_history, n_explained)``; a share is a part of ``totals``, by default the columns' sums.
+    ``contributions`` is ``(n_history, n_explained)``, and ``others`` what else went into the scores. A share is a
+    contribution's part of all that moved the score, up or down, so that it stays sensible for scores near zero.
     """
-    if totals is None:
-        totals = contributions.sum(axis=0)
+    sizes = np.abs(contributions).sum(axis=0)
+    if others is not None:
+        sizes = sizes + np.abs(others)
     reasons: list[tuple[Reason, ...]] = []
-    for column, total in zip(contributions.T, totals, strict=True):
+    for column, size in zip(contributions.T, sizes, strict=True):
         largest = np.argsort(-column, kind="stable")[:LISTED_REASONS]
-        reasons.append(
-            tuple(
-                Reason(kind, float(column[i] / total) if total else 0.0, int(history[i]))
-                for i in largest
-                if column[i] > 0
-            )
-        )
+        reasons.append(tuple(Reason(kind, float(column[i] / size), int(history[i])) for i in largest if column[i] > 0))
     return reasons
 
 
@@ -176,6 +175,7 @@ def _without_repeats(matrix: sparse.csr_array) -> sparse.csr_array:
 
 __all__ = [
     "BLOCK_BYTES",
+    "LISTED_REASONS",
     "Scores",
     "history_reasons",
     "mask_scores",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -62,7 +63,7 @@ class TextSpace:
 
 
 def encode_items(catalog: Catalog, encoder: TextEncoder) -> Matrix:
-    """Return the encoder's vectors of the catalogue's texts, float32 ``(n_items, dim)``; zero rows for items without."""
+    """Return the encoder's vectors of the items' texts, float32 ``(n_items, dim)``; zero rows where there is none."""
     texts = catalog.texts()
     described = np.array([bool(text.strip()) for text in texts], dtype=bool)
     found = encoder.encode([text for text, is_ in zip(texts, described, strict=True) if is_], role="item")
@@ -80,10 +81,19 @@ def item_vectors(catalog: Catalog, encoder: TextEncoder, whitening: float) -> Ma
     return TextSpace.fit(encoded, whitening).project(encoded)
 
 
+def encode_queries(texts: Sequence[str], encoder: TextEncoder, dim: int) -> Matrix:
+    """Return the encoder's vectors of requests' texts, float32 ``(n, dim)``; zero rows where there is none."""
+    asked = [row for row, text in enumerate(texts) if text.strip()]
+    encoded = np.zeros((len(texts), dim), dtype=np.float32)
+    if asked:
+        encoded[asked] = encoder.encode([texts[row] for row in asked], role="query")
+    return encoded
+
+
 def unit_rows(vectors: Matrix) -> Matrix:
     """Return the rows scaled to unit norm; zero rows stay zero."""
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.asarray(vectors / np.where(norms > 0, norms, 1.0), dtype=np.float32)
 
 
-__all__ = ["TextSpace", "encode_items", "item_vectors", "unit_rows"]
+__all__ = ["TextSpace", "encode_items", "encode_queries", "item_vectors", "unit_rows"]

@@ -27,15 +27,17 @@ class Als(Scores):
     """Recommends by inner products of user and item factors, fitted with implicit's alternating least squares.
 
     An item of the history counts ``alpha`` times as much as one that is not. Only the item factors are kept: a query's
-    factors are solved for in closed form from its history, so strangers and new events need no refit. Choose it where
-    the catalogue is too large for a dense item × item model. Needs the extra ``als``.
+    factors are solved for in closed form from its history, so strangers and new events need no refit. With
+    ``half_life``, an event that many positions before the newest is taken as half as wanted; 0 takes all alike. Choose
+    it where the catalogue is too large for a dense item × item model. Needs the extra ``als``.
 
-    Time, for f factors and E events: O(iterations · (E f + (users + items) f²)) to fit, O(L f² + f³ + items · f) a query.
-    Memory: O((users + items) f) to fit, O(items · f) after. FLOPs to fit, an upper bound (implicit stops early once a row
-    has converged): an iteration takes, for users and for items alike, 2f² per row for the Gram matrix and, for each
-    conjugate-gradient step and the first residual, 2f² per row with events and 4f per event. A query takes f³/3 + 2f²
-    for the solution, 2f² and f per history item and 2f per item to score; with ``alpha`` 1 all queries of a batch share
-    one matrix. Paper: Hu, Koren & Volinsky 2008, eq. 4; Takács et al. 2011 for the solver.
+    Time, for f factors, E events and a history of L: O(iterations · (E f + (users + items) f²)) to fit,
+    O(L f² + f³ + items · f) a query. Memory: O((users + items) f) to fit, O(items · f) after. FLOPs to fit, an upper
+    bound (implicit stops early once a row has converged): an iteration takes, for users and for items alike, 2f² per
+    row for the Gram matrix and, for each conjugate-gradient step and the first residual, 2f² per row with events and 4f
+    per event. A query takes f³/3 + 2f² to solve, 2f² + 2f per history item and 2f per item to score; with ``alpha`` 1
+    all queries of a batch share one matrix, so f³/3 is paid once and 2f² per history item never. Papers: Hu, Koren &
+    Volinsky 2008, eq. 4; Takács, Pilászy & Tikk 2011 for the solver.
 
     >>> from frugalrec.testing.data import checkerboard
     >>> data = checkerboard(8)
@@ -44,10 +46,11 @@ class Als(Scores):
     """
 
     factors: int = field(default=64, metadata={"tune": (64, 128), "stage": "accumulate"})
-    regularization: float = field(default=0.01, metadata={"tune": (0.01, 1.0), "stage": "accumulate"})
-    alpha: float = field(default=1.0, metadata={"tune": (1.0, 5.0, 20.0), "stage": "accumulate"})
-    iterations: int = field(default=15, metadata={"tune": (15,), "stage": "accumulate"})
-    seed: int = 0
+    regularization: float = field(default=0.1, metadata={"tune": (0.1, 10.0), "stage": "accumulate"})
+    alpha: float = field(default=1.0, metadata={"tune": (1.0, 5.0), "stage": "accumulate"})
+    iterations: int = field(default=15, metadata={"stage": "accumulate"})
+    half_life: float = field(default=0.0, metadata={"tune": (0.0, 3.0, 10.0), "stage": "score"})
+    seed: int = field(default=0, metadata={"stage": "accumulate"})
     n_items_: int = field(init=False, repr=False, compare=False)
     item_factors_: Matrix = field(init=False, repr=False, compare=False)
     gram_: np.ndarray[Any, np.dtype[np.float64]] = field(init=False, repr=False, compare=False)
@@ -82,7 +85,7 @@ class Als(Scores):
     def score(self, queries: Sequence[Query]) -> Matrix:
         """Return float32 ``(n_queries, n_items)``: inner products of the query's factors with the items'."""
         require_fitted(self, "item_factors_")
-        histories = query_matrix(queries, self.n_items_)
+        histories = query_matrix(queries, self.n_items_, self.half_life)
         taste = np.zeros((len(queries), self.factors))
         summed = self.alpha * (histories @ self.item_factors_.astype(np.float64))
         if self.alpha == 1.0:
@@ -98,10 +101,10 @@ class Als(Scores):
     def explain(self, query: Query, items: IntArray) -> list[tuple[Reason, ...]]:
         """Return the history items that contributed most to each score (Hu et al., section 5)."""
         require_fitted(self, "item_factors_")
-        history = query_matrix([query], self.n_items_).indices
-        mine = self.item_factors_[history].astype(np.float64)
-        solved = linalg.cho_solve(linalg.cho_factor(self._system(history)), self.item_factors_[items].T)
-        return history_reasons("history", history, self.alpha * (mine @ solved))
+        history = query_matrix([query], self.n_items_, self.half_life)
+        wanted = (self.alpha * history.data)[:, None] * self.item_factors_[history.indices].astype(np.float64)
+        solved = linalg.cho_solve(linalg.cho_factor(self._system(history.indices)), self.item_factors_[items].T)
+        return history_reasons("history", history.indices, wanted @ solved)
 
     def _system(self, history: IntArray) -> np.ndarray[Any, np.dtype[np.float64]]:
         """Return the matrix of a query's normal equations."""
@@ -112,13 +115,13 @@ class Als(Scores):
         rows = float(sum(chosen.shape))
         busy = float(np.count_nonzero(np.diff(chosen.indptr)) + len(np.unique(chosen.indices)))
         f, solves = float(self.factors), GRADIENT_STEPS + 1
-        return self.iterations * (2 * f**2 * rows + solves * (2 * f**2 * busy + 4 * f * 2 * chosen.nnz))
+        return float(self.iterations) * (2 * f**2 * rows + solves * (2 * f**2 * busy + 4 * f * 2 * float(chosen.nnz)))
 
     def _charge_queries(self, n_queries: int, n_history: int) -> None:
         f = float(self.factors)
         systems = 1 if self.alpha == 1.0 else n_queries
         own = 0.0 if self.alpha == 1.0 else 2 * f**2 * n_history
-        scoring = n_queries * (2 * f**2 + 2 * f * self.n_items_) + f * n_history
+        scoring = n_queries * (2 * f**2 + 2 * f * self.n_items_) + 2 * f * n_history
         charge(flops=systems * f**3 / 3 + own + scoring)
 
 

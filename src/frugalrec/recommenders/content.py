@@ -20,7 +20,7 @@ from frugalrec.recommenders._text import TextSpace, encode_items, encode_queries
 
 @dataclass
 class Content(Scores):
-    """Recommends items whose text is near a profile: the mean vector of the history's texts, moved by the request's words.
+    """Recommends items whose text is near a profile: the mean vector of the history's texts and the request's words.
 
     Choose it for items that nobody has touched yet, for strangers who say in words what they want, and as the text
     member of a hybrid. Item texts are encoded once, at ``fit``; a request runs the encoder only for words of its own.
@@ -31,9 +31,8 @@ class Content(Scores):
     unrelated (cosine 0), or as the farthest item (euclidean).
 
     Time, for n items of dimension d: the encoder's, and O(n d²) to fit with whitening; O(n d) a query. Memory: O(n d).
-    FLOPs to fit: those of `TextSpace` beside the encoder's; a query takes 2d per history item, 2nd for the products, 6d
-    for its profile and with ``euclidean`` 2d and 4n more
-    (and 2nd a batch).
+    FLOPs to fit: those of `TextSpace` beside the encoder's; a query takes 2d per history item, 8d for its profile and 2nd
+    for the products, with ``euclidean`` 2d + 4n more, and 2nd a batch.
 
     >>> from frugalrec.data.dataset import Query
     >>> from frugalrec.testing.data import checkerboard
@@ -74,14 +73,15 @@ class Content(Scores):
         require_fitted(self, "vectors_")
         histories = query_matrix(queries, self.n_items_, self.half_life)
         sums = histories @ self.vectors_
-        profiles = sums * self._scales(histories, sums) + self.text_weight * self._words(queries)
+        words = self._words(queries)
+        profiles = sums * self._scales(histories, sums) + self.text_weight * words
         if self.similarity == "cosine":
             profiles = unit_rows(profiles)
         else:
-            told = [1.0 * bool(taste.any()) + self.text_weight * bool(q.text.strip()) for q, taste in zip(queries, sums)]
-            profiles /= np.where(np.array(told) > 0, told, 1.0).astype(np.float32)[:, None]
+            told = sums.any(axis=1) + self.text_weight * words.any(axis=1)
+            profiles /= np.where(told > 0, told, 1.0).astype(np.float32)[:, None]
         products = profiles @ self.vectors_.T
-        charge(flops=(2.0 * histories.nnz + 6.0 * len(queries) + 2.0 * products.size) * self.vectors_.shape[1])
+        charge(flops=(2.0 * histories.nnz + 8.0 * len(queries) + 2.0 * products.size) * self.vectors_.shape[1])
         return products if self.similarity == "cosine" else self._nearness(profiles, products)
 
     def explain(self, query: Query, items: IntArray) -> list[tuple[Reason, ...]]:
@@ -91,15 +91,13 @@ class Content(Scores):
         scale = self._scales(history, history @ self.vectors_)
         similar = self.vectors_[history.indices] @ self.vectors_[items].T
         read = scale * history.data[:, None] * similar
-        asked = self.text_weight * (self._words([query]) @ self.vectors_[items].T)[0]
-        totals = read.sum(axis=0) + asked
-        reasons = history_reasons("text", history.indices, read, totals)
-        if not query.text.strip():
-            return reasons
-        shares = np.divide(asked, totals, out=np.zeros_like(asked), where=totals != 0)
-        said = [Reason("text", float(share), words=f"matches “{query.text.strip()}”") for share in shares]
+        said = self.text_weight * (self._words([query]) @ self.vectors_[items].T)[0]
+        reasons = history_reasons("text", history.indices, read, said)
+        sizes = np.abs(read).sum(axis=0) + np.abs(said)
+        asked = f"matches “{query.text.strip()}”"
         return [
-            tuple(sorted((one, *others), key=lambda r: -r.share)) for one, others in zip(said, reasons, strict=True)
+            (Reason("text", float(word / size), words=asked), *others) if word > 0 else others
+            for word, size, others in zip(said, sizes, reasons, strict=True)
         ]
 
     def _scales(self, histories: sparse.csr_array, sums: Matrix) -> Matrix:
@@ -108,17 +106,14 @@ class Content(Scores):
             sizes = np.linalg.norm(sums, axis=1)
         else:
             sizes = histories @ self.vectors_.any(axis=1).astype(np.float32)
-        return np.divide(1.0, sizes, out=np.zeros_like(sizes), where=sizes > 0)[:, None]
+        return np.where(sizes > 0, 1.0 / np.where(sizes > 0, sizes, 1.0), 0.0).astype(np.float32)[:, None]
 
     def _words(self, queries: Sequence[Query]) -> Matrix:
         """Return the vectors of the requests' texts, ``(n_queries, dim)``, zero where there is none."""
-        words = np.zeros((len(queries), self.vectors_.shape[1]), dtype=np.float32)
-        asked = [i for i, query in enumerate(queries) if query.text.strip()]
-        if asked:
-            encoded = self.encoder.encode([queries[i].text for i in asked], role="query")
-            space = TextSpace(self.mean_, self.transform_)
-            words[asked] = space.project(encoded, unit=self.similarity == "cosine")
-        return words
+        encoded = encode_queries([query.text for query in queries], self.encoder, len(self.mean_))
+        if not encoded.any():
+            return encoded
+        return TextSpace(self.mean_, self.transform_).project(encoded, unit=self.similarity == "cosine")
 
     def _nearness(self, profiles: Matrix, products: Matrix) -> Matrix:
         """Return minus the Euclidean distances; items without text are as far as the farthest item."""
@@ -129,7 +124,7 @@ class Content(Scores):
         nearness[:, mute] = nearness.min(axis=1, keepdims=True)
         nearness[~profiles.any(axis=1)] = 0.0
         charge(flops=2.0 * (profiles.size + self.vectors_.size) + 4.0 * products.size)
-        return nearness
+        return np.asarray(nearness, dtype=np.float32)
 
 
 __all__ = ["Content"]

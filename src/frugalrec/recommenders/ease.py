@@ -38,9 +38,11 @@ class Ease(Scores):
     ridge: float = field(default=300.0, metadata={"stage": "solve", "tune": (30.0, 100.0, 300.0, 1000.0, 3000.0)})
     history_half_life: float = field(default=0.0, metadata={"stage": "score", "tune": (0.0, 2.0, 5.0, 15.0)})
     encoder: TextEncoder | None = None
-    text_weight: float = field(default=100.0, metadata={"stage": "solve"})
-    text_ridge: float = field(default=10.0, metadata={"stage": "solve"})
-    whitening: float = field(default=0.0, metadata={"stage": "solve"})
+    text_weight: float = field(
+        default=300.0, metadata={"stage": "solve", "tune": (30.0, 100.0, 300.0, 1000.0), "text": True}
+    )
+    text_ridge: float = field(default=10.0, metadata={"stage": "solve", "tune": (1.0, 10.0, 100.0), "text": True})
+    whitening: float = field(default=0.0, metadata={"stage": "solve", "tune": (0.0, 0.3), "text": True})
     precision: Literal["float32", "float64"] = "float32"
     n_items_: int = field(init=False, repr=False, compare=False)
     weights_: np.ndarray[Any, Any] = field(init=False, repr=False, compare=False)

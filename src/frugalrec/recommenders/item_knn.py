@@ -21,18 +21,19 @@ BM25_B = 0.75
 
 @dataclass
 class ItemKnn(Scores):
-    """Recommends what the users of the history's items chose as well: each history item votes for its nearest neighbours.
+    """Recommends what the users of the history's items chose as well: each of these items votes for its neighbours.
 
     Choose it for a model that fits in seconds and explains itself. ``feature_weighting`` says how alike two items are:
     ``none`` is the cosine between their sets of users; ``tf-idf`` is that cosine with users weighted by
-    log(items / (1 + items chosen)); ``bm25`` is the inner product of BM25 weights (k1 1.2, b 0.75), which leans to popular
-    items. Each item keeps its ``neighbours`` most similar ones. ``shrinkage`` multiplies a similarity that rests on n
-    common users by n / (n + shrinkage). With ``half_life``, an event that many positions before the newest has half a
-    vote; 0 gives all the same.
+    log(items / (1 + items chosen)); ``bm25`` is the inner product of BM25 weights (k1 1.2, b 0.75), which leans to
+    popular items. Each item keeps its ``neighbours`` most similar ones. ``shrinkage`` multiplies a similarity that
+    rests on n common users by n / (n + shrinkage). With ``half_life``, an event that many positions before the newest
+    has half a vote; 0 gives all the same.
 
-    Time: O(Σ L²) over users with L items to fit, O(L · neighbours) a query. Memory: O(items · neighbours), and blocks of
-    the item × item matrix, never all of it. FLOPs to fit: 2 Σ L² for the inner products, 4 per event for its weight, and
-    with shrinkage 2 Σ L² again for the common users and 3 per pair; a query takes 2 per history item and neighbour.
+    Time: O(Σ L²) over users with L items to fit, O(L · neighbours) a query. Memory: O(items · neighbours), and blocks
+    of the item × item matrix, never all of it. FLOPs to fit: 2 Σ L² for the inner products, 4 per user and item for the
+    weights, and with shrinkage 2 Σ L² again for the common users and 3 per pair; a query takes 2 per history item and
+    neighbour.
     Papers: Sarwar et al. 2001; Bell & Koren 2007 (shrinkage); Robertson & Zaragoza 2009 (BM25).
 
     >>> from frugalrec.testing.data import checkerboard

@@ -22,8 +22,8 @@ class Popularity(Scores):
     """Recommends what most users chose, whoever asks: the baseline that is always in the table.
 
     With ``half_life_days`` an event of that age counts half as much as the newest one in training; without timestamps
-    (or at 0) all count 1. ``counts`` scores by the sum of these weights (``raw``) or by log(1 + sum), which is the better
-    scale beside other members of a hybrid and ranks the same. Choose it when most traffic is anonymous.
+    (or at 0) all count 1. ``counts`` scores by the sum of these weights (``raw``) or by log(1 + sum), which ranks the
+    same and sits better beside other members of a hybrid. Choose it when most traffic is anonymous.
 
     Time: O(events) to fit, O(items) a query; memory: O(items). FLOPs: one per event, four more when events are
     weighted by age, and one per item where ``counts`` is ``log``; a query copies the scores, which costs none.

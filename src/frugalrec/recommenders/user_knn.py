@@ -26,8 +26,9 @@ class UserKnn(Scores):
     histories: it learns nothing ahead, so strangers and new events cost no refit, but every query reads the whole log.
 
     Time: O(events) to fit; a query meets each training user of each of its items. Memory: O(events), and blocks of
-    queries × users. FLOPs: none to fit; a query takes 2 per history item and training user of it, 4 per history item and
-    3 per neighbour for cosines and votes, and 2 per item of a neighbour. Paper: Resnick et al. 1994 (for ratings).
+    queries × users. FLOPs: none to fit; a query takes 2 per history item and training user of it, 2 per history item
+    and 2 per training user for the cosines, 1 per neighbour for the power, and 2 per neighbour and item of theirs.
+    Paper: Resnick et al. 1994 (for ratings).
 
     >>> from frugalrec.testing.data import checkerboard
     >>> data = checkerboard(8)
@@ -85,8 +86,8 @@ class UserKnn(Scores):
             if query.user is not None and 0 <= query.user < similarity.shape[1]:
                 similarity[row, query.user] = 0.0
         users, found = top_k(similarity, self.neighbours)
-        found = np.where(found > 0, found, 0.0) ** self.power
-        charge(flops=4.0 * histories.nnz + 3.0 * users.size)
+        found = np.where(found > 0, found, 0.0).astype(np.float32) ** self.power
+        charge(flops=2.0 * histories.nnz + 2.0 * similarity.size + users.size)
         offsets = np.arange(len(queries) + 1) * users.shape[1]
         votes = sparse.csr_array((found.ravel(), users.ravel(), offsets), shape=similarity.shape)
         votes.eliminate_zeros()

@@ -9,12 +9,14 @@ from typing import Literal, Self
 
 import numpy as np
 
+from frugalrec import progress
 from frugalrec.data.dataset import Dataset, Query, Ranking
 from frugalrec.data.interactions import FloatArray, IntArray
 from frugalrec.errors import ConfigError, NotFittedError
 from frugalrec.interfaces import LanguageModel
 
 HISTORY = "{history}"
+TITLES_A_CALL = 256
 
 
 @dataclass
@@ -35,9 +37,9 @@ class Likelihood:
     old scores) and start one such unit above the best old score, so that every rescored item ranks above all others.
 
     Cost: one model call of the prompt and ``depth`` titles a request, paid with the request. The history-free term is
-    the item's alone: it is paid by the first request that meets the item and kept in ``prior_``, so first requests cost
-    up to twice as much as later ones, and a catalogue is never read for the sake of items that nobody retrieves. Memory
-    is the titles and one float an item.
+    the item's alone and kept in ``prior_``: `fit` pays for the ``prior_items`` most popular items, and the first
+    request that meets one of the others pays for that one. So a large catalogue is not read for the sake of items that
+    nobody retrieves. Memory is the titles and one float an item.
 
     Titles are data: line breaks in them become spaces, so no title can add a line to the prompt, and only the first
     ``title_words`` words are read. What the model says is only ever a number. When the model fails, the ranking comes
@@ -52,23 +54,36 @@ class Likelihood:
     prompt: str = "Things that one person chose, in this order:\n{history}\n-"
     blank_prompt: str = "Things that one person chose, in this order:\n-"
     title_words: int = 24
-    titles_: list[str] = field(init=False, repr=False, compare=False)
+    prior_items: int = 2_000
+    titles_: tuple[str, ...] = field(init=False, repr=False, compare=False)
     prior_: FloatArray = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name in ("depth", "history_length", "title_words"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.prior_items < 0:
+            raise ConfigError(f"prior_items must be at least 0, not {self.prior_items}")
         if not 0 <= self.blend <= 1:
             raise ConfigError(f"blend must be from 0 (retrieval alone) to 1 (model alone), not {self.blend}")
         if HISTORY not in self.prompt:
             raise ConfigError(f"prompt must say where the history goes: '{HISTORY}' is not in {self.prompt!r}")
 
     def fit(self, dataset: Dataset) -> Self:
-        """Keep the items' titles; asks the model nothing."""
+        """Keep the items' titles and read the most popular ones; whatever the model raises comes up as it is."""
+        self.model.count_tokens("")  # a model that cannot be loaded is better known now than at the first request
         titles = (dataset.catalog.title(code) for code in range(dataset.n_items))
-        self.titles_ = [" ".join(title.split()[: self.title_words]) for title in titles]
+        self.titles_ = tuple(" ".join(title.split()[: self.title_words]) for title in titles)
         self.prior_ = np.full(dataset.n_items, np.nan)
+        if self.normalisation == "pmi" and self.blend > 0:
+            by_popularity = np.argsort(-dataset.interactions.popularity, kind="stable")
+            # In the order of their codes, so that a cache below the model recognises the calls of an earlier fit.
+            likely = np.sort(by_popularity[: self.prior_items]).astype(np.int32)
+            for start in range(0, len(likely), TITLES_A_CALL):
+                progress.report("read titles", start, len(likely))
+                part = likely[start : start + TITLES_A_CALL]
+                self.prior_[part] = self._log_probabilities(self.blank_prompt, part)
+            progress.report("read titles", len(likely), len(likely))
         return self
 
     def rerank(self, queries: Sequence[Query], rankings: Sequence[Ranking]) -> list[Ranking]:
@@ -108,7 +123,8 @@ class Likelihood:
         scores = self._log_probabilities(self.prompt.replace(HISTORY, history), items)
         if self.normalisation == "pmi":
             unread = items[np.isnan(self.prior_[items])]
-            self.prior_[unread] = self._log_probabilities(self.blank_prompt, unread)
+            if len(unread):
+                self.prior_[unread] = self._log_probabilities(self.blank_prompt, unread)
             scores = scores - self.prior_[items]
         elif self.normalisation == "tokens":
             lengths = [self.model.count_tokens(self._continuation(code)) for code in items]

@@ -29,10 +29,10 @@ CREATE TABLE arrays (key TEXT PRIMARY KEY, shape TEXT NOT NULL, data BLOB NOT NU
                      price TEXT NOT NULL, used REAL NOT NULL);
 CREATE INDEX arrays_used ON arrays (used);
 """
-_GET = "SELECT key, shape, data, checksum, price, used FROM arrays WHERE key IN (SELECT value FROM json_each(?))"
+_GET = "SELECT shape, data, checksum, price, used FROM arrays WHERE key = ?"
 _PUT = "INSERT OR IGNORE INTO arrays VALUES (?, ?, ?, ?, ?, ?)"
-_TOUCH = "UPDATE arrays SET used = ? WHERE key IN (SELECT value FROM json_each(?))"
-_DELETE = "DELETE FROM arrays WHERE key IN (SELECT value FROM json_each(?))"
+_TOUCH = "UPDATE arrays SET used = ? WHERE key = ?"
+_DELETE = "DELETE FROM arrays WHERE key = ?"
 _EVICT = "DELETE FROM arrays WHERE rowid IN (SELECT rowid FROM arrays ORDER BY used, rowid LIMIT ?)"
 
 _TOUCH_AFTER_SECONDS = 3600.0  # finer than that, reading would mean writing
@@ -75,19 +75,21 @@ class ArrayCache:
         if not keys or not self._readable:
             return {}
         now = self._clock()
-        asked = json.dumps(list(keys))
 
         def read(connection: sqlite3.Connection) -> tuple[dict[str, tuple[Matrix, Cost]], list[str], list[str]]:
             found: dict[str, tuple[Matrix, Cost]] = {}
             stale: list[str] = []
             broken: list[str] = []
-            for key, shape, data, checksum, price, used in connection.execute(_GET, (asked,)):
-                if zlib.crc32(data) != checksum:
+            for key in keys:
+                row = connection.execute(_GET, (key,)).fetchone()
+                if row is None:
+                    continue
+                *content, used = row
+                try:
+                    found[key] = _decoded(*content)
+                except (TypeError, ValueError):
                     broken.append(key)
                     continue
-                # A copy, because an array over immutable bytes cannot be written to.
-                array = np.frombuffer(data, dtype=np.float32).reshape(json.loads(shape)).copy()
-                found[key] = array, Cost.from_dict(json.loads(price))
                 if used < now - _TOUCH_AFTER_SECONDS:
                     stale.append(key)
             return found, stale, broken
@@ -103,8 +105,8 @@ class ArrayCache:
         if (stale or broken) and self._writable:
 
             def note(connection: sqlite3.Connection) -> None:
-                connection.execute(_TOUCH, (now, json.dumps(stale)))
-                connection.execute(_DELETE, (json.dumps(broken),))
+                connection.executemany(_TOUCH, [(now, key) for key in stale])
+                connection.executemany(_DELETE, [(key,) for key in broken])
 
             self._attempt(note, writes=True)
         return found
@@ -114,11 +116,7 @@ class ArrayCache:
         if not arrays or not self._writable:
             return
         now = self._clock()
-        rows = []
-        for key, (array, price) in arrays.items():
-            data = np.ascontiguousarray(array, dtype="<f4").tobytes()
-            known = {name: amount for name, amount in price.to_dict().items() if amount is not None}
-            rows.append((key, json.dumps(array.shape), data, zlib.crc32(data), json.dumps(known), now))
+        rows = [(key, *_encoded(array, price), now) for key, (array, price) in arrays.items()]
 
         def write(connection: sqlite3.Connection) -> None:
             connection.executemany(_PUT, rows)
@@ -182,6 +180,8 @@ class ArrayCache:
         if self._connection is not None and self._opened[0] == os.getpid():
             return self._connection
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.touch()
+        self._opened = os.getpid(), self.path.stat().st_ino
         connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
             connection.execute("PRAGMA journal_mode = WAL")
@@ -193,7 +193,6 @@ class ArrayCache:
             connection.close()
             raise
         self._connection = connection
-        self._opened = os.getpid(), self.path.stat().st_ino
         return connection
 
     def _create(self, connection: sqlite3.Connection) -> None:
@@ -208,7 +207,7 @@ class ArrayCache:
     def _move_aside(self) -> bool:
         """Make room for a new file; False when that is impossible."""
         try:
-            if self._opened[1] not in (0, self.path.stat().st_ino):
+            if self._opened[1] != self.path.stat().st_ino:
                 return True  # another process has already put a new file there
             # The log goes first: left beside a new file, it would be played into it.
             for suffix in ("-wal", "-shm", ""):
@@ -217,7 +216,6 @@ class ArrayCache:
                     file.replace(self.path.with_name(f"{self.path.name}.damaged{suffix}"))
         except OSError:
             return False
-        self._opened = (0, 0)
         warnings.warn(f"{self.path} was damaged: moved to {self.path.name}.damaged and begun anew", stacklevel=2)
         return True
 
@@ -226,6 +224,24 @@ class ArrayCache:
         if not writes:
             self._readable = False
         warnings.warn(f"{self.path}: going on without {'storing' if writes else 'the cache'}: {error}", stacklevel=2)
+
+
+def _encoded(array: Matrix, price: Cost) -> tuple[str, bytes, int, str]:
+    shape, data = json.dumps(array.shape), np.ascontiguousarray(array, dtype=np.float32).tobytes()
+    known = json.dumps({name: amount for name, amount in price.to_dict().items() if amount is not None})
+    return shape, data, _checksum(shape, data, known), known
+
+
+def _decoded(shape: str, data: bytes, checksum: int, price: str) -> tuple[Matrix, Cost]:
+    """Inverse of `_encoded`; raises `TypeError` or `ValueError` when what was kept is damaged."""
+    if _checksum(shape, data, price) != checksum:
+        raise ValueError("wrong checksum")
+    # A copy, because an array over immutable bytes cannot be written to.
+    return np.frombuffer(data, dtype=np.float32).reshape(json.loads(shape)).copy(), Cost.from_dict(json.loads(price))
+
+
+def _checksum(shape: str, data: bytes, price: str) -> int:
+    return zlib.crc32(data, zlib.crc32((shape + price).encode()))
 
 
 def _used_bytes(connection: sqlite3.Connection) -> int:

@@ -1,0 +1,5 @@
+"""python -m frugalrec"""
+
+from frugalrec.cli import main
+
+main()

@@ -1,0 +1,77 @@
+"""Mounts the commands and turns errors into messages and exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import click
+import typer
+
+import frugalrec
+from frugalrec.cli import assets, components, data, demo, doctor, plan, recommend
+from frugalrec.cli import run as run_command
+from frugalrec.errors import FrugalrecError
+
+app = typer.Typer(
+    name="frugalrec",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    help="""Which recommender should run on your data, what does a language model buy there, and what will it cost?
+
+\b
+Start here:
+  frugalrec demo                        the whole job on MovieLens-100K, with a report
+  frugalrec plan --example > my.toml    a configuration for your own data
+  frugalrec plan my.toml                try every plan that applies, and choose
+  frugalrec recommend --run DIR --user ID --explain
+""",
+)
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    if version:
+        typer.echo(frugalrec.__version__)
+        raise typer.Exit
+
+
+app.command("demo")(demo.demo)
+app.command("plan")(plan.plan)
+app.command("run")(run_command.run)
+app.command("recommend")(recommend.recommend)
+app.command("components")(components.components)
+app.command("doctor")(doctor.doctor)
+app.add_typer(data.app)
+app.add_typer(assets.app)
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line and return its exit code."""
+    try:
+        code = app(args=arguments, standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return 2
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except (click.Abort, KeyboardInterrupt):
+        print("interrupted; what was finished is kept, and the same command goes on from there", file=sys.stderr)
+        return 130
+    except FrugalrecError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        # Whoever read our output has seen enough. Python must not complain about it when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return code if isinstance(code, int) else 0

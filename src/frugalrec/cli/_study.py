@@ -1,0 +1,144 @@
+"""What ``frugalrec demo`` and ``frugalrec plan`` share: run a study, write its folder, print what came out."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import tomli_w
+import typer
+from rich.console import Console
+
+from frugalrec.cli._console import shown_progress
+from frugalrec.cli.assets import shown_on_stderr
+from frugalrec.config import Config
+from frugalrec.cost import PriceSheet, threads
+from frugalrec.data.dataset import Dataset
+from frugalrec.data.loading import LoadReport
+from frugalrec.datasets import load_data
+from frugalrec.machine import describe
+from frugalrec.plan import Pipeline
+from frugalrec.planner import Decision, Floor
+from frugalrec.report import html, tables, words
+from frugalrec.report.context import Context, Example
+from frugalrec.run_folder import PlanFile, document, write_decision, write_whole
+from frugalrec.stores.array_cache import ArrayCache
+from frugalrec.study import Study
+
+EXAMPLE_USERS = 3
+
+
+def run_study(
+    config: Config, base: Path, folder: Path, command: str, *, offline: bool, as_json: bool, fresh: bool
+) -> int:
+    """Do the whole job and return the exit code: 0, or 1 when no plan is feasible."""
+    from threadpoolctl import threadpool_limits
+
+    started = time.perf_counter()
+    with threadpool_limits(limits=threads()):
+        with shown_on_stderr() as (notify, fetch_progress):
+            dataset, loaded = load_data(
+                config.data, base, offline=offline, notify=notify, progress=fetch_progress, seed=config.seed
+            )
+        sheet = base / config.prices.sheet if config.prices.sheet else None
+        prices = PriceSheet.load(sheet)
+        if fresh and (folder / "trials.jsonl").exists():
+            (folder / "trials.jsonl").unlink()
+        with shown_progress() as say:
+            for line in loaded.lines():
+                say(line)
+            study = Study(config, dataset, prices, folder, ArrayCache(), say)
+            decision = study.run()
+            write_decision(folder, document(decision, study.traffic))
+            examples: list[Example] = []
+            if decision.plan is not None:
+                pipeline = study.final(decision.choice(decision.plan).trial.plan)
+                pipeline.save(folder / "model")
+                _plan_file(study, config, base, sheet, pipeline).write(folder / "plan.toml")
+                examples = example_users(pipeline, dataset, config.seed)
+    context = _context(study, config, loaded, command, time.perf_counter() - started, examples)
+    write_whole(folder / "report.html", html.render(decision, context, study.ledger.entries))
+    if as_json:
+        typer.echo(json.dumps(document(decision, study.traffic), indent=2, ensure_ascii=False))
+    else:
+        _print(decision, examples, folder)
+    return 0 if decision.plan is not None else 1
+
+
+def _print(decision: Decision, examples: list[Example], folder: Path) -> None:
+    console = Console(soft_wrap=False)
+    console.print(tables.frontier_table(decision))
+    for text in (tables.decision_text(decision), *tables.language_model_text(decision)):
+        console.print(text, markup=False, highlight=False)
+    for note in decision.notes:
+        console.print(note.replace("\n", " "), markup=False, highlight=False)
+    if examples:
+        console.print()
+        console.print(tables.recommendations_text(examples), markup=False, highlight=False)
+    typer.echo(f"report: {folder / 'report.html'}")
+
+
+def example_users(pipeline: Pipeline, dataset: Dataset, seed: int) -> list[Example]:
+    """Return recommendations with reasons for a few users with a middling number of events, drawn by ``seed``."""
+    lengths = np.diff(dataset.interactions.offsets)
+    known = np.flatnonzero(lengths > 0)
+    middle = known[lengths[known] <= np.quantile(lengths[known], 0.75)]
+    users = np.random.default_rng(seed).choice(middle, size=min(EXAMPLE_USERS, len(middle)), replace=False)
+    examples = []
+    for user in sorted(int(u) for u in users):
+        query = dataset.query(user)
+        (ranking,) = pipeline.recommend([query], 5)
+        reasons = pipeline.explain(query, ranking.items)
+        examples.append(
+            Example(
+                user=str(dataset.interactions.users.ids[user]),
+                history=tuple(dataset.catalog.title(int(i)) for i in query.history[-5:][::-1]),
+                items=tuple(
+                    (dataset.catalog.title(int(item)), float(score), words.explain_words(reason, dataset.catalog))
+                    for item, score, reason in zip(ranking.items, ranking.scores, reasons, strict=True)
+                ),
+            )
+        )
+    return examples
+
+
+def _plan_file(study: Study, config: Config, base: Path, sheet: Path | None, pipeline: Pipeline) -> PlanFile:
+    data = config.data
+    # The plan may be run from anywhere, so it names its files by their full paths.
+    here = {k: str((base / v).resolve()) for k in ("interactions", "items") if (v := getattr(data, k)) is not None}
+    return PlanFile(
+        plan=pipeline.plan,
+        data=data.model_copy(update=here),
+        data_fingerprint=study.data_fingerprint,
+        price_sheet="" if sheet is None else str(sheet.resolve()),
+        price_fingerprint=study.prices.fingerprint(),
+    )
+
+
+def _context(
+    study: Study, config: Config, loaded: LoadReport, command: str, seconds: float, examples: list[Example]
+) -> Context:
+    log = study.dataset.interactions
+    return Context(
+        dataset=study.dataset.name,
+        users=int(np.count_nonzero(np.diff(log.offsets))),
+        items=study.dataset.n_items,
+        events=len(log),
+        load_lines=tuple(loaded.lines()),
+        split=study.split.kind,
+        split_settings=dict(study.split.settings),
+        metric=config.quality.metric,
+        floor=str(Floor.parse(config.quality.floor)),
+        budget=config.budget.model_dump(exclude_none=True),
+        traffic=study.traffic,
+        prices=study.prices,
+        machine=describe(),
+        created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        command=command,
+        config_toml=tomli_w.dumps(config.model_dump(mode="json", exclude_none=True, exclude_defaults=True)),
+        seconds=seconds,
+        examples=tuple(examples),
+    )

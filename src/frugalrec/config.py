@@ -1,0 +1,217 @@
+"""The configuration file of ``frugalrec plan``: TOML, every key checked."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic
+from pydantic import BaseModel, ConfigDict, Field
+
+from frugalrec import metrics, registry
+from frugalrec.errors import ConfigError, UnknownNameError, nearest
+from frugalrec.plan import Plan
+from frugalrec.planner import Floor
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataSection(_Section):
+    """``[data]``: a named data set, or files and their columns."""
+
+    dataset: str | None = Field(None, description="a data set by name: see frugalrec data list")
+    interactions: str | None = Field(None, description="file of events: CSV, TSV, Parquet, JSON lines, … (.gz too)")
+    items: str | None = Field(None, description="file of items; may hold items without interactions")
+    format: str = Field("auto", description="file format, where it cannot be told from the files")
+    user: str = Field("user_id", description="column of user ids")
+    item: str = Field("item_id", description="column of item ids")
+    item_id: str | None = Field(None, description="column of item ids in the items file, if it has another name")
+    timestamp: str | None = Field("timestamp", description="column of times; absent: the order of rows")
+    rating: str | None = Field("rating", description="column of ratings; may be absent")
+    text: tuple[str, ...] = Field((), description="columns that describe an item in words, in reading order")
+    delimiter: str | None = Field(None, description="column separator, where it cannot be told")
+    min_rating: float | None = Field(None, description="drop events rated below this")
+    duplicates: Literal["keep", "first", "last"] = Field("keep", description="repeated (user, item) events")
+    ties: Literal["file", "item-id", "random"] = Field("file", description="order of events at the same time")
+    on_bad_rows: Literal["error", "skip", "report"] = Field("error", description="what to do with rows that are wrong")
+
+
+class SplitSection(_Section):
+    """``[split]``: how to hold out. Other keys are settings of the split."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    kind: str = Field("leave-last-out", description="leave-last-out, global-time, random or cold-items")
+
+
+class QualitySection(_Section):
+    """``[quality]``: what to measure and how good is good enough."""
+
+    metric: str = Field("ndcg@10", description="the metric that decides")
+    floor: float | str = Field("within 2% of best", description='a number, or "within N% of best"')
+
+
+class BudgetSection(_Section):
+    """``[budget]``: limits; leave out what is not limited."""
+
+    dollars_per_month: float | None = Field(None, gt=0, description="money a month, in the currency of the price sheet")
+    seconds_per_request_p95: float | None = Field(None, gt=0, description="95th percentile of a single request")
+    memory_gib: float | None = Field(None, gt=0, description="what a server must hold")
+    once_seconds: float | None = Field(None, gt=0, description="time before the first request can be answered")
+
+
+class TrafficSection(_Section):
+    """``[traffic]``: how often the recommender is asked and refitted."""
+
+    requests_per_day: float = Field(1_000_000, ge=0)
+    refreshes_per_day: float = Field(1, ge=0)
+
+
+class PricesSection(_Section):
+    """``[prices]``: the price sheet."""
+
+    sheet: str | None = Field(None, description="TOML file; default: the sheet that comes with frugalrec")
+
+
+class TuningSection(_Section):
+    """``[tuning]``: the search for settings on the validation fold."""
+
+    seconds: float = Field(60.0, ge=0, description="for each plan; 0 keeps the defaults")
+    max_queries: int = Field(2000, ge=1, description="validation queries used")
+
+
+class EvaluationSection(_Section):
+    """``[evaluation]``: what is measured on the test fold."""
+
+    metrics: tuple[str, ...] = Field(
+        ("hr@10", "recall@10", "precision@10", "mrr@10", "map@10", "auc"),
+        description="reported beside the deciding one",
+    )
+    max_queries: int = Field(0, ge=0, description="test queries; 0 = all")
+    timed_queries: int = Field(100, ge=1, description="queries answered singly to measure latency")
+    lm_queries: int = Field(40, ge=2, description="test queries for plans that run an LM per request")
+
+
+class PlansSection(_Section):
+    """``[plans]``: which of the default plans to try, and plans of your own."""
+
+    only: tuple[str, ...] = Field((), description="names of default plans; empty: all that apply")
+    own: tuple[dict[str, Any], ...] = Field((), description="plans of your own: [[plans.own]] tables")
+
+
+class Config(_Section):
+    """A whole configuration file."""
+
+    data: DataSection
+    split: SplitSection = SplitSection()
+    quality: QualitySection = QualitySection()
+    budget: BudgetSection = BudgetSection()
+    traffic: TrafficSection = TrafficSection()
+    prices: PricesSection = PricesSection()
+    tuning: TuningSection = TuningSection()
+    evaluation: EvaluationSection = EvaluationSection()
+    plans: PlansSection = PlansSection()
+    seed: int = 0
+
+    def own_plans(self) -> list[Plan]:
+        """Return the plans of ``[[plans.own]]``."""
+        return [Plan.from_dict(table) for table in self.plans.own]
+
+
+def load_config(path: Path) -> Config:
+    """Read and check a configuration file; raises `ConfigError` naming the file, the key and the nearest right one."""
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such file", hint="frugalrec plan --example prints a configuration") from error
+    except IsADirectoryError as error:
+        raise ConfigError(f"{path} is a folder, not a configuration file") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from error
+    return parse_config(table, str(path))
+
+
+def parse_config(table: Mapping[str, Any], where: str) -> Config:
+    """Check a configuration given as a table; ``where`` names it in errors."""
+    try:
+        config = Config.model_validate(table)
+    except pydantic.ValidationError as error:
+        raise _explained(error, where) from error
+    metrics.parse(config.quality.metric)
+    Floor.parse(config.quality.floor)
+    if config.split.kind not in registry.names("split"):
+        raise UnknownNameError.of("split", config.split.kind, registry.names("split"), where=where)
+    if (config.data.dataset is None) == (config.data.interactions is None):
+        raise ConfigError(f"{where}: [data] needs either 'dataset' or 'interactions'")
+    config.own_plans()
+    return config
+
+
+def _explained(error: pydantic.ValidationError, where: str) -> ConfigError:
+    first = error.errors()[0]
+    path = [str(part) for part in first["loc"]]
+    place = ".".join(path)
+    if first["type"] == "extra_forbidden":
+        known = _keys_beside(path)
+        near = nearest(path[-1], known)
+        section = f" in [{'.'.join(path[:-1])}]" if len(path) > 1 else ""
+        hint = f"did you mean '{near}'?" if near else f"known: {', '.join(sorted(known))}"
+        return ConfigError(f"{where}: unknown key '{path[-1]}'{section}", hint=hint)
+    if first["type"] == "missing":
+        return ConfigError(f"{where}: '{place}' is missing", hint="frugalrec plan --example prints a configuration")
+    found = f", not {first['input']!r}" if not isinstance(first["input"], dict) else ""
+    return ConfigError(f"{where}: {place}: {first['msg'][0].lower()}{first['msg'][1:]}{found}")
+
+
+def _keys_beside(path: list[str]) -> list[str]:
+    model: type[BaseModel] = Config
+    for part in path[:-1]:
+        annotation = model.model_fields[part].annotation if part in model.model_fields else None
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        model = annotation
+    return list(model.model_fields)
+
+
+EXAMPLE = """\
+# frugalrec plan CONFIG.toml: which recommender should run on your data, and what does a language model buy?
+# Every key but data.interactions may be left out; the values shown are the defaults unless a comment says otherwise.
+
+[data]
+interactions = "interactions.csv"      # user_id, item_id, timestamp (optional: order of rows), rating (optional)
+items = "items.csv"                    # item_id and text columns; may hold items without interactions
+text = ["title", "genres"]             # default: the title, or all columns of text
+
+[split]
+kind = "leave-last-out"                # or "global-time", "random", "cold-items"
+
+[quality]
+metric = "ndcg@10"
+floor = "within 2% of best"            # or a number, as in floor = 0.17
+
+[budget]                               # all optional
+# dollars_per_month = 500
+# seconds_per_request_p95 = 0.05
+# memory_gib = 4
+# once_seconds = 600
+
+[traffic]
+requests_per_day = 1_000_000
+refreshes_per_day = 1
+
+[tuning]
+seconds = 60                           # for each plan; settings are chosen on the validation fold
+
+[plans]
+# only = ["popularity", "ease", "sequential-text"]
+
+# A plan of your own:
+# [[plans.own]]
+# name = "short-memory"
+# recommender = { component = "sequential-linear", half_lives = [2.0], encoder = { component = "onnx" } }
+"""

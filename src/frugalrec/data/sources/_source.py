@@ -1,0 +1,205 @@
+"""What a format's file must offer, and what passes between it and the loader."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from frugalrec.data.sources._problems import Place, Problem
+from frugalrec.data.sources._scratch import Scratch
+from frugalrec.data.sources._text import Records, head
+from frugalrec.errors import DataError, nearest
+
+NO, BY_NAME, BY_CONTENT = 0, 1, 2
+"""How surely a format recognises a file."""
+
+Clock = Literal["none", "text", "number", "seconds"]
+"""What the times of a log are: there are none; text (numbers or ISO-8601); numbers; or known to be seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """What the columns are called, for formats that leave that to their users; None: not wanted."""
+
+    user: str = "user_id"
+    item: str = "item_id"
+    timestamp: str | None = "timestamp"
+    rating: str | None = "rating"
+    item_id: str | None = None
+    text: tuple[str, ...] = ()
+    delimiter: str = "auto"
+
+    @property
+    def id_of_items(self) -> str:
+        """The id column of the items file."""
+        return self.item_id or self.item
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What can be seen of a file or folder without reading it all."""
+
+    path: Path
+
+    @cached_property
+    def name(self) -> str:
+        """The file name in small letters, without ``.gz``."""
+        return self.path.name.lower().removesuffix(".gz")
+
+    @cached_property
+    def suffix(self) -> str:
+        """The last suffix of `name`, with its dot, or the empty string."""
+        return Path(self.name).suffix
+
+    @cached_property
+    def listing(self) -> tuple[str, ...]:
+        """The names in a folder, sorted; empty for a file."""
+        return tuple(sorted(p.name for p in self.path.iterdir())) if self.path.is_dir() else ()
+
+    @cached_property
+    def head(self) -> list[str]:
+        """The first lines; empty for a folder."""
+        return [] if self.path.is_dir() else head(self.path, lines=20)
+
+    @property
+    def first(self) -> str:
+        """The first line, or the empty string."""
+        return self.head[0] if self.head else ""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The events of a log, as a query. ``sql`` yields ``u``, ``i``, ``r`` and ``t`` (user, item, rating, time) in file order.
+
+    Values come as the file has them, for the loader to check; ``r`` is NULL throughout unless ``rated``, ``t`` unless there
+    is a ``clock``. The query may also yield ``record`` (the number, from 0, of the record an event came from; without it,
+    each record is one event), and ``fault`` with ``said``: what was expected of the row as a whole (empty for a row that is
+    none) and what it says instead. ``place`` finds records by number. ``items`` is the file of items that lies beside the log in a folder, if any.
+    """
+
+    sql: str
+    parameters: tuple[Any, ...]
+    file: Path
+    names: Columns
+    rated: bool
+    clock: Clock
+    place: Callable[[Sequence[int]], list[Place]]
+    has_record: bool = False
+    has_fault: bool = False
+    records: Records | None = None
+    items: Path | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ItemRows:
+    """The items of a catalogue, as a query that yields ``id`` and ``f0``, ``f1``, … (text, NULL where empty) in file order,
+    and perhaps ``fault`` and ``said`` as `Rows` does.
+
+    ``fields`` are the names of ``f0``, ``f1``, …; ``text`` those that describe an item in words.
+    """
+
+    sql: str
+    parameters: tuple[Any, ...]
+    file: Path
+    id_name: str
+    fields: tuple[str, ...]
+    text: tuple[str, ...] | None
+    place: Callable[[Sequence[int]], list[Place]]
+    has_fault: bool = False
+    records: Records | None = None
+    notes: tuple[str, ...] = ()
+
+
+class Source(Protocol):
+    """A format: one module of this package."""
+
+    def recognises(self, sight: Sight, columns: Columns) -> int:
+        """Return `NO`, `BY_NAME` or `BY_CONTENT`."""
+        ...
+
+    def read_log(self, scratch: Scratch, path: Path, columns: Columns) -> Rows:
+        """Return the events in ``path``; raises `DataError` where it is not such a file."""
+        ...
+
+    def read_items(self, scratch: Scratch, path: Path, columns: Columns) -> ItemRows:
+        """Return the items in ``path``; raises `DataError` where it is not such a file."""
+        ...
+
+
+def position(names: Sequence[str], wanted: str, file: Path, *, role: str) -> int:
+    """Return where the column ``wanted`` is among ``names``; raises `DataError` naming the nearest one."""
+    if names.count(wanted) > 1:
+        raise DataError(
+            f"{file}: expected one column '{wanted}', found {names.count(wanted)}", hint="rename the others"
+        )
+    if wanted in names:
+        return names.index(wanted)
+    raise missing_column(file, wanted, names, role=role)
+
+
+def missing_column(file: Path, wanted: str, names: Iterable[str], *, role: str) -> DataError:
+    """Return the error for a column that is not there."""
+    names = list(names)
+    near = nearest(wanted, names)
+    listed = ", ".join(f"'{name}'" for name in names[:12]) + (", …" if len(names) > 12 else "")
+    hint = (
+        f"did you mean '{near}'? set {role} = \"{near}\""
+        if near
+        else f'set {role} = "…" to one of the columns there are'
+    )
+    return DataError(f"{file}: expected a column '{wanted}' ({role}), found {listed}", hint=hint)
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Which column plays which part of a log; None: it is not there, or not wanted."""
+
+    user: int
+    item: int
+    timestamp: int | None
+    rating: int | None
+    notes: tuple[str, ...] = field(default=())
+
+
+def roles(names: Sequence[str], columns: Columns, file: Path) -> Roles:
+    """Find the columns of a log by name; raises `DataError` for one that must be there and is not.
+
+    ``timestamp`` and ``rating`` need not be there under their usual names; a name that somebody chose must be.
+    """
+    notes: list[str] = []
+
+    def optional(wanted: str | None, usual: str | None, role: str) -> int | None:
+        if wanted is None:
+            return None
+        if wanted in names or wanted != usual:
+            return position(names, wanted, file, role=role)
+        near = nearest(wanted, names)
+        if near:
+            notes.append(f"there is no column '{wanted}'; '{near}' was not taken for it (set {role} to do so)")
+        return None
+
+    usual = Columns()
+    return Roles(
+        position(names, columns.user, file, role="user"),
+        position(names, columns.item, file, role="item"),
+        optional(columns.timestamp, usual.timestamp, "timestamp"),
+        optional(columns.rating, usual.rating, "rating"),
+        tuple(notes),
+    )
+
+
+def no_items(path: Path, name: str) -> DataError:
+    """Return the error for a format that has no file of items."""
+    return DataError(
+        f"{path}: the format '{name}' has no item files", hint="give the items as CSV, JSON lines or Parquet instead"
+    )
+
+
+__all__ = [
+    "BY_CONTENT", "BY_NAME", "NO", "Clock", "Columns", "ItemRows", "Place", "Problem", "Records", "Roles", "Rows",
+    "Scratch", "Sight", "Source", "missing_column", "no_items", "position", "roles",
+]  # fmt: skip

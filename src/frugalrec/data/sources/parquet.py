@@ -1,0 +1,143 @@
+"""Parquet: ids must be text or whole numbers, ratings numbers, times numbers, text or timestamps.
+
+Ids stored as floating-point numbers are refused: ``1.0`` would not match the ``1`` of another file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from frugalrec.data.sources._problems import Place
+from frugalrec.data.sources._scratch import quoted
+from frugalrec.data.sources._source import (
+    BY_CONTENT,
+    BY_NAME,
+    NO,
+    Clock,
+    Columns,
+    ItemRows,
+    Rows,
+    Scratch,
+    Sight,
+    position,
+    roles,
+)
+from frugalrec.data.sources._text import opened
+from frugalrec.errors import DataError
+
+WHOLE = {
+    "TINYINT",
+    "SMALLINT",
+    "INTEGER",
+    "BIGINT",
+    "HUGEINT",
+    "UTINYINT",
+    "USMALLINT",
+    "UINTEGER",
+    "UBIGINT",
+    "UHUGEINT",
+}
+TEXT = {"VARCHAR", "UUID"}
+REAL = {"FLOAT", "DOUBLE"}
+
+
+def recognises(sight: Sight, columns: Columns) -> int:
+    """Recognise a file by its first bytes, or by its suffix."""
+    if sight.path.is_dir():
+        return NO
+    if sight.first.startswith("PAR1"):
+        return BY_CONTENT
+    return BY_NAME if sight.suffix in (".parquet", ".pq") else NO
+
+
+def read_log(scratch: Scratch, path: Path, columns: Columns) -> Rows:
+    """Return the events in a Parquet file."""
+    source, types = _open(scratch, path)
+    names = list(types)
+    found = roles(names, columns, path)
+    user, item = (_id(path, name, types[name]) for name in (names[found.user], names[found.item]))
+    rating, time = "NULL", "NULL"
+    clock: Clock = "none"
+    if found.rating is not None:
+        rating = _rating(path, names[found.rating], types[names[found.rating]])
+    if found.timestamp is not None:
+        time, clock = _time(path, names[found.timestamp], types[names[found.timestamp]])
+    return Rows(
+        sql=f"SELECT {user} AS u, {item} AS i, {rating} AS r, {time} AS t FROM {_READ}",  # noqa: S608  identifiers are quoted
+        parameters=(source,),
+        file=path,
+        names=columns,
+        rated=found.rating is not None,
+        clock=clock,
+        place=lambda numbers: _places(path, numbers),
+        notes=found.notes,
+    )
+
+
+def read_items(scratch: Scratch, path: Path, columns: Columns) -> ItemRows:
+    """Return the items in a Parquet file: every column but the id is a field; lists are joined with commas."""
+    source, types = _open(scratch, path)
+    id_name = list(types)[position(list(types), columns.id_of_items, path, role="item_id")]
+    fields = [name for name in types if name != id_name]
+    chosen = "".join(f", {_field(name, types[name])} AS f{n}" for n, name in enumerate(fields))
+    return ItemRows(
+        sql=f"SELECT {_id(path, id_name, types[id_name])} AS id{chosen} FROM {_READ}",  # noqa: S608
+        parameters=(source,),
+        file=path,
+        id_name=id_name,
+        fields=tuple(fields),
+        text=None,
+        place=lambda numbers: _places(path, numbers),
+    )
+
+
+_READ = "read_parquet(?, binary_as_string=true)"
+
+
+def _open(scratch: Scratch, path: Path) -> tuple[str, dict[str, str]]:
+    with opened(path) as file:
+        start = file.read(4)
+    if start != b"PAR1":
+        found = "an empty file" if not start else "one that does not start with 'PAR1'"
+        raise DataError(f"{path}: expected a Parquet file, found {found}", hint="set format to what it is")
+    source = str(scratch.link(path))
+    return source, scratch.columns(f"SELECT * FROM {_READ}", [source])  # noqa: S608
+
+
+def _places(path: Path, numbers: Sequence[int]) -> list[Place]:
+    return [Place(path, number + 1, "row") for number in numbers]
+
+
+def _wrong_type(path: Path, name: str, expected: str, type_: str, hint: str) -> DataError:
+    return DataError(f"{path}: expected {expected} in column '{name}', found the type {type_} in all rows", hint=hint)
+
+
+def _id(path: Path, name: str, type_: str) -> str:
+    if type_ not in WHOLE | TEXT and not type_.startswith("ENUM"):
+        raise _wrong_type(path, name, "ids (text or whole numbers)", type_, "write the ids as text")
+    return f"{quoted(name)}::VARCHAR"
+
+
+def _rating(path: Path, name: str, type_: str) -> str:
+    if type_ not in WHOLE | TEXT | REAL and not type_.startswith("DECIMAL"):
+        raise _wrong_type(path, name, "numbers", type_, "name another column as rating, or none")
+    return quoted(name)
+
+
+def _time(path: Path, name: str, type_: str) -> tuple[str, Clock]:
+    if type_ == "VARCHAR":
+        return quoted(name), "text"
+    if type_ in WHOLE | REAL or type_.startswith("DECIMAL"):
+        return quoted(name), "number"
+    if type_ == "DATE" or type_.startswith("TIMESTAMP"):
+        return f"epoch({quoted(name)})", "seconds"
+    raise _wrong_type(
+        path, name, "times (numbers, text or timestamps)", type_, "name another column as timestamp, or none"
+    )
+
+
+def _field(name: str, type_: str) -> str:
+    if type_.endswith("[]"):
+        return f"array_to_string({quoted(name)}, ', ')"
+    return f"{quoted(name)}::VARCHAR"

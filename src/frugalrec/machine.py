@@ -1,0 +1,67 @@
+"""What this machine is and what is installed on it."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib import metadata, util
+from typing import Any
+
+from frugalrec.cost import threads
+
+EXTRAS: dict[str, tuple[str, str]] = {
+    "als": ("implicit", "matrix factorisation (als)"),
+    "llm": ("llama_cpp", "language models per request (llama-cpp)"),
+}
+"""What each extra installs: the package to look for, and what it is for."""
+
+
+def describe() -> dict[str, Any]:
+    """Return what a reader of a measurement must know of the machine: processor, cores, threads used, memory, versions."""
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": threads(),
+        "memory_gib": _memory_gib(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "blas": _blas(),
+        "packages": {name: metadata.version(name) for name in ("frugalrec", "numpy", "scipy", "onnxruntime")},
+    }
+
+
+def missing_extras() -> dict[str, str]:
+    """Return the extras that are not installed, and what each is for."""
+    return {name: why for name, (package, why) in EXTRAS.items() if util.find_spec(package) is None}
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _memory_gib() -> float | None:
+    try:
+        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def _blas() -> str:
+    import numpy as np
+    import scipy.linalg  # noqa: F401  so that its BLAS is loaded and can be asked
+    from threadpoolctl import threadpool_info
+
+    np.dot(np.ones(1), np.ones(1))
+    found = {
+        f"{pool['internal_api']} {pool.get('version') or ''} {pool.get('architecture') or ''}".strip()
+        for pool in threadpool_info()
+        if pool.get("user_api") == "blas"
+    }
+    return ", ".join(sorted(found)) or "unknown"

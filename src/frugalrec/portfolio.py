@@ -1,0 +1,108 @@
+"""The plans that are tried when nobody names any: every family that applies, beside its twin without LM."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from frugalrec.data.dataset import Dataset
+from frugalrec.errors import UnknownNameError
+from frugalrec.plan import Plan, Spec
+from frugalrec.text.language import unsupported_share
+
+TRANSFORMER = Spec("onnx")
+WORDS = Spec("bag-of-words")
+ENCODER_LANGUAGES = ("latin",)
+"""Scripts that the default encoder was trained on; it is at chance on others."""
+
+RERANKED_QUERIES = 40
+"""How many test queries a plan with a language model per request is tried on: each takes a second or so."""
+
+
+def default_plans(dataset: Dataset) -> list[Plan]:
+    """Return the plans that apply to ``dataset``, in an order in which references point backwards.
+
+    Without item text there are only collaborative plans. Where the texts are in a script that the default encoder does
+    not know, its plans are left out and the bag of words stands alone.
+    """
+    plans = [
+        Plan("chance", Spec("chance"), about="a random order: what any plan must beat"),
+        Plan("popularity", Spec("popularity"), about="what most people chose, the same for everybody"),
+        Plan("item-knn", Spec("item-knn"), about="items that the same people chose"),
+        Plan("user-knn", Spec("user-knn"), about="what people with a similar history chose"),
+        Plan("als", Spec("als"), about="matrix factorisation for implicit feedback"),
+        Plan("ease", Spec("ease"), about="item-to-item weights in closed form, histories without order"),
+        Plan("sequential", Spec("sequential-linear"), about="recent history to next items, in closed form"),
+    ]
+    texts = [t for t in dataset.catalog.texts() if t.strip()]
+    if not texts:
+        return plans
+    plans += [
+        Plan("content-words", Spec("content", {"encoder": WORDS}), about="items whose text shares words, no LM"),
+        Plan(
+            "sequential-words",
+            Spec("sequential-linear", {"encoder": WORDS}),
+            about="recent history and shared words to next items, no LM",
+        ),
+    ]
+    if unsupported_share(texts, ENCODER_LANGUAGES) > 0.5:
+        return plans
+    return [
+        *plans,
+        Plan(
+            "content",
+            Spec("content", {"encoder": TRANSFORMER}),
+            without_lm="content-words",
+            about="items whose text means the same",
+        ),
+        Plan(
+            "ease-text",
+            Spec("ease", {"encoder": TRANSFORMER}),
+            without_lm="ease",
+            about="EASE drawn towards text similarity",
+        ),
+        Plan(
+            "hybrid",
+            Spec("hybrid", {"members": (_like("ease"), _like("content"))}),
+            without_lm="ease",
+            about="EASE and content, scores made comparable and added",
+        ),
+        Plan(
+            "sequential-text",
+            Spec("sequential-linear", {"encoder": TRANSFORMER}),
+            without_lm="sequential-words",
+            about="recent history and its meaning to next items, in closed form",
+        ),
+        Plan(
+            "llm-rerank",
+            _like("sequential-text"),
+            reranker=Spec("likelihood", {"model": Spec("llama-cpp"), "depth": 10}),
+            without_lm="sequential-text",
+            about="a generative LM reorders the best ten of sequential-text, on every request",
+        ),
+    ]
+
+
+def _like(name: str) -> Spec:
+    return Spec("plan", {"name": name})
+
+
+def chosen_plans(plans: Sequence[Plan], names: Sequence[str]) -> list[Plan]:
+    """Return the plans called ``names``, and those that they refer to, in the order of ``plans``."""
+    by_name = {p.name: p for p in plans}
+    wanted: set[str] = set()
+    queue = list(names)
+    while queue:
+        name = queue.pop()
+        if name not in by_name:
+            raise UnknownNameError.of("plan", name, by_name)
+        if name not in wanted:
+            wanted.add(name)
+            queue.extend(references(by_name[name].recommender))
+    return [p for p in plans if p.name in wanted]
+
+
+def references(spec: Spec) -> list[str]:
+    """Return the names of the plans that ``spec`` refers to, at any depth."""
+    if spec.component == "plan":
+        return [spec.settings["name"]]
+    return [name for _, child in spec.children() for name in references(child)]

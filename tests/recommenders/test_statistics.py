@@ -1,0 +1,186 @@
+"""The sums of the linear models: right, and a commutative monoid with exact subtraction."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import sparse
+
+from frugalrec.cost import Ledger
+from frugalrec.data.ids import IdMap
+from frugalrec.data.interactions import Interactions
+from frugalrec.errors import DataError
+from frugalrec.recommenders import _statistics
+from frugalrec.recommenders._statistics import (
+    HORIZON,
+    Decay,
+    Prior,
+    Statistics,
+    accumulate_states,
+    dense,
+    invert,
+    solve,
+)
+
+N_ITEMS, N_USERS = 9, 6
+DECAYS = [Decay(1.5, "positions"), Decay(15.0, "positions"), Decay(60.0, "seconds")]
+
+
+def log_of(users: list[int], items: list[int], times: list[float]) -> Interactions:
+    return Interactions.from_events(
+        np.array(users, np.int32),
+        np.array(items, np.int32),
+        IdMap([f"u{i}" for i in range(N_USERS)]),
+        IdMap([f"i{i}" for i in range(N_ITEMS)]),
+        timestamp=np.array(times, np.float64),
+    )
+
+
+@st.composite
+def logs(draw: st.DrawFn) -> Interactions:
+    n = draw(st.integers(0, 60))
+    users = draw(st.lists(st.integers(0, N_USERS - 1), min_size=n, max_size=n))
+    items = draw(st.lists(st.integers(0, N_ITEMS - 1), min_size=n, max_size=n))
+    times = draw(st.lists(st.integers(0, 500), min_size=n, max_size=n))
+    return log_of(users, items, [float(t) for t in times])
+
+
+def by_definition(log: Interactions, half_life: float) -> tuple[np.ndarray, np.ndarray]:
+    """Form every state and target, as the formulas say, and sum their products."""
+    n, K = log.n_items, len(DECAYS)
+    gram, cross = np.zeros((K * n, K * n)), np.zeros((K * n, n))
+    for user in range(log.n_users):
+        rows = log.events_of(user)
+        items, times = log.item[rows], log.timestamp[rows]
+        for t in range(len(items) - 1):
+            x, y = np.zeros(K * n), np.zeros(n)
+            for a in range(t + 1):
+                for k, decay in enumerate(DECAYS):
+                    lag = t - a if decay.unit == "positions" else times[t] - times[a]
+                    x[k * n + items[a]] += 2.0 ** (-lag / decay.half_life)
+            for j in range(min(HORIZON, len(items) - 1 - t)):
+                y[items[t + 1 + j]] += 2.0 ** (-j / half_life)
+            gram += np.outer(x, x)
+            cross += np.outer(x, y)
+    return gram, cross
+
+
+def as_array(table: np.ndarray | sparse.csr_array) -> np.ndarray:
+    return table.toarray() if sparse.issparse(table) else table
+
+
+def assert_same(a: Statistics, b: Statistics, tolerance: float = 1e-8) -> None:
+    np.testing.assert_allclose(as_array(a.gram), as_array(b.gram), rtol=0, atol=tolerance)
+    np.testing.assert_allclose(as_array(a.cross), as_array(b.cross), rtol=0, atol=tolerance)
+    assert (a.n_users, a.n_events) == (b.n_users, b.n_events)
+
+
+@pytest.mark.parametrize("share", [0.0, np.inf], ids=["dense", "sparse"])
+@settings(max_examples=25, deadline=None)
+@given(log=logs(), half_life=st.sampled_from([1.0, 2.0]))
+def test_sums_are_those_of_the_definition(share: float, log: Interactions, half_life: float) -> None:
+    before = _statistics.DENSE_SHARE
+    _statistics.DENSE_SHARE = share
+    try:
+        found = accumulate_states(log, DECAYS, half_life)
+    finally:
+        _statistics.DENSE_SHARE = before
+    assert sparse.issparse(found.gram) == bool(share)
+    gram, cross = by_definition(log, half_life)
+    # Pairs below NEGLIGIBLE are left out: at most one such weight a pair of events.
+    np.testing.assert_allclose(as_array(found.gram), gram, rtol=0, atol=60 * _statistics.NEGLIGIBLE)
+    np.testing.assert_allclose(as_array(found.cross), cross, rtol=0, atol=60 * _statistics.NEGLIGIBLE)
+
+
+def test_small_case_by_hand() -> None:
+    # One user meets items 0, 1, 2 in this order. States: after 0: x = e0; after 1: x = ½ e0 + e1 (half-life 1).
+    log = log_of([0, 0, 0], [0, 1, 2], [0.0, 1.0, 2.0])
+    found = accumulate_states(log, [Decay(1.0, "positions")], target_half_life=1.0)
+    gram, cross = as_array(found.gram), as_array(found.cross)
+    assert gram[:3, :3].tolist() == [[1.25, 0.5, 0.0], [0.5, 1.0, 0.0], [0.0, 0.0, 0.0]]
+    # Targets: after 0: e1 + ½ e2; after 1: e2.
+    assert cross[:3, :3].tolist() == [[0.0, 1.0, 1.0], [0.0, 0.0, 1.0], [0.0, 0.0, 0.0]]
+
+
+@settings(max_examples=25, deadline=None)
+@given(log=logs(), owner=st.lists(st.integers(0, 2), min_size=N_USERS, max_size=N_USERS))
+def test_shards_add_up_in_any_order(log: Interactions, owner: list[int]) -> None:
+    shard = np.array(owner)[log.user]
+    a, b, c = (accumulate_states(log.take(shard == s), DECAYS, 1.0) for s in range(3))
+    whole = accumulate_states(log, DECAYS, 1.0)
+    assert_same(a + b + c, whole)
+    assert_same(a + (b + c), (a + b) + c)
+    assert_same(a + b, b + a)
+    assert_same((a + b) - b, a)
+
+
+@settings(max_examples=25, deadline=None)
+@given(log=logs(), user=st.integers(0, N_USERS - 1))
+def test_taking_a_user_out_equals_never_having_had_them(log: Interactions, user: int) -> None:
+    gone = np.array([user], np.int32)
+    without = accumulate_states(log.without_users(gone), DECAYS, 2.0)
+    forgotten = accumulate_states(log, DECAYS, 2.0) - accumulate_states(log.take(log.user == user), DECAYS, 2.0)
+    assert_same(forgotten, without)
+    prior = Prior(ridge=1.0, frequency_ridge=0.1)
+    np.testing.assert_allclose(solve(forgotten, prior), solve(without, prior), rtol=0, atol=1e-8)
+
+
+def test_sparse_and_dense_sums_mix() -> None:
+    rng = np.random.default_rng(0)
+    full = rng.random((4, 4))
+    a = Statistics(full, full[:, :2], 1, 3)
+    b = Statistics(sparse.csr_array(np.eye(4)), sparse.csr_array(np.eye(4)[:, :2]), 1, 2)
+    assert_same(a + b, b + a)
+    assert isinstance((b + a).gram, np.ndarray)
+
+
+@pytest.mark.parametrize("kappa", [0.0, 2.0])
+@pytest.mark.parametrize("sparse_cross", [False, True])
+def test_solution_satisfies_the_ridge_equations(kappa: float, sparse_cross: bool) -> None:
+    rng = np.random.default_rng(1)
+    n, K, d = 30, 2, 4
+    X, E = rng.normal(size=(80, K * n)), rng.normal(size=(n, d)).astype(np.float32)
+    gram = X.T @ X
+    cross = np.where(rng.random((K * n, n)) < 0.05, rng.random((K * n, n)), 0.0)
+    statistics = Statistics(gram, sparse.csr_array(cross) if sparse_cross else cross, 1, 1)
+    prior = Prior(ridge=3.0, frequency_ridge=0.2, kappa=kappa, vectors=E)
+    W = solve(statistics, prior)
+    block = 3.0 * np.linalg.inv(np.eye(n) + kappa * E.astype(np.float64) @ E.T.astype(np.float64))
+    penalty = np.kron(np.eye(K), block) + 0.2 * np.diag(np.diag(gram))
+    np.testing.assert_allclose((gram + penalty) @ W, cross, atol=1e-6)
+
+
+def test_inverse_and_its_charge() -> None:
+    rng = np.random.default_rng(2)
+    A = rng.normal(size=(700, 60)) @ rng.normal(size=(60, 700))
+    A = A @ A.T / 700 + np.eye(700)
+    ledger = Ledger()
+    with ledger.span("invert"):
+        P = invert(A.copy())
+    np.testing.assert_allclose(P @ A, np.eye(700), atol=1e-8)
+    np.testing.assert_array_equal(P, P.T)
+    assert ledger.entries[0].cost.flops == 700.0**3
+
+
+def test_flops_of_a_counted_case() -> None:
+    # Lengths 3 and 2: pairs (1,0), (2,1), (2,0) and (1,0) for one block; gram and cross each add once a pair.
+    log = log_of([0, 0, 0, 1, 1], [0, 1, 2, 3, 4], [0, 1, 2, 0, 1])
+    ledger = Ledger()
+    with ledger.span("accumulate"):
+        accumulate_states(log, [Decay(5.0, "positions")], 1.0)
+    assert ledger.entries[0].cost.flops == 2.0 * (4 + 4)
+
+
+def test_a_system_that_is_not_positive_definite_is_told() -> None:
+    bad = Statistics(-np.eye(3), np.eye(3), 1, 1)
+    with pytest.raises(DataError, match="not positive definite"):
+        solve(bad, Prior(ridge=0.5))
+
+
+def test_dense_never_shares_memory() -> None:
+    table = np.eye(3)
+    copy = dense(table, np.float64)
+    copy[0, 0] = 7.0
+    assert table[0, 0] == 1.0
