@@ -2,8 +2,8 @@
 
     python benchmarks/data/load_speed.py --rows 20_000_000
 
-The log is synthetic: users drawn evenly, items by Zipf's law (the chance of item i is about 1/i), ratings 1 to 5, times over
-ten years, in no order. It is loaded in a process of its own, whose peak resident memory is reported.
+The log is synthetic: users drawn evenly, items by Zipf's law (the chance of item i is about 1/i), ratings 1 to 5, times
+over ten years, in no order. It is loaded in a process of its own, whose peak resident memory is reported.
 """
 
 from __future__ import annotations
@@ -73,7 +73,9 @@ def main() -> None:
         synthesise(path, asked.rows, asked.users, asked.items)
         size_mb = path.stat().st_size / 1e6
         result = measure(path)
-    machine = f"{platform.machine()}, {threads()} threads, Python {platform.python_version()}, DuckDB {duckdb.__version__}"
+    machine = (
+        f"{platform.machine()}, {threads()} threads, Python {platform.python_version()}, DuckDB {duckdb.__version__}"
+    )
     print(json.dumps({"rows": asked.rows, "csv_mb": round(size_mb), **result, "machine": machine}, indent=2))
     met = result["seconds"] <= TARGET_SECONDS and result["peak_rss_gib"] <= TARGET_GIB
     if asked.rows == 20_000_000:

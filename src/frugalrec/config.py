@@ -17,7 +17,8 @@ from frugalrec.planner import Floor
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Strict: true is no number and "3" is none either. Only lists are let in as tuples, field by field.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class DataSection(_Section):
@@ -32,8 +33,10 @@ class DataSection(_Section):
     item_id: str | None = Field(None, description="column of item ids in the items file, if it has another name")
     timestamp: str | None = Field("timestamp", description="column of times; absent: the order of rows")
     rating: str | None = Field("rating", description="column of ratings; may be absent")
-    text: tuple[str, ...] = Field((), description="columns that describe an item in words, in reading order")
-    delimiter: str | None = Field(None, description="column separator, where it cannot be told")
+    text: tuple[str, ...] = Field(
+        (), strict=False, description="columns that describe an item in words, in reading order"
+    )
+    delimiter: str = Field("auto", description="column separator, where it cannot be told")
     min_rating: float | None = Field(None, description="drop events rated below this")
     duplicates: Literal["keep", "first", "last"] = Field("keep", description="repeated (user, item) events")
     ties: Literal["file", "item-id", "random"] = Field("file", description="order of events at the same time")
@@ -43,7 +46,7 @@ class DataSection(_Section):
 class SplitSection(_Section):
     """``[split]``: how to hold out. Other keys are settings of the split."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow")
     kind: str = Field("leave-last-out", description="leave-last-out, global-time, random or cold-items")
 
 
@@ -88,6 +91,7 @@ class EvaluationSection(_Section):
 
     metrics: tuple[str, ...] = Field(
         ("hr@10", "recall@10", "precision@10", "mrr@10", "map@10", "auc"),
+        strict=False,
         description="reported beside the deciding one",
     )
     max_queries: int = Field(0, ge=0, description="test queries; 0 = all")
@@ -98,8 +102,8 @@ class EvaluationSection(_Section):
 class PlansSection(_Section):
     """``[plans]``: which of the default plans to try, and plans of your own."""
 
-    only: tuple[str, ...] = Field((), description="names of default plans; empty: all that apply")
-    own: tuple[dict[str, Any], ...] = Field((), description="plans of your own: [[plans.own]] tables")
+    only: tuple[str, ...] = Field((), strict=False, description="names of default plans; empty: all that apply")
+    own: tuple[dict[str, Any], ...] = Field((), strict=False, description="plans of your own: [[plans.own]] tables")
 
 
 class Config(_Section):
@@ -142,19 +146,35 @@ def parse_config(table: Mapping[str, Any], where: str) -> Config:
         config = Config.model_validate(table)
     except pydantic.ValidationError as error:
         raise _explained(error, where) from error
-    metrics.parse(config.quality.metric)
+    for name in (config.quality.metric, *config.evaluation.metrics):
+        metrics.parse(name)
     Floor.parse(config.quality.floor)
-    if config.split.kind not in registry.names("split"):
-        raise UnknownNameError.of("split", config.split.kind, registry.names("split"), where=where)
+    _check_split(config.split, where)
     if (config.data.dataset is None) == (config.data.interactions is None):
         raise ConfigError(f"{where}: [data] needs either 'dataset' or 'interactions'")
     config.own_plans()
     return config
 
 
+def _check_split(section: SplitSection, where: str) -> None:
+    if section.kind not in registry.names("split"):
+        raise UnknownNameError.of("split", section.kind, registry.names("split"), where=where)
+    settings = section.model_extra or {}
+    known = [f.name for f in registry.settings_of(registry.load("split", section.kind)).values()]
+    for key in settings:
+        if key.replace("-", "_") not in known:
+            raise UnknownNameError.of("key", key, [*known, "kind"], where=f"[split] of {where}")
+    registry.checked("split", section.kind, settings, where=f"{where}: split")
+
+
+_EXPECTED = {"tuple_type": "must be a list", "model_type": "must be a table", "dict_type": "must be a table"}
+
+
 def _explained(error: pydantic.ValidationError, where: str) -> ConfigError:
     first = error.errors()[0]
     path = [str(part) for part in first["loc"]]
+    if path[:2] == ["quality", "floor"]:
+        path = path[:2]  # what follows names the types it might have
     place = ".".join(path)
     if first["type"] == "extra_forbidden":
         known = _keys_beside(path)
@@ -165,7 +185,8 @@ def _explained(error: pydantic.ValidationError, where: str) -> ConfigError:
     if first["type"] == "missing":
         return ConfigError(f"{where}: '{place}' is missing", hint="frugalrec plan --example prints a configuration")
     found = f", not {first['input']!r}" if not isinstance(first["input"], dict) else ""
-    return ConfigError(f"{where}: {place}: {first['msg'][0].lower()}{first['msg'][1:]}{found}")
+    expected = _EXPECTED.get(first["type"], first["msg"].replace("Input should", "must", 1))
+    return ConfigError(f"{where}: {place} {expected}{found}")
 
 
 def _keys_beside(path: list[str]) -> list[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextvars
 import json
+import math
 import os
 import threading
 import time
@@ -111,6 +112,12 @@ class Entry:
     depth: int
     started: float
 
+    @property
+    def whole(self) -> Cost:
+        """What the stage takes from nothing: what was spent and what was spared."""
+        # What a cache spared is only a part of a stage; where it does not know, the stage's own figure stands.
+        return self.cost + Cost(**{name: getattr(self.reused, name) or 0.0 for name in AMOUNTS})
+
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready form."""
         return {
@@ -204,7 +211,12 @@ class Ledger:
         self._lock = threading.Lock()
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch()
+            with path.open("a+b") as file:
+                # A run that was killed may have left half a line; the next entry must not end up on it.
+                if file.tell():
+                    file.seek(-1, os.SEEK_END)
+                    if file.read() != b"\n":
+                        file.write(b"\n")
 
     @contextmanager
     def span(self, name: str, *, plan: str = "", phase: Phase = "refresh", units: int = 1) -> Iterator[Span]:
@@ -256,15 +268,8 @@ class Ledger:
         ]
         total = Cost.zero()
         for entry in chosen:
-            total = total + entry.cost
-            if reused:
-                total = total + _without_unknowns(entry.reused)
+            total = total + (entry.whole if reused else entry.cost)
         return total
-
-
-def _without_unknowns(cost: Cost) -> Cost:
-    # What a cache spared is only a part of a stage; where it does not know, the stage's own figure stands.
-    return Cost(**{name: getattr(cost, name) or 0.0 for name in AMOUNTS})
 
 
 class _PeakMemory:
@@ -346,8 +351,9 @@ class PriceSheet:
         else:
             try:
                 text = path.read_text(encoding="utf-8")
-            except OSError as error:
-                raise ConfigError(f"{path}: cannot read the price sheet: {error.strerror}") from error
+            except (OSError, UnicodeDecodeError) as error:
+                reason = error.strerror if isinstance(error, OSError) else error
+                raise ConfigError(f"{path}: cannot read the price sheet: {reason}") from error
         try:
             table = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
@@ -368,11 +374,24 @@ class PriceSheet:
         if missing:
             raise ConfigError(f"{path}: the price sheet lacks {', '.join(missing)}")
         table["date"] = str(table["date"])
+        for key in ("currency", "machine", "source"):
+            if not isinstance(table[key], str):
+                raise ConfigError(f"{path}: '{key}' must be text, not {table[key]!r}")
         for key in ("machine_hour", "cores", "memory_gib", "gpu_hour", "kwh"):
-            if key in table and (
-                isinstance(table[key], bool) or not isinstance(table[key], int | float) or table[key] < 0
-            ):
+            if key in table and not _is_price(table[key]):
                 raise ConfigError(f"{path}: '{key}' must be a number of at least 0, not {table[key]!r}")
+        tokens = table.get("tokens", {})
+        if not isinstance(tokens, dict) or not all(isinstance(prices, dict) for prices in tokens.values()):
+            raise ConfigError(
+                f"{path}: 'tokens' must be a table a model, not {tokens!r}", hint='write [tokens."the model"]'
+            )
+        for model, prices in tokens.items():
+            for key, price in prices.items():
+                if key not in ("in", "out", "cached") or not _is_price(price):
+                    raise ConfigError(
+                        f'{path}: [tokens."{model}"] takes prices of at least 0 for in, out and cached, '
+                        f"not {key} = {price!r}"
+                    )
         if table["cores"] <= 0:
             raise ConfigError(f"{path}: 'cores' must be above 0")
         return cls(**table)
@@ -417,18 +436,20 @@ class PriceSheet:
             ) from error
 
 
+def _is_price(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+
+
 def threads() -> int:
-    """Return how many threads to compute with: ``FRUGALREC_THREADS``, or the cores this process may use, at most 8."""
-    asked = os.environ.get("FRUGALREC_THREADS", "")
-    if asked:
-        if not asked.isdigit() or int(asked) < 1:
-            raise ConfigError(f"FRUGALREC_THREADS must be a whole number of at least 1, not '{asked}'")
-        return int(asked)
-    try:
-        available = len(os.sched_getaffinity(0))
-    except AttributeError:
-        available = os.cpu_count() or 1
-    return min(available, 8)
+    """Return how many threads to compute with: ``FRUGALREC_THREADS``, or 1.
+
+    One is the safe choice: on a machine that has other work to do, linear algebra libraries wait for their own threads
+    by spinning, and two threads can take several times as long as one.
+    """
+    asked = os.environ.get("FRUGALREC_THREADS") or "1"
+    if not asked.isdecimal() or int(asked) < 1:
+        raise ConfigError(f"FRUGALREC_THREADS must be a whole number of at least 1, not '{asked}'")
+    return int(asked)
 
 
 __all__ = [

@@ -28,32 +28,18 @@ def load_data(
     seed: int = 0,
 ) -> tuple[Dataset, LoadReport]:
     """Read what ``[data]`` names; relative paths are relative to ``base``, the folder of the configuration."""
-    source = SourceConfig(
-        interactions=None,
-        items=None,
-        format=section.format,
-        user=section.user,
-        item=section.item,
-        timestamp=section.timestamp,
-        rating=section.rating,
-        item_id=section.item_id,
-        text=section.text,
-        delimiter=section.delimiter,
-        on_bad_rows=section.on_bad_rows,
-        duplicates=section.duplicates,
-        ties=section.ties,
-        seed=seed,
-        min_rating=section.min_rating,
-    )
-    if section.dataset is None:
+    name = section.dataset
+    if name is None:
         assert section.interactions is not None
         interactions = base / Path(section.interactions).expanduser()
         items = None if section.items is None else base / Path(section.items).expanduser()
-        dataset, report = load(replace(source, interactions=interactions, items=items))
-        return replace(dataset, name=interactions.stem), report
-    if section.dataset not in NAMED:
-        raise UnknownNameError.of("data set", section.dataset, NAMED)
-    fetched = assets.fetch(section.dataset, offline=offline, notify=notify, progress=progress)
-    log, catalogue = NAMED[section.dataset][fetched.format]
-    dataset, report = load(replace(source, interactions=fetched.files[log], items=fetched.files[catalogue]))
-    return replace(dataset, name=section.dataset), report
+        name = interactions.name.split(".")[0]
+    elif name in NAMED:
+        fetched = assets.fetch(name, offline=offline, notify=notify, progress=progress)
+        log, catalogue = NAMED[name][fetched.format]
+        interactions, items = fetched.files[log], fetched.files[catalogue]
+    else:
+        raise UnknownNameError.of("data set", name, NAMED)
+    shared = section.model_dump(exclude={"dataset", "interactions", "items"})
+    dataset, report = load(SourceConfig(interactions=interactions, items=items, seed=seed, **shared))
+    return replace(dataset, name=name), report

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from frugalrec import list_metrics, metrics, progress
 from frugalrec.cost import Cost, Ledger
@@ -146,8 +147,7 @@ def evaluate(
     per_query = {n: metric(judged) for n, metric in parsed.items()}
     values = np.full(len(split.test), np.nan)
     values[rows] = per_query[how.metric]
-    latency = _time_single(pipeline, fold, how, ledger)
-    requests = [e for e in ledger.entries if e.plan == name and e.phase == "request" and e.depth == 0]
+    latency, request = _time_single(pipeline, fold, how, ledger)
     shown = Lists(
         items=lists,
         popularity=split.train.interactions.popularity,
@@ -164,7 +164,7 @@ def evaluate(
         cost={
             "once": ledger.total(plan=name, phase="once"),
             "refresh": ledger.total(plan=name, phase="refresh"),
-            "request": requests[-1].cost / requests[-1].units,
+            "request": request,
         },
         latency_seconds=latency,
         model_bytes=pipeline.model_bytes,
@@ -234,14 +234,22 @@ def _padded(lists: IntArray) -> IntArray:
     return np.pad(lists, ((0, 0), (0, missing)), constant_values=-1) if missing else lists
 
 
-def _time_single(pipeline: Pipeline, fold: Fold, how: Evaluation, ledger: Ledger) -> dict[str, float]:
-    """Answer single queries as a server would; return the quantiles of their latency in seconds."""
+def _time_single(pipeline: Pipeline, fold: Fold, how: Evaluation, ledger: Ledger) -> tuple[dict[str, float], Cost]:
+    """Answer single queries as a server would, each on one thread.
+
+    Returns the quantiles of their latency in seconds, and the cost of one.
+    """
     queries: Sequence[Query] = fold.sample(how.timed_queries, how.seed).queries
     pipeline.recommend(queries[:1], _LIST_LENGTH)  # the first call pays for imports and lazy loading
     taken = []
-    with ledger.span("recommend", plan=pipeline.plan.name, phase="request", units=max(1, len(queries))):
+    with (
+        threadpool_limits(limits=1),
+        ledger.span("recommend", plan=pipeline.plan.name, phase="request", units=max(1, len(queries))) as span,
+    ):
         for query in queries:
             started = time.perf_counter()
             pipeline.recommend([query], _LIST_LENGTH)
             taken.append(time.perf_counter() - started)
-    return {"p50": float(np.quantile(taken, 0.5)), "p95": float(np.quantile(taken, 0.95))} if taken else {}
+    assert span.entry is not None
+    quantiles = {"p50": 0.5, "p95": 0.95} if taken else {}
+    return {name: float(np.quantile(taken, q)) for name, q in quantiles.items()}, span.entry.whole / span.units

@@ -17,7 +17,7 @@ EXTRAS: dict[str, tuple[str, str]] = {
 
 
 def describe() -> dict[str, Any]:
-    """Return what a reader of a measurement must know of the machine: processor, cores, threads used, memory, versions."""
+    """Return what a reader of a measurement must know: processor, cores, threads used, memory, versions."""
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),

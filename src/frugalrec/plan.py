@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
+from zipfile import BadZipFile
 
 import numpy as np
 from scipy import sparse
@@ -23,6 +24,8 @@ from frugalrec.errors import ConfigError, DataError, NotFittedError, UnknownName
 from frugalrec.interfaces import Explains, Matrix, Recommender, Reranker, Role, TextEncoder
 
 LANGUAGE_MODEL_KINDS = ("encoder", "llm")
+
+_MODEL_FILE = "model.npz"
 
 
 @dataclass(frozen=True)
@@ -120,10 +123,16 @@ class Plan:
             raise ConfigError("a plan needs a name", hint='add name = "…"')
         if not isinstance(table.get("recommender"), Mapping):
             raise ConfigError(f"plan '{name}' needs a recommender", hint="add a [recommender] table with a component")
+        reranker = table.get("reranker")
+        if reranker is not None and not isinstance(reranker, Mapping):
+            raise ConfigError(
+                f"the reranker of plan '{name}' must be a table, not {reranker!r}",
+                hint='write reranker = { component = "its name" }',
+            )
         plan = cls(
             name=name,
             recommender=Spec.from_dict(table["recommender"], f"plan '{name}'.recommender"),
-            reranker=Spec.from_dict(table["reranker"], f"plan '{name}'.reranker") if table.get("reranker") else None,
+            reranker=None if reranker is None else Spec.from_dict(reranker, f"plan '{name}'.reranker"),
             without_lm=str(table.get("without_lm", "")),
             about=str(table.get("about", "")),
         )
@@ -151,15 +160,11 @@ class Plan:
         )
 
     def check(self) -> None:
-        """Raise unless every component and setting exists; nothing heavy is loaded."""
+        """Raise unless every component and setting exists and has a value of its type; nothing heavy is loaded."""
         for kind, spec in self._specs():
-            if spec.component == "plan":
-                continue
-            known = registry.settings_of(registry.load(kind, spec.component))
-            for key in spec.settings:
-                if key.replace("_", "-") not in known:
-                    where = f"{kind} '{spec.component}' of plan '{self.name}'"
-                    raise UnknownNameError.of("setting", key, known, where=where)
+            if spec.component != "plan":
+                where = f"{kind} '{spec.component}' of plan '{self.name}'"
+                registry.checked(kind, spec.component, spec.settings, where=where)
 
     def components(self) -> list[str]:
         """Return ``kind:name`` of every component, outermost first."""
@@ -204,8 +209,9 @@ def _tree(kind: str, spec: Spec) -> Iterator[tuple[str, Spec]]:
         return
     fields = registry.settings_of(registry.load(kind, spec.component))
     for key, child in spec.children():
-        declared = fields.get(key.replace("_", "-"))
-        child_kind = registry.kind_of(str(declared.type)) if declared is not None else None
+        if key.replace("_", "-") not in fields:
+            raise UnknownNameError.of("setting", key, fields, where=f"{kind} '{spec.component}'")
+        child_kind = registry.kind_of(str(fields[key.replace("_", "-")].type))
         if child_kind is None:
             raise ConfigError(f"setting '{key}' of {kind} '{spec.component}' does not take a component")
         yield from _tree(child_kind, child)
@@ -293,7 +299,10 @@ class Pipeline:
         scores = scores.copy()
         top = self.recommender.recommend(queries, self.reranker.depth)
         for row, ranking in enumerate(self.reranker.rerank(queries, top)):
-            scores[row, ranking.items] = scores[row].max() + 1.0 + np.arange(len(ranking), 0, -1)
+            highest = scores[row].max(initial=0.0)
+            # Steps that float32 can tell apart even above very large scores.
+            step = max(1.0, 2.0 * float(np.spacing(highest)))
+            scores[row, ranking.items] = highest + step * np.arange(len(ranking), 0, -1)
         return scores
 
     def recommend(self, queries: Sequence[Query], k: int) -> list[Ranking]:
@@ -302,7 +311,15 @@ class Pipeline:
             return self.recommender.recommend(queries, k)
         retrieved = self.recommender.recommend(queries, max(k, self.reranker.depth))
         reranked = self.reranker.rerank(queries, retrieved)
-        return [replace(r, items=r.items[:k], scores=r.scores[:k]) for r in reranked]
+        return [
+            replace(
+                r,
+                items=r.items[:k],
+                scores=r.scores[:k],
+                reasons=None if r.reasons is None else r.reasons[:k],
+            )
+            for r in reranked
+        ]
 
     def explain(self, query: Query, items: IntArray) -> list[tuple[Reason, ...]]:
         """Return reasons for each of ``items``; none where the recommender cannot say."""
@@ -317,32 +334,46 @@ class Pipeline:
         return sum(_size(value) for part in parts if part is not None for value in _walk_arrays(part))
 
     def save(self, folder: Path) -> None:
-        """Write what was learned as arrays and JSON, whole or not at all."""
+        """Write what was learned as one file of arrays and JSON, whole or not at all."""
         arrays: dict[str, np.ndarray[Any, Any]] = {}
-        tree = {"recommender": _freeze(self.recommender, "recommender", arrays)}
+        tree = {"plan": self._shape(), "recommender": _freeze(self.recommender, "recommender", arrays)}
         if self.reranker is not None:
             tree["reranker"] = _freeze(self.reranker, "reranker", arrays)
+        state = np.frombuffer(json.dumps(tree).encode(), dtype=np.uint8)
         folder.mkdir(parents=True, exist_ok=True)
-        written = folder / f".arrays-{os.getpid()}.npz"
-        np.savez(written, **arrays)  # type: ignore[arg-type]
-        os.replace(written, folder / "arrays.npz")
-        (folder / "state.json").write_text(json.dumps(tree, ensure_ascii=False), encoding="utf-8")
+        written = folder / f".{os.getpid()}-{_MODEL_FILE}"
+        try:
+            np.savez(written, state=state, **arrays)  # type: ignore[arg-type]
+            os.replace(written, folder / _MODEL_FILE)
+        finally:
+            written.unlink(missing_ok=True)
 
     def load(self, folder: Path) -> Self:
-        """Read what `save` wrote, for the same plan."""
+        """Read what `save` wrote, for the same plan.
+
+        Raises `NotFittedError` when nothing was saved, and `DataError` when it is damaged or of another plan.
+        """
+        again = "fit it again: frugalrec run"
         try:
-            tree = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-            with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
+            with np.load(folder / _MODEL_FILE, allow_pickle=False) as arrays:
+                tree = json.loads(arrays["state"].tobytes())
+                if tree["plan"] != self._shape():
+                    raise DataError(f"{folder}: the saved model is not of the plan '{self.plan.name}'", hint=again)
                 _thaw(self.recommender, tree["recommender"], arrays)
                 if self.reranker is not None:
                     _thaw(self.reranker, tree["reranker"], arrays)
         except FileNotFoundError as error:
-            raise NotFittedError(f"{folder}: no saved model ({error.filename} is missing)") from error
-        except (ValueError, KeyError, OSError) as error:
-            raise DataError(
-                f"{folder}: the saved model is damaged: {error}", hint="fit it again: frugalrec run"
-            ) from error
+            raise NotFittedError(f"{folder}: no saved model ({_MODEL_FILE} is missing)", hint=again) from error
+        except DataError:
+            raise
+        except (ValueError, LookupError, TypeError, OSError, EOFError, BadZipFile) as error:
+            raise DataError(f"{folder}: the saved model is damaged: {error}", hint=again) from error
         return self
+
+    def _shape(self) -> Any:
+        """Return the components and settings as they come back from JSON; what a plan is called does not matter."""
+        parts = (self.plan.recommender, self.plan.reranker)
+        return json.loads(json.dumps([None if part is None else part.to_dict() for part in parts]))
 
 
 def _children(component: Any) -> Iterator[tuple[str, Any]]:

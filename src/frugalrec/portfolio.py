@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from frugalrec.data.dataset import Dataset
-from frugalrec.errors import UnknownNameError
+from frugalrec.errors import ConfigError, UnknownNameError
 from frugalrec.plan import Plan, Spec
 from frugalrec.text.language import unsupported_share
 
@@ -13,9 +13,6 @@ TRANSFORMER = Spec("onnx")
 WORDS = Spec("bag-of-words")
 ENCODER_LANGUAGES = ("latin",)
 """Scripts that the default encoder was trained on; it is at chance on others."""
-
-RERANKED_QUERIES = 40
-"""How many test queries a plan with a language model per request is tried on: each takes a second or so."""
 
 
 def default_plans(dataset: Dataset) -> list[Plan]:
@@ -87,7 +84,10 @@ def _like(name: str) -> Spec:
 
 
 def chosen_plans(plans: Sequence[Plan], names: Sequence[str]) -> list[Plan]:
-    """Return the plans called ``names``, and those that they refer to, in the order of ``plans``."""
+    """Return the plans called ``names``, and those that they refer to.
+
+    They come in the order of ``plans``, except that a plan comes after those that it refers to.
+    """
     by_name = {p.name: p for p in plans}
     wanted: set[str] = set()
     queue = list(names)
@@ -98,7 +98,19 @@ def chosen_plans(plans: Sequence[Plan], names: Sequence[str]) -> list[Plan]:
         if name not in wanted:
             wanted.add(name)
             queue.extend(references(by_name[name].recommender))
-    return [p for p in plans if p.name in wanted]
+    ordered: dict[str, Plan] = {}
+
+    def place(name: str, after: tuple[str, ...]) -> None:
+        if name in after:
+            raise ConfigError(f"plans refer to one another in a circle: {' → '.join([*after, name])}")
+        for reference in references(by_name[name].recommender):
+            place(reference, (*after, name))
+        ordered.setdefault(name, by_name[name])
+
+    for plan in plans:
+        if plan.name in wanted:
+            place(plan.name, ())
+    return list(ordered.values())
 
 
 def references(spec: Spec) -> list[str]:

@@ -12,6 +12,7 @@ import importlib.util
 import pkgutil
 import types
 import typing
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -85,15 +86,22 @@ def settings_of(component: type[Any]) -> dict[str, dataclasses.Field[Any]]:
 
 
 @cache
-def _hints(component: type[Any]) -> dict[str, Any]:
-    return typing.get_type_hints(component)
+def _hints(kind: str, name: str) -> dict[str, Any]:
+    return typing.get_type_hints(load(kind, name))
 
 
-def build(kind: str, name: str, settings: dict[str, Any], *, where: str = "") -> Any:
-    """Construct a component from plan settings, checked: names against its fields, values against their types."""
-    component = load(kind, name)
-    known = settings_of(component)
-    hints = _hints(component)
+def build(kind: str, name: str, settings: Mapping[str, Any], *, where: str = "") -> Any:
+    """Construct a component from plan settings, `checked`."""
+    return load(kind, name)(**checked(kind, name, settings, where=where))
+
+
+def checked(kind: str, name: str, settings: Mapping[str, Any], *, where: str = "") -> dict[str, Any]:
+    """Return plan settings as a component's arguments: names checked against its fields, values against their types.
+
+    A field that takes a component accepts whatever is no plain value, so that specs of components pass as well.
+    """
+    known = settings_of(load(kind, name))
+    hints = _hints(kind, name)
     arguments: dict[str, Any] = {}
     for key, value in settings.items():
         option = key.replace("_", "-")
@@ -101,13 +109,11 @@ def build(kind: str, name: str, settings: dict[str, Any], *, where: str = "") ->
             raise UnknownNameError.of("setting", key, known, where=where or f"{kind} '{name}'")
         declared = known[option]
         arguments[declared.name] = _fitting(value, hints[declared.name], f"{where or name}.{option}")
-    return component(**arguments)
+    return arguments
 
 
 def _fitting(value: Any, annotation: Any, where: str) -> Any:
     """Return ``value`` as ``annotation`` wants it (lists become tuples, ints become floats), or raise `ConfigError`."""
-    if annotation is Any or _is_seam(annotation):
-        return tuple(value) if isinstance(value, list) else value
     origin = typing.get_origin(annotation)
     options = typing.get_args(annotation)
     if origin in (typing.Union, types.UnionType):
@@ -129,15 +135,20 @@ def _fitting(value: Any, annotation: Any, where: str) -> Any:
     elif annotation is float:
         if isinstance(value, int | float) and not isinstance(value, bool):
             return float(value)
+    elif kind_of(str(annotation)) is not None:
+        if value is not None and not isinstance(value, bool | int | float | str | list | tuple | dict):
+            return value
     elif (
         isinstance(annotation, type)
         and isinstance(value, annotation)
         and (annotation is bool or not isinstance(value, bool))
     ):
         return value
-    expected = getattr(annotation, "__name__", str(annotation))
-    raise ConfigError(f"{where} must be {expected}, not {value!r} ({type(value).__name__})")
-
-
-def _is_seam(annotation: Any) -> bool:
-    return kind_of(str(annotation)) is not None
+    takes_component = kind_of(str(annotation)) is not None
+    expected = "a component" if takes_component else getattr(annotation, "__name__", str(annotation))
+    if origin is tuple:
+        expected = "a list of components" if takes_component else "a list"
+    raise ConfigError(
+        f"{where} must be {expected}, not {value!r} ({type(value).__name__})",
+        hint='write a component as { component = "its name" }' if takes_component else "",
+    )

@@ -13,7 +13,7 @@ from typing import Any
 import tomli_w
 
 import frugalrec
-from frugalrec.config import DataSection
+from frugalrec.config import DataSection, parse_config
 from frugalrec.cost import PriceSheet
 from frugalrec.encoders._cached import ArrayStore
 from frugalrec.errors import ConfigError, UnknownNameError
@@ -49,15 +49,16 @@ class PlanFile:
         for key in table:
             if key not in _KEYS:
                 raise UnknownNameError.of("key", key, _KEYS, where=str(path))
-        for key in ("plan", "data", "fingerprints"):
+        table.setdefault("prices", {})
+        for key in ("plan", "data", "fingerprints", "prices"):
             if not isinstance(table.get(key), dict):
                 raise ConfigError(f"{path}: the table [{key}] is missing", hint="is this the plan.toml of a run?")
         prints = table["fingerprints"]
         return cls(
             plan=Plan.from_dict(table["plan"]),
-            data=DataSection.model_validate(table["data"]),
+            data=parse_config({"data": table["data"]}, str(path)).data,
             data_fingerprint=str(prints.get("data", "")),
-            price_sheet=str(table.get("prices", {}).get("sheet", "")),
+            price_sheet=str(table["prices"].get("sheet", "")),
             price_fingerprint=str(prints.get("prices", "")),
         )
 
@@ -97,7 +98,7 @@ def load_model(folder: Path, plan: Plan, store: ArrayStore | None) -> Pipeline:
 
 
 def write_decision(folder: Path, document: Mapping[str, Any]) -> None:
-    """Write ``decision.json``, and the trials with their verdicts as ``trials.json``."""
+    """Write ``decision.json``: the decision and all trials with their verdicts, as `document` returns them."""
     write_whole(folder / "decision.json", json.dumps(document, indent=2, ensure_ascii=False) + "\n")
 
 

@@ -74,7 +74,7 @@ class Study:
             if names.count(name) > 1:
                 raise ConfigError(f"two plans are called '{name}'", hint="give your own plan another name")
         wanted = self.config.plans.only
-        return chosen_plans(known, [*wanted, *(p.name for p in self.config.own_plans())]) if wanted else known
+        return chosen_plans(known, [*wanted, *(p.name for p in self.config.own_plans())] if wanted else names)
 
     def run(self) -> Decision:
         """Try every plan and decide; raises `DataError` when no plan could be tried."""
@@ -99,6 +99,7 @@ class Study:
                 self._skip(plan, str(error) or "out of memory")
                 continue
             self._keep(trials[plan.name], key)
+            self.say(_line(trials[plan.name]))
         progress.report("plans", len(plans), len(plans))
         bills = {t.name: bill(t, self.traffic, self.prices) for t in trials.values()}
         floor, budget = Floor.parse(self.config.quality.floor), Budget(**self.config.budget.model_dump())
@@ -177,11 +178,24 @@ class Study:
         path = self.folder / "trials.jsonl"
         if not path.exists():
             return found
-        for line in path.read_text(encoding="utf-8").splitlines():
+        text = path.read_text(encoding="utf-8")
+        if text and not text.endswith("\n"):
+            with path.open("a", encoding="utf-8") as file:
+                file.write("\n")  # so that the next trial does not end up on the half line
+        for line in text.splitlines():
             try:
                 table = json.loads(line)
                 values = np.load(self.folder / "values" / f"{table['key']}.npy", allow_pickle=False)
                 found[table["key"]] = Trial.from_dict(table, values)
-            except (ValueError, KeyError, TypeError, OSError, FrugalrecError):
+            except (ValueError, KeyError, TypeError, OSError, EOFError, FrugalrecError):
                 self.say("one trial of an earlier run could not be read and is done again")
         return found
+
+
+def _line(trial: Trial) -> str:
+    score = trial.score
+    quality = "no answer" if score.mean is None else f"{score.mean:.4f}"
+    if score.low is not None and score.high is not None:
+        quality += f" [{score.low:.4f}, {score.high:.4f}]"
+    seconds = (trial.cost["once"] + trial.cost["refresh"]).seconds
+    return f"{trial.name}: {trial.metric} {quality}, ready in {seconds:.1f} s, {len(trial.tuning)} settings tried"

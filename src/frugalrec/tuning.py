@@ -96,6 +96,7 @@ class _Climb:
         self._pipeline: Pipeline | None = None
         self._fitted: dict[str, Any] = {}
         self._statistics: tuple[tuple[Any, ...], Any] | None = None
+        self._complete = True
         self._values: dict[tuple[Any, ...], float] = {}
         self._tried: list[dict[str, Any]] = []
         defaults = registry.settings_of(registry.load("recommender", plan.recommender.component))
@@ -103,7 +104,6 @@ class _Climb:
 
     def run(self) -> Tuned:
         best, value = self._with_cheap(self._settings)
-        complete = True
         dear = [name for name, (stage, _) in self._space.items() if stage != "score"]
         for _ in range(self._search.passes if dear else 0):
             moved = False
@@ -111,8 +111,7 @@ class _Climb:
                 for candidate in self._space[name][1]:
                     if candidate == best[name]:
                         continue
-                    if time.monotonic() > self._deadline:
-                        complete = False
+                    if self._out_of_time():
                         break
                     settings, reached = self._with_cheap({**best, name: candidate})
                     if reached > value:
@@ -120,7 +119,12 @@ class _Climb:
             if not moved:
                 break
         plan = replace(self._plan, recommender=self._plan.recommender.with_settings(**best))
-        return Tuned(plan, value, self._tried, complete)
+        return Tuned(plan, value, self._tried, self._complete)
+
+    def _out_of_time(self) -> bool:
+        if time.monotonic() > self._deadline:
+            self._complete = False
+        return not self._complete
 
     def _with_cheap(self, settings: dict[str, Any]) -> tuple[dict[str, Any], float]:
         """Search the settings that only scoring depends on, the others as given."""
@@ -131,10 +135,13 @@ class _Climb:
                 if stage != "score":
                     continue
                 for candidate in candidates:
-                    tried = {**best, name: candidate}
-                    if candidate == best[name] or (reached := self._value(tried)) <= value:
+                    if candidate == best[name]:
                         continue
-                    best, value, moved = tried, reached, True
+                    if self._out_of_time():
+                        break
+                    tried = {**best, name: candidate}
+                    if (reached := self._value(tried)) > value:
+                        best, value, moved = tried, reached, True
             if not moved:
                 break
         return best, value
@@ -167,6 +174,7 @@ class _Climb:
         for name, value in settings.items():
             setattr(recommender, name, value)
         if not changed <= {"score"} or not self._fitted:
+            self._fitted = {}  # whatever fails below leaves the model neither here nor there
             if hasattr(recommender, "accumulate"):
                 self._solve(recommender, settings)
             else:
@@ -174,7 +182,6 @@ class _Climb:
         self._fitted = dict(settings)
 
     def _solve(self, recommender: Any, settings: dict[str, Any]) -> None:
-        self._fitted = {}  # whatever fails below leaves the model neither here nor there
         recommender.read(self._split.train.catalog)
         key = tuple(settings[n] for n, (stage, _) in self._space.items() if stage == "accumulate")
         if self._statistics is None or self._statistics[0] != key:

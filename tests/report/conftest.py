@@ -176,7 +176,8 @@ def dozen(n: int = 943) -> list[Trial]:
         values = values_around(mean, difficulty, seed=2 if name == "llm-rerank" else 1)
         if name == "llm-rerank":
             values[np.arange(n) % 4 > 0] = np.nan
-        trials.append(trial(name, plan, values, costs(once, fit, request), model_bytes=int(mib * 2**20)))
+        made = trial(name, plan, values, costs(once, fit, request), model_bytes=int(mib * 2**20), validation=mean)
+        trials.append(made)
     return trials
 
 

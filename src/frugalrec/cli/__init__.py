@@ -11,9 +11,10 @@ import sys
 
 def main() -> None:
     """Run the command line and exit."""
-    # OpenMP threads that spin while they wait can make two threads slower than one. Libraries read this when loaded.
+    # Threads that spin while they wait can make two slower than one. Libraries read this when they are loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
     from frugalrec.cli._app import run
 
     sys.exit(run(sys.argv[1:]))

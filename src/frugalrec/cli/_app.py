@@ -6,7 +6,6 @@ import os
 import sys
 from typing import Annotated
 
-import click
 import typer
 
 import frugalrec
@@ -55,13 +54,7 @@ def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code."""
     try:
         code = app(args=arguments, standalone_mode=False)
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        return 2
-    except click.ClickException as error:
-        error.show()
-        return 2
-    except (click.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         print("interrupted; what was finished is kept, and the same command goes on from there", file=sys.stderr)
         return 130
     except FrugalrecError as error:
@@ -73,5 +66,11 @@ def run(arguments: list[str]) -> int:
         return 0
     except OSError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except Exception as error:
+        # Wrong use of the command line. Which class says so depends on whether typer brings its own click.
+        if not hasattr(error, "show"):
+            raise
+        error.show()
         return 2
     return code if isinstance(code, int) else 0

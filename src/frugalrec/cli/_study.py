@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,9 +22,9 @@ from frugalrec.data.loading import LoadReport
 from frugalrec.datasets import load_data
 from frugalrec.machine import describe
 from frugalrec.plan import Pipeline
-from frugalrec.planner import Decision, Floor
+from frugalrec.planner import Budget, Decision
 from frugalrec.report import html, tables, words
-from frugalrec.report.context import Context, Example
+from frugalrec.report.context import Context, Example, Recommended
 from frugalrec.run_folder import PlanFile, document, write_decision, write_whole
 from frugalrec.stores.array_cache import ArrayCache
 from frugalrec.study import Study
@@ -69,8 +70,8 @@ def run_study(
 
 
 def _print(decision: Decision, examples: list[Example], folder: Path) -> None:
-    console = Console(soft_wrap=False)
-    console.print(tables.frontier_table(decision))
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    console.print(tables.frontier_table(decision, width=console.width))
     for text in (tables.decision_text(decision), *tables.language_model_text(decision)):
         console.print(text, markup=False, highlight=False)
     for note in decision.notes:
@@ -95,9 +96,11 @@ def example_users(pipeline: Pipeline, dataset: Dataset, seed: int) -> list[Examp
         examples.append(
             Example(
                 user=str(dataset.interactions.users.ids[user]),
-                history=tuple(dataset.catalog.title(int(i)) for i in query.history[-5:][::-1]),
-                items=tuple(
-                    (dataset.catalog.title(int(item)), float(score), words.explain_words(reason, dataset.catalog))
+                history=tuple(dataset.catalog.title(int(i)) for i in query.history[-5:]),
+                recommendations=tuple(
+                    Recommended(
+                        dataset.catalog.title(int(item)), float(score), words.explain_words(reason, dataset.catalog)
+                    )
                     for item, score, reason in zip(ranking.items, ranking.scores, reasons, strict=True)
                 ),
             )
@@ -124,21 +127,19 @@ def _context(
     log = study.dataset.interactions
     return Context(
         dataset=study.dataset.name,
-        users=int(np.count_nonzero(np.diff(log.offsets))),
-        items=study.dataset.n_items,
-        events=len(log),
-        load_lines=tuple(loaded.lines()),
+        n_users=int(np.count_nonzero(np.diff(log.offsets))),
+        n_items=study.dataset.n_items,
+        n_events=len(log),
         split=study.split.kind,
         split_settings=dict(study.split.settings),
-        metric=config.quality.metric,
-        floor=str(Floor.parse(config.quality.floor)),
-        budget=config.budget.model_dump(exclude_none=True),
         traffic=study.traffic,
+        budget=Budget(**config.budget.model_dump()),
         prices=study.prices,
-        machine=describe(),
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         command=command,
-        config_toml=tomli_w.dumps(config.model_dump(mode="json", exclude_none=True, exclude_defaults=True)),
+        config=tomli_w.dumps(config.model_dump(mode="json", exclude_none=True, exclude_defaults=True)),
+        machine=describe(),
+        load_report=tuple(loaded.lines()),
         seconds=seconds,
         examples=tuple(examples),
     )

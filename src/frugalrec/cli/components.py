@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Annotated, Any
 
 import typer
@@ -43,7 +44,7 @@ def components(
             typer.echo("")
             for setting in component["settings"]:
                 tried = f"  tuned over {setting['tune']}" if setting["tune"] else ""
-                typer.echo(f"    {setting['name']:<20}{setting['type']:<28}default {setting['default']}{tried}")
+                typer.echo(f"    {setting['name']:<20}{setting['type']:<36}default {setting['default']}{tried}")
             typer.echo("")
             typer.echo(component["documentation"])
 
@@ -59,7 +60,7 @@ def _describe(kind: str, name: str) -> dict[str, Any]:
     return {
         "kind": kind,
         "name": name,
-        "about": documentation.split("\n\n")[0].replace("\n", " ").split(". ")[0].rstrip(".").rstrip(":"),
+        "about": re.split(r"(?<!eq)[.;:](?:\s|$)", documentation.replace("\n", " "))[0].replace("``", ""),
         "documentation": documentation,
         "missing_extra": registry.missing_extra(kind, name),
         "settings": [

@@ -36,9 +36,9 @@ class Catalog:
     def texts(self) -> list[str]:
         """Return one text an item: its text fields joined with ". ", empty fields left out."""
         columns = [self.fields[name] for name in self.text]
-        return [". ".join(part.strip() for part in row if part.strip()) for row in zip(*columns, strict=True)] or [
-            ""
-        ] * len(self)
+        if not columns:
+            return [""] * len(self)
+        return [". ".join(part.strip() for part in row if part.strip()) for row in zip(*columns, strict=True)]
 
     def title(self, code: int) -> str:
         """Return what to call an item in front of people: its first text field, or its id."""
@@ -47,6 +47,9 @@ class Catalog:
 
     def fingerprint(self) -> str:
         """Return a short hash of ids and text."""
-        digest = sha256("\x00".join(self.items.ids.tolist()).encode("utf-8", "surrogatepass"))
-        digest.update("\x00".join(self.texts()).encode("utf-8", "surrogatepass"))
+        digest = sha256()
+        for column in (self.items.ids.tolist(), self.texts()):
+            part = "\x00".join(column).encode("utf-8", "surrogatepass")
+            digest.update(f"{len(part)}:".encode())  # so that no part can pass for the end of the one before
+            digest.update(part)
         return digest.hexdigest()[:16]

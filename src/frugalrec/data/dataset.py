@@ -19,10 +19,10 @@ NOTHING: IntArray = np.empty(0, dtype=np.int32)
 class Query:
     """One request. Item references are codes of the dataset's catalogue.
 
-    ``history`` holds the items the user met, oldest first, ``times`` their timestamps (seconds) where known, ``now`` the
-    time of the request. ``user`` is the training code of a known user, for models that keep something per user.
-    ``text`` is free text ("slow-burn science fiction"). ``candidates``, if given, are the only items that may be returned;
-    ``exclude`` must not be. Items of the history are left out unless ``repeats``.
+    ``history`` holds the items the user met, oldest first, ``times`` their timestamps (seconds) where known, ``now``
+    the time of the request. ``user`` is the training code of a known user, for models that keep something per user.
+    ``text`` is free text ("slow-burn science fiction"). ``candidates``, if given, are the only items that may be
+    returned; ``exclude`` must not be. Items of the history are left out unless ``repeats``.
     """
 
     history: IntArray = field(default_factory=lambda: NOTHING)
@@ -50,7 +50,10 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """Item codes with scores, best first. ``degraded``: a stage failed or was over budget and an earlier order stands."""
+    """Item codes with scores, best first.
+
+    ``degraded``: a stage failed or was over budget and an earlier order stands.
+    """
 
     items: IntArray
     scores: FloatArray

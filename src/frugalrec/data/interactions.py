@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from scipy import sparse
@@ -50,7 +50,7 @@ class Interactions:
         """Sort events (in file order) into canonical order.
 
         ``ties`` orders events of one user with the same timestamp: ``file`` keeps the order of the rows, ``item-id``
-        sorts by item code, ``random`` shuffles with ``seed``. Without timestamps the order of rows is the order of events.
+        sorts by item code, ``random`` shuffles with ``seed``. Without timestamps the order of rows is that of events.
         """
         n = len(user)
         for name, column in (("item", item), ("value", value), ("timestamp", timestamp)):
@@ -85,7 +85,7 @@ class Interactions:
 
     @cached_property
     def offsets(self) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """Where each user's events start, shape ``(n_users + 1,)``: user ``u`` owns rows ``offsets[u]:offsets[u+1]``."""
+        """Where each user's events start, ``(n_users + 1,)``: user ``u`` owns rows ``offsets[u]:offsets[u+1]``."""
         counts = np.bincount(self.user, minlength=self.n_users)
         return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
@@ -127,24 +127,26 @@ class Interactions:
     def fingerprint(self) -> str:
         """Return a short hash of the events, their order and their ids."""
         digest = sha256()
-        for column in (self.user, self.item, self.value, self.timestamp):
-            digest.update(b"-" if column is None else np.ascontiguousarray(column).tobytes())
-        for ids in (self.users, self.items):
-            digest.update("\x00".join(ids.ids.tolist()).encode("utf-8", "surrogatepass"))
+        columns = (self.user, self.item, self.value, self.timestamp)
+        parts = [b"" if column is None else np.ascontiguousarray(column).tobytes() for column in columns]
+        parts += ["\x00".join(m.ids.tolist()).encode("utf-8", "surrogatepass") for m in (self.users, self.items)]
+        for part in parts:
+            digest.update(f"{len(part)}:".encode())  # so that no part can pass for the end of the one before
+            digest.update(part)
         return digest.hexdigest()[:16]
 
 
 def _order(
     user: IntArray, item: IntArray, timestamp: FloatArray | None, ties: Ties, seed: int
 ) -> np.ndarray[Any, np.dtype[np.intp]]:
+    if ties not in get_args(Ties):
+        raise DataError(f"ties must be 'file', 'item-id' or 'random', not '{ties}'")
     if timestamp is None:
         return np.argsort(user, kind="stable")
     if ties == "file":
         tiebreak: np.ndarray[Any, Any] = np.arange(len(user))
     elif ties == "item-id":
         tiebreak = item
-    elif ties == "random":
-        tiebreak = np.random.default_rng(seed).permutation(len(user))
     else:
-        raise DataError(f"ties must be 'file', 'item-id' or 'random', not '{ties}'")
+        tiebreak = np.random.default_rng(seed).permutation(len(user))
     return np.lexsort((tiebreak, timestamp, user))

@@ -39,6 +39,10 @@ class LlamaCpp:
 
     The same call gives the same numbers. The same text in other company may not: kernels round by batch shape, so
     log-probabilities can shift a little with what else is in the call.
+
+    >>> paris, banana = LlamaCpp().loglikelihoods("The capital of France is", [" Paris", " banana"])  # doctest: +SKIP
+    >>> bool(paris > banana)  # doctest: +SKIP
+    True
     """
 
     model: str = "smollm2-135m-instruct-q4"

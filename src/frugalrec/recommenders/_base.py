@@ -46,8 +46,8 @@ class Scores(ABC):
         everything else are left out. Raises `NotFittedError` before ``fit`` and `ConfigError` for ``k`` below 1.
         """
         require_fitted(self, "n_items_")
-        # Scores, their masked copy (float32 each) and the partition's indices (int64) are alive at once.
-        rows = max(1, BLOCK_BYTES // (16 * max(1, self.n_items_)))
+        # Scores, their masked copy (float32 each) and comparisons of them are alive at once.
+        rows = max(1, BLOCK_BYTES // (10 * max(1, self.n_items_)))
         rankings: list[Ranking] = []
         for start in range(0, len(queries), rows):
             block = queries[start : start + rows]
@@ -120,22 +120,41 @@ def top_k(scores: Matrix, k: int) -> tuple[IntArray, Matrix]:
         raise ConfigError(f"k must be at least 1, not {k}")
     n, n_items = scores.shape
     k = min(k, n_items)
-    if k == 0 or n == 0:
-        return np.empty((n, k), dtype=np.int32), np.empty((n, k), dtype=np.float32)
-    best = np.argpartition(scores, n_items - k, axis=1)[:, n_items - k :]
-    floor = np.take_along_axis(scores, best[:, :1], axis=1)
-    # Where more items share the lowest score than fit, the partition kept any of them; keep the first codes instead.
-    for row in np.flatnonzero(np.count_nonzero(scores >= floor, axis=1) > k):
-        above = np.flatnonzero(scores[row] > floor[row])
-        level = np.flatnonzero(scores[row] == floor[row])
-        best[row] = np.concatenate([above, level[: k - len(above)]])
-    best.sort(axis=1)
-    found = np.take_along_axis(scores, best, axis=1)
-    order = np.argsort(-found, axis=1, kind="stable")
-    found = np.take_along_axis(found, order, axis=1).astype(np.float32, copy=False)
-    items = np.take_along_axis(best, order, axis=1).astype(np.int32)
-    items[np.isneginf(found)] = -1
-    return items, found
+    best = np.full((n, k), -1, dtype=np.int32)
+    found = np.full((n, k), -np.inf, dtype=np.float32)
+    if best.size == 0:
+        return best, found
+    floor = _floor_of_best(scores, k)
+    rows, items = np.nonzero(scores > floor[:, None])
+    # Where fewer than k lie above the floor, the rest lie on it.
+    missing = k - np.bincount(rows, minlength=n)
+    short = np.flatnonzero((missing > 0) & (floor > -np.inf))
+    level = [np.flatnonzero(scores[row] == floor[row])[: missing[row]] for row in short]
+    rows = np.concatenate([rows, np.repeat(short, missing[short])])
+    items = np.concatenate([items, *level])
+    values = scores[rows, items]
+    order = np.lexsort((items, -values, rows))
+    rows, items, values = rows[order], items[order], values[order]
+    place = np.arange(len(rows)) - np.searchsorted(rows, rows)
+    kept = place < k
+    best[rows[kept], place[kept]] = items[kept]
+    found[rows[kept], place[kept]] = values[kept]
+    return best, found
+
+
+def _floor_of_best(scores: Matrix, k: int) -> FloatArray:
+    """Return, for each row, a value that at least ``k`` of its scores reach and few exceed.
+
+    The k-th largest among the maxima of disjoint groups of items is one. It takes one pass over the scores, whereas a
+    partition of rows in which most scores are equal, as sparse models give them, takes many times as long.
+    """
+    n, n_items = scores.shape
+    n_groups = min(n_items, max(8 * k, 256))
+    whole = n_items // n_groups * n_groups
+    maxima = scores[:, :whole].reshape(n, -1, n_groups).max(axis=1)
+    rest = maxima[:, : n_items - whole]
+    np.maximum(rest, scores[:, whole:], out=rest)
+    return np.asarray(np.partition(maxima, n_groups - k, axis=1)[:, n_groups - k])
 
 
 def history_reasons(

@@ -136,7 +136,9 @@ def accumulate_states(log: Interactions, decays: Sequence[Decay], target_half_li
             cross.put(m, 0, items, reached)
     # Every term is one multiplication and one addition.
     charge(flops=2.0 * adds)
-    diagonals = [[np.bincount(log.item, weights=tails[k][m], minlength=n).astype(np.float64) for m in range(K)] for k in range(K)]
+    diagonals = [
+        [np.bincount(log.item, weights=tails[k][m], minlength=n).astype(np.float64) for m in range(K)] for k in range(K)
+    ]
     return Statistics(
         gram=gram.symmetric(diagonals),
         cross=cross.transposed(),

@@ -31,8 +31,8 @@ class Content(Scores):
     unrelated (cosine 0), or as the farthest item (euclidean).
 
     Time, for n items of dimension d: the encoder's, and O(n d²) to fit with whitening; O(n d) a query. Memory: O(n d).
-    FLOPs to fit: those of `TextSpace` beside the encoder's; a query takes 2d per history item, 8d for its profile and 2nd
-    for the products, with ``euclidean`` 2d + 4n more, and 2nd a batch.
+    FLOPs to fit: those of `TextSpace` beside the encoder's; a query takes 2d per history item, 8d for its profile and
+    2nd for the products, with ``euclidean`` 2d + 4n more, and 2nd a batch.
 
     >>> from frugalrec.data.dataset import Query
     >>> from frugalrec.testing.data import checkerboard
@@ -96,7 +96,9 @@ class Content(Scores):
         sizes = np.abs(read).sum(axis=0) + np.abs(said)
         asked = f"matches “{query.text.strip()}”"
         return [
-            (Reason("text", float(word / size), words=asked), *others) if word > 0 else others
+            tuple(sorted((Reason("text", float(word / size), words=asked), *others), key=lambda r: -r.share))
+            if word > 0
+            else others
             for word, size, others in zip(said, sizes, reasons, strict=True)
         ]
 

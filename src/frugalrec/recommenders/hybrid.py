@@ -36,9 +36,10 @@ class Hybrid(Scores):
     text alone means better than a tenth of them in the end. Beyond the best warm item, the distance is kept, in warm
     deviations. Warm items keep their order, so the accuracy among them stays that of the fusion.
 
-    Time: the members', and O(items) a query (O(items log items) for ranks or cold items); memory: two score matrices.
-    FLOPs a query beside the members': per item and member 8 for ``z-score`` and 5 for ``reciprocal-rank`` (comparisons
-    are not counted), and 8 more for those that place cold items. Paper: Cormack, Clarke & Buettcher 2009.
+    Time: the members', and O(items) a query (O(items log items) for ranks or cold items). Memory: the members', and
+    blocks of scores. FLOPs a query beside the members': per item and member 8 for ``z-score`` and 5 for
+    ``reciprocal-rank`` (comparisons are not counted), and 8 more for members that place cold items. Paper: Cormack,
+    Clarke & Buettcher 2009.
 
     >>> from frugalrec.recommenders.content import Content
     >>> from frugalrec.recommenders.item_knn import ItemKnn

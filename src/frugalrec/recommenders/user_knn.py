@@ -55,7 +55,7 @@ class UserKnn(Scores):
         """Return float32 ``(n_queries, n_items)``: the votes of the neighbours."""
         require_fitted(self, "chosen_")
         scores = np.empty((len(queries), self.n_items_), dtype=np.float32)
-        # Similarities, their masked copy (float32) and the partition's indices (int64) are alive at once.
+        # A similarity is an entry of a sparse matrix (12 bytes) before it is one of a dense one (4).
         rows = max(1, BLOCK_BYTES // (16 * max(1, self.chosen_.shape[0])))
         for start in range(0, len(queries), rows):
             votes = self._votes(queries[start : start + rows])

@@ -55,7 +55,7 @@ def frontier_table(decision: Decision, width: int = 120) -> Table:
         shown.remove(min((c for c in shown if c.leaves), key=lambda c: c.leaves))
     cramped = sum(c.natural + GAP for c in shown) - GAP > width
     table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold", caption_style="dim")
-    table.caption = Text(_legend(decision))
+    table.caption = Text(_legend(decision, once=any(c.header.startswith("once") for c in shown)))
     table.caption_justify = "left"
     for column in shown:
         table.add_column(
@@ -102,8 +102,8 @@ def _sum(a: float | None, b: float | None) -> str:
     return words.amount(None if a is None or b is None else a + b)
 
 
-def _legend(decision: Decision) -> str:
-    lines = ["once: encode the catalogue and fit, before the first request"]
+def _legend(decision: Decision, *, once: bool) -> str:
+    lines = ["once: encode the catalogue and fit, before the first request"] if once else []
     marks = [f"{FRONTIER} on the frontier: no plan is both better and cheaper"]
     if decision.plan is not None:
         marks.insert(0, f"{CHOSEN} chosen")

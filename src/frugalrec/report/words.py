@@ -18,6 +18,7 @@ TITLE_LENGTH = 80
 
 _BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _BY_HISTORY = "history"
+_ABBREVIATIONS = frozenset({"auc", "hr", "mae", "map", "mrr", "ndcg", "rmse"})
 
 
 def plain(text: str, *, lines: bool = False) -> str:
@@ -135,10 +136,13 @@ def amount(value: float | None) -> str:
 def money(value: float | None, currency: str) -> str:
     """Return a sum of money.
 
-    >>> money(0.000123, "USD"), money(None, "USD")
-    ('USD 0.00012', 'unknown')
+    >>> money(0.000123, "USD"), money(1e-9, "USD"), money(None, "USD")
+    ('USD 0.00012', '<USD 0.000001', 'unknown')
     """
-    return UNKNOWN if value is None else f"{currency} {amount(value)}"
+    if value is None:
+        return UNKNOWN
+    less = amount(value).startswith("<")
+    return f"{'<' if less else ''}{currency} {amount(value).removeprefix('<')}"
 
 
 def quantity(value: float | None) -> str:
@@ -184,7 +188,7 @@ def interval(estimate: Estimate) -> str:
     """
     if estimate.low is None or estimate.high is None:
         return f"[{UNKNOWN}]"
-    decimals = 3 if estimate.high - estimate.low >= 0.01 else 4
+    decimals = 3 if estimate.high - estimate.low >= 0.005 else 4
     return f"[{score(estimate.low, decimals)}, {score(estimate.high, decimals)}]"
 
 
@@ -218,13 +222,13 @@ def change(share: float | None) -> str:
 
 
 def metric_name(name: str) -> str:
-    """Return how a metric is written: short names are abbreviations.
+    """Return how a metric is written: abbreviations in capitals.
 
     >>> metric_name("ndcg@10"), metric_name("recall@10")
     ('NDCG@10', 'recall@10')
     """
     base, at, cutoff = name.partition("@")
-    return f"{base.upper() if len(base) <= 4 else base}{at}{cutoff}"
+    return f"{base.upper() if base in _ABBREVIATIONS else base}{at}{cutoff}"
 
 
 def listed(parts: Iterable[str]) -> str:

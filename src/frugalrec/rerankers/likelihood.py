@@ -44,12 +44,20 @@ class Likelihood:
     Titles are data: line breaks in them become spaces, so no title can add a line to the prompt, and only the first
     ``title_words`` words are read. What the model says is only ever a number. When the model fails, the ranking comes
     back in its old order, marked ``degraded``, and the reason is logged.
+
+    >>> from frugalrec.testing.data import checkerboard
+    >>> from frugalrec.testing.llms import UnigramModel
+    >>> data = checkerboard(8)  # titles are "even square" and "odd square"
+    >>> retrieved = Ranking(np.array([2, 5, 7], dtype=np.int32), np.array([3.0, 2.0, 1.0]))
+    >>> reranker = Likelihood(UnigramModel(), blend=1.0).fit(data)
+    >>> reranker.rerank([data.query(1)], [retrieved])[0].items.tolist()
+    [5, 7, 2]
     """
 
     model: LanguageModel
     depth: int = 20
     history_length: int = 10
-    blend: float = field(default=0.3, metadata={"tune": (0.1, 0.2, 0.3, 0.5), "stage": "score"})
+    blend: float = field(default=0.1, metadata={"tune": (0.1, 0.2, 0.3, 0.5), "stage": "score"})
     normalisation: Literal["none", "tokens", "pmi"] = "pmi"
     prompt: str = "Things that one person chose, in this order:\n{history}\n-"
     blank_prompt: str = "Things that one person chose, in this order:\n-"

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from frugalrec.errors import DataError
 
 SHOWN = 3
 """How many rows of each problem are named."""
@@ -24,7 +27,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Problem:
-    """One kind of fault in one column: how many rows have it, and the first few of them.
+    """One kind of fault in one column of a file: how many ``rows`` have it, and the first few of them.
 
     ``column`` is empty where a row as a whole is at fault. ``values[i]`` stands at ``places[i]``.
     """
@@ -38,32 +41,43 @@ class Problem:
 
     def __str__(self) -> str:
         column = f", column '{self.column}'" if self.column else ""
-        found = _shown(self.values[0]) if self.values else "something else"
-        affected = f"{self.rows:,} row{'s' if self.rows != 1 else ''} affected"
-        others = ", ".join(str(place.number) for place in self.places[1:])
-        also = f"; also {self.places[1].unit} {others}" if others else ""
-        where = str(self.places[0]) if self.places else str(self.file)
-        return f"{where}{column}: expected {self.expected}, found {found} ({affected}{also})"
+        others = ", ".join(f"{place.unit} {place.number}" for place in self.places[1:])
+        affected = f"{self.rows:,} row{'' if self.rows == 1 else 's'} affected{f', also {others}' if others else ''}"
+        return f"{self.places[0]}{column}: expected {self.expected}, found {_shown(self.values[0])} ({affected})"
 
-    def to_dict(self) -> dict[str, object]:
+    def to_dict(self) -> dict[str, Any]:
         """Return it as JSON-ready values."""
         return {
             "file": str(self.file),
             "column": self.column,
             "expected": self.expected,
             "rows": self.rows,
-            "places": [{"file": str(p.file), p.unit: p.number} for p in self.places],
+            "places": [{"file": str(place.file), place.unit: place.number} for place in self.places],
             "values": list(self.values),
         }
 
 
-def _shown(value: str) -> str:
-    if value == "":
-        return "nothing"
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}…'"
+class BadRowsError(DataError):
+    """Rows that are not what was declared. ``problems`` has one entry a kind, in file order."""
+
+    def __init__(self, problems: Sequence[Problem], *, list_all: bool) -> None:
+        self.problems = tuple(problems)
+        skip = "--on-bad-rows skip leaves bad rows out and counts them"
+        if list_all:
+            super().__init__("\n".join(map(str, self.problems)), hint=skip)
+            return
+        others = len(self.problems) - 1
+        also = f"; {others} more kind{'' if others == 1 else 's'} of problem" if others else ""
+        super().__init__(f"{self.problems[0]}{also}", hint=f"{skip}, --on-bad-rows report lists all problems")
 
 
 def in_file_order(problems: Sequence[Problem]) -> tuple[Problem, ...]:
-    """Return ``problems`` with the one that shows first in its file first."""
-    return tuple(sorted(problems, key=lambda p: (str(p.file), p.places[0].number if p.places else 0)))
+    """Return ``problems`` with the one that shows first in its file first; files keep their order."""
+    files = list(dict.fromkeys(problem.file for problem in problems))
+    return tuple(sorted(problems, key=lambda problem: (files.index(problem.file), problem.places[0].number)))
+
+
+def _shown(value: str) -> str:
+    if not value:
+        return "nothing"
+    return repr(value) if len(value) <= 80 else f"{value[:79]!r}…"

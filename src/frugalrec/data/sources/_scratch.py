@@ -22,8 +22,8 @@ MEMORY_LIMIT = "2GiB"
 class Scratch:
     """An in-memory DuckDB database with a temporary folder, as a context manager.
 
-    It never goes to the network: extensions are neither loaded nor installed. Paths of users never become SQL, and never
-    reach DuckDB's pattern matching (``ratings[1]*.csv`` is one file): DuckDB sees links with plain names in the folder.
+    It never goes to the network: extensions are neither loaded nor installed. A user's path never becomes SQL and is
+    never taken for a pattern (``ratings[1]*.csv`` is one file): DuckDB sees links with plain names in the folder.
     """
 
     def __init__(self) -> None:
@@ -33,10 +33,10 @@ class Scratch:
         self._kept = tempfile.TemporaryDirectory(prefix="frugalrec-", ignore_cleanup_errors=True)
         self.folder = Path(self._kept.name)
         self._names = 0
-        self._origins: dict[str, Path] = {}
-        # What files can bring about; an error in our own SQL (Parser, Binder, Catalog) comes up as it is.
-        self._errors = (duckdb.OperationalError, duckdb.DataError, duckdb.InvalidInputException)
+        self._origins: dict[str, tuple[Path, str]] = {}
         self._full = duckdb.OutOfMemoryException
+        # What files can bring about. An error in our own SQL (Parser, Binder, Catalog) comes up as it is.
+        self._refusals = (duckdb.OperationalError, duckdb.DataError, duckdb.InvalidInputException)
         self._connection: duckdb.DuckDBPyConnection = duckdb.connect(
             ":memory:",
             config={
@@ -59,19 +59,22 @@ class Scratch:
         self._kept.cleanup()
 
     def name(self, stem: str) -> str:
-        """Return a name for a table or file that is not in use yet."""
+        """Return a name for a table that is not in use yet."""
         self._names += 1
         return f"{stem}_{self._names}"
 
-    def new_file(self, origin: Path) -> Path:
-        """Return a path in the folder to write a copy of ``origin`` to; errors will speak of ``origin``."""
+    def new_file(self, origin: Path, *, doubt: str = "") -> Path:
+        """Return a path in the folder to write a copy of ``origin`` to.
+
+        When it cannot be parsed, the error speaks of ``origin``, and gives ``doubt`` as the likely reason.
+        """
         path = self.folder / f"{self.name('file')}.data"
-        self._origins[path.name] = origin
+        self._origins[str(path)] = (origin, doubt)
         return path
 
-    def link(self, origin: Path) -> Path:
-        """Return a path in the folder that leads to the file ``origin``."""
-        path = self.new_file(origin)
+    def link(self, origin: Path, *, doubt: str = "") -> Path:
+        """Return a path in the folder that leads to the file ``origin``; ``doubt`` as for `new_file`."""
+        path = self.new_file(origin, doubt=doubt)
         try:
             path.symlink_to(origin.resolve())
         except OSError:  # a file system without links
@@ -104,24 +107,30 @@ class Scratch:
         try:
             return self._connection.execute(sql, list(parameters))
         except self._full as error:
-            raise FrugalrecError(
-                f"reading needs more memory or temporary disk space than there is: {_first_line(error)}",
-                hint="free some disk space, or set TMPDIR to a folder on a larger disk",
-            ) from error
-        except self._errors as error:
+            raise _no_room(_first_line(error)) from error
+        except self._refusals as error:
             raise self._translated(error) from error
 
     def _translated(self, error: Exception) -> FrugalrecError:
         message = _first_line(error)
         if "No space left" in message:
-            return FrugalrecError(
-                "the disk is full: no room for temporary files", hint="free some, or set TMPDIR to a larger disk"
-            )
-        for name, origin in self._origins.items():
-            place = str(self.folder / name)
+            return _no_room(message)
+        for place, (origin, doubt) in self._origins.items():
             if place in str(error):
-                return DataError(f"{origin}: cannot be read: {message.replace(place, str(origin))}")
-        return DataError(f"cannot be read: {message}")
+                return DataError(f"{origin}: cannot be parsed: {doubt or message.replace(place, str(origin))}")
+        return DataError(f"cannot be parsed: {message}")
+
+
+def _no_room(message: str) -> FrugalrecError:
+    return FrugalrecError(
+        f"reading needs more memory or temporary disk space than there is: {message}",
+        hint="free some disk space, or set TMPDIR to a folder on a larger disk",
+    )
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 def quoted(name: str) -> str:
@@ -132,7 +141,3 @@ def quoted(name: str) -> str:
 def literal(text: str) -> str:
     """Return ``text`` as an SQL string."""
     return "'" + text.replace("'", "''") + "'"
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,16 +1,17 @@
-"""What a format's file must offer, and what passes between it and the loader."""
+"""What a format must offer, and what passes between it and the loader."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from frugalrec.data.sources._problems import Place, Problem
+from frugalrec.data.sources._problems import Place
+from frugalrec.data.sources._records import Records
 from frugalrec.data.sources._scratch import Scratch
-from frugalrec.data.sources._text import Records, head
+from frugalrec.data.sources._text import head
 from frugalrec.errors import DataError, nearest
 
 NO, BY_NAME, BY_CONTENT = 0, 1, 2
@@ -29,7 +30,6 @@ class Columns:
     timestamp: str | None = "timestamp"
     rating: str | None = "rating"
     item_id: str | None = None
-    text: tuple[str, ...] = ()
     delimiter: str = "auto"
 
     @property
@@ -55,29 +55,31 @@ class Sight:
         return Path(self.name).suffix
 
     @cached_property
-    def listing(self) -> tuple[str, ...]:
-        """The names in a folder, sorted; empty for a file."""
-        return tuple(sorted(p.name for p in self.path.iterdir())) if self.path.is_dir() else ()
+    def listing(self) -> tuple[Path, ...]:
+        """The files and folders in a folder, sorted; empty for a file."""
+        return tuple(sorted(self.path.iterdir())) if self.path.is_dir() else ()
 
     @cached_property
     def head(self) -> list[str]:
-        """The first lines; empty for a folder."""
+        """The first twenty lines; empty for a folder."""
         return [] if self.path.is_dir() else head(self.path, lines=20)
 
     @property
     def first(self) -> str:
-        """The first line, or the empty string."""
-        return self.head[0] if self.head else ""
+        """The first line that is not empty, or the empty string."""
+        return next(filter(None, self.head), "")
 
 
 @dataclass(frozen=True)
 class Rows:
-    """The events of a log, as a query. ``sql`` yields ``u``, ``i``, ``r`` and ``t`` (user, item, rating, time) in file order.
+    """The events of a log, as a query: ``sql`` yields ``u``, ``i``, ``r``, ``t`` (user, item, rating, time) in file
+    order.
 
-    Values come as the file has them, for the loader to check; ``r`` is NULL throughout unless ``rated``, ``t`` unless there
-    is a ``clock``. The query may also yield ``record`` (the number, from 0, of the record an event came from; without it,
-    each record is one event), and ``fault`` with ``said``: what was expected of the row as a whole (empty for a row that is
-    none) and what it says instead. ``place`` finds records by number. ``items`` is the file of items that lies beside the log in a folder, if any.
+    Values come as the file has them, for the loader to check; ``r`` is NULL throughout unless ``rated``, ``t`` unless
+    there is a ``clock``. The query may also yield ``record`` (the number, from 0, of the record that an event came
+    from; without it each record is one event), and ``fault`` with ``said``: what was expected of a row as a whole
+    (empty for a blank line) and what it says instead. ``place`` finds records by number. ``items`` is the file of items
+    beside a log that was given as a folder.
     """
 
     sql: str
@@ -96,10 +98,10 @@ class Rows:
 
 @dataclass(frozen=True)
 class ItemRows:
-    """The items of a catalogue, as a query that yields ``id`` and ``f0``, ``f1``, … (text, NULL where empty) in file order,
-    and perhaps ``fault`` and ``said`` as `Rows` does.
+    """The items of a catalogue, as a query: ``id`` and ``f0``, ``f1``, … (text, NULL where empty) in file order.
 
-    ``fields`` are the names of ``f0``, ``f1``, …; ``text`` those that describe an item in words.
+    ``fields`` are the names of ``f0``, ``f1``, …; ``text`` those that describe an item in words, None where the format
+    cannot know. ``fault``, ``said`` and ``place`` are those of `Rows`.
     """
 
     sql: str
@@ -115,7 +117,7 @@ class ItemRows:
 
 
 class Source(Protocol):
-    """A format: one module of this package."""
+    """A format: one module of this package, named after it."""
 
     def recognises(self, sight: Sight, columns: Columns) -> int:
         """Return `NO`, `BY_NAME` or `BY_CONTENT`."""
@@ -130,39 +132,15 @@ class Source(Protocol):
         ...
 
 
-def position(names: Sequence[str], wanted: str, file: Path, *, role: str) -> int:
-    """Return where the column ``wanted`` is among ``names``; raises `DataError` naming the nearest one."""
-    if names.count(wanted) > 1:
-        raise DataError(
-            f"{file}: expected one column '{wanted}', found {names.count(wanted)}", hint="rename the others"
-        )
-    if wanted in names:
-        return names.index(wanted)
-    raise missing_column(file, wanted, names, role=role)
-
-
-def missing_column(file: Path, wanted: str, names: Iterable[str], *, role: str) -> DataError:
-    """Return the error for a column that is not there."""
-    names = list(names)
-    near = nearest(wanted, names)
-    listed = ", ".join(f"'{name}'" for name in names[:12]) + (", …" if len(names) > 12 else "")
-    hint = (
-        f"did you mean '{near}'? set {role} = \"{near}\""
-        if near
-        else f'set {role} = "…" to one of the columns there are'
-    )
-    return DataError(f"{file}: expected a column '{wanted}' ({role}), found {listed}", hint=hint)
-
-
 @dataclass(frozen=True)
 class Roles:
-    """Which column plays which part of a log; None: it is not there, or not wanted."""
+    """Which column plays which part of a log, by position; None: it is not there, or not wanted."""
 
     user: int
     item: int
     timestamp: int | None
     rating: int | None
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
 
 def roles(names: Sequence[str], columns: Columns, file: Path) -> Roles:
@@ -177,9 +155,10 @@ def roles(names: Sequence[str], columns: Columns, file: Path) -> Roles:
             return None
         if wanted in names or wanted != usual:
             return position(names, wanted, file, role=role)
-        near = nearest(wanted, names)
-        if near:
-            notes.append(f"there is no column '{wanted}'; '{near}' was not taken for it (set {role} to do so)")
+        if near := nearest(wanted, names):
+            notes.append(
+                f"{file}: no column '{wanted}'; '{near}' was not taken for it (set {role} = \"{near}\" to do so)"
+            )
         return None
 
     usual = Columns()
@@ -192,14 +171,20 @@ def roles(names: Sequence[str], columns: Columns, file: Path) -> Roles:
     )
 
 
-def no_items(path: Path, name: str) -> DataError:
-    """Return the error for a format that has no file of items."""
-    return DataError(
-        f"{path}: the format '{name}' has no item files", hint="give the items as CSV, JSON lines or Parquet instead"
-    )
+def position(names: Sequence[str], wanted: str, file: Path, *, role: str) -> int:
+    """Return where the column ``wanted`` is among ``names``; raises `DataError` naming the nearest one."""
+    if names.count(wanted) == 1:
+        return names.index(wanted)
+    if wanted in names:
+        raise DataError(
+            f"{file}: expected one column '{wanted}', found {names.count(wanted)}", hint="rename the others"
+        )
+    near = nearest(wanted, names)
+    hint = f"did you mean '{near}'? set {role} = \"{near}\"" if near else f'set {role} = "…" to one of these columns'
+    raise DataError(f"{file}: expected a column '{wanted}' ({role}), found {listed(names)}", hint=hint)
 
 
-__all__ = [
-    "BY_CONTENT", "BY_NAME", "NO", "Clock", "Columns", "ItemRows", "Place", "Problem", "Records", "Roles", "Rows",
-    "Scratch", "Sight", "Source", "missing_column", "no_items", "position", "roles",
-]  # fmt: skip
+def listed(names: Iterable[str]) -> str:
+    """Return column names as text, the first dozen of them."""
+    names = list(names)
+    return ", ".join(f"'{name}'" for name in names[:12]) + (", …" if len(names) > 12 else "") if names else "none"

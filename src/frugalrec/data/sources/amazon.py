@@ -1,7 +1,7 @@
 """Amazon reviews (2014 and 2018): JSON lines with ``reviewerID``, ``asin``, ``overall`` and ``unixReviewTime``.
 
-Items come from the ``meta_…`` file: title, brand, category (``categories`` in 2014, flattened) and description (its
-paragraphs joined). Reviews of 2023 have other keys and are plain JSON lines with ``item = "parent_asin"``.
+Items come from the ``meta_…`` file: title, brand, category (``categories`` in 2014) and description (its paragraphs
+joined). Reviews of 2023 have other keys, and are plain JSON lines with ``item = "parent_asin"``.
 """
 
 from __future__ import annotations
@@ -9,19 +9,19 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from frugalrec.data.sources import _text, jsonl
-from frugalrec.data.sources._source import BY_CONTENT, NO, Columns, ItemRows, Rows, Scratch, Sight
+from frugalrec.data.sources import jsonl
+from frugalrec.data.sources._scratch import Scratch
+from frugalrec.data.sources._source import BY_CONTENT, NO, Columns, ItemRows, Rows, Sight
 from frugalrec.errors import DataError
 
-ABOUT = ("title", "brand", "category", "categories", "description")
+ABOUT = {"title", "brand", "category", "categories", "description"}
 
 
 def recognises(sight: Sight, columns: Columns) -> int:
-    """Recognise a file by the keys on its first line."""
-    keys = jsonl.first_object(sight).keys()
-    if "asin" not in keys:
-        return NO
-    return BY_CONTENT if "reviewerID" in keys or not keys.isdisjoint(ABOUT) else NO
+    """Recognise a file by the keys on its first lines."""
+    keys = set(jsonl.keys_in(*sight.head))
+    literals = sight.first.startswith("{'") and "'asin':" in sight.first
+    return BY_CONTENT if ("asin" in keys and keys & (ABOUT | {"reviewerID"})) or literals else NO
 
 
 def read_log(scratch: Scratch, path: Path, columns: Columns) -> Rows:
@@ -38,20 +38,20 @@ def read_log(scratch: Scratch, path: Path, columns: Columns) -> Rows:
 
 def read_items(scratch: Scratch, path: Path, columns: Columns) -> ItemRows:
     """Return the products in a ``meta_…`` file."""
-    if any(line.startswith("{'") for line in _text.head(path, 1)):
+    sight = Sight(path)
+    if sight.first.startswith("{'"):
         raise DataError(
-            f"{path}: expected JSON lines, found Python literals (the metadata of 2014)",
+            f"{path}: expected JSON lines, found Python literals (as the metadata of 2014 are)",
             hint="rewrite each line with json.dumps(ast.literal_eval(line))",
         )
-    category = "categories" if "categories" in jsonl.first_keys(path) else "category"
+    category = "categories" if "categories" in jsonl.keys_in(*sight.head) else "category"
     fields = {
         "title": ("title", ", "),
         "brand": ("brand", ", "),
         "category": (category, ", "),
         "description": ("description", " "),
     }
-    records = jsonl.open_lines(scratch, path)
-    rows = jsonl.items(scratch, records, "asin", fields, text=("title",))
+    rows = jsonl.items(jsonl.open_lines(scratch, path), "asin", fields, text=("title",))
     return replace(
-        rows, notes=(*rows.notes, f"{path}: read title, brand, {category} and description; other keys were not")
+        rows, notes=(*rows.notes, f"{path}: title, brand, {category} and description were read, no other key")
     )

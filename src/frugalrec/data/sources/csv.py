@@ -1,7 +1,7 @@
-"""CSV and TSV: a header, then one row a line; fields may be quoted ("RFC 4180"), gzip is unpacked.
+"""CSV and TSV: a header, then one row a line; fields may be quoted (RFC 4180).
 
-The delimiter is found in the header (comma, semicolon, tab or bar) unless it is given. Values are read as text, so ids keep
-their leading zeros. A folder is not a CSV source.
+The delimiter (comma, tab, semicolon or bar) is found in the header unless it is given. Values are read as text, so ids
+keep their leading zeros.
 """
 
 from __future__ import annotations
@@ -9,90 +9,86 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from frugalrec.data.sources import _text
-from frugalrec.data.sources._source import BY_NAME, NO, Columns, ItemRows, Rows, Scratch, Sight, position, roles
-from frugalrec.data.sources._text import Records, Text
+from frugalrec.data.sources import _records, _text
+from frugalrec.data.sources._records import Records
+from frugalrec.data.sources._scratch import Scratch
+from frugalrec.data.sources._source import BY_NAME, NO, Columns, ItemRows, Rows, Sight, position, roles
 from frugalrec.errors import ConfigError
 
 DELIMITERS = (",", "\t", ";", "|")
-NAMES = (".csv", ".tsv", ".tab")
+SUFFIXES = (".csv", ".tsv", ".tab")
 
 
 def recognises(sight: Sight, columns: Columns) -> int:
     """Recognise a file by its suffix, or by a header with the wanted columns."""
     if sight.path.is_dir():
         return NO
-    if sight.suffix in NAMES:
-        return BY_NAME
-    cells = [cell.strip(' "') for cell in sight.first.split(_delimiter(sight.first, columns))]
-    return BY_NAME if {columns.user, columns.item} <= set(cells) or columns.id_of_items in cells else NO
+    cells = set(_cells(sight.first, _delimiter(sight.first, columns)))
+    known = {columns.user, columns.item} <= cells or columns.id_of_items in cells
+    return BY_NAME if sight.suffix in SUFFIXES or known else NO
 
 
 def read_log(scratch: Scratch, path: Path, columns: Columns) -> Rows:
     """Return the events in a CSV file."""
-    text = _text.ready(scratch, [path])
-    names, records = _open(scratch, text, columns)
-    return log(scratch, records, names, columns)
+    names, records = _open(scratch, path, columns)
+    return log(records, names, columns)
 
 
 def read_items(scratch: Scratch, path: Path, columns: Columns) -> ItemRows:
     """Return the items in a CSV file: every column but the id is a field."""
-    text = _text.ready(scratch, [path])
-    names, records = _open(scratch, text, columns)
-    return items(scratch, records, names, columns.id_of_items)
+    names, records = _open(scratch, path, columns)
+    return items(records, names, columns.id_of_items)
 
 
-def log(scratch: Scratch, records: Records, names: Sequence[str], columns: Columns) -> Rows:
+def log(records: Records, names: Sequence[str], columns: Columns) -> Rows:
     """Return records with these column names as a log."""
-    file = records.text.origin
-    found = roles(names, columns, file)
+    found = roles(names, columns, records.text.origin)
     rating = "NULL" if found.rating is None else f"c{found.rating}"
     time = "NULL" if found.timestamp is None else f"c{found.timestamp}"
     return Rows(
         sql=f"SELECT c{found.user} AS u, c{found.item} AS i, {rating} AS r, {time} AS t FROM {records.sql}",  # noqa: S608
         parameters=records.parameters,
-        file=file,
+        file=records.text.origin,
         names=columns,
         rated=found.rating is not None,
         clock="none" if found.timestamp is None else "text",
-        place=lambda numbers: records.places(scratch, numbers),
+        place=records.places,
         records=records,
         notes=(*records.text.notes, *found.notes),
     )
 
 
-def items(scratch: Scratch, records: Records, names: Sequence[str], id_name: str) -> ItemRows:
+def items(records: Records, names: Sequence[str], id_name: str) -> ItemRows:
     """Return records with these column names as a catalogue."""
     file = records.text.origin
     id_ = position(names, id_name, file, role="item_id")
-    # Of columns with the same name the first is a field; an unnamed column (an index written along) is none.
-    fields = {name: n for n, name in reversed(list(enumerate(names))) if n != id_ and name}
+    # Of columns with one name the first is a field; a column without a name (an index written along) is none.
+    fields = list(dict.fromkeys(name for name in names if name and name != id_name))
     left_out = len(names) - 1 - len(fields)
-    notes = [f"{file}: {left_out} columns without a name, or with one used before, were left out"] if left_out else []
-    ordered = sorted(fields, key=fields.__getitem__)
-    chosen = "".join(f", c{fields[name]} AS f{n}" for n, name in enumerate(ordered))
+    chosen = "".join(f", c{names.index(name)} AS f{n}" for n, name in enumerate(fields))
+    notes = [f"{file}: {left_out} columns without a name, or with one used before, were not read"] if left_out else []
     return ItemRows(
         sql=f"SELECT c{id_} AS id{chosen} FROM {records.sql}",  # noqa: S608  columns are numbered by us
         parameters=records.parameters,
         file=file,
         id_name=id_name,
-        fields=tuple(ordered),
+        fields=tuple(fields),
         text=None,
-        place=lambda numbers: records.places(scratch, numbers),
+        place=records.places,
         records=records,
         notes=(*records.text.notes, *notes),
     )
 
 
-def _open(scratch: Scratch, text: Text, columns: Columns) -> tuple[list[str], Records]:
-    delimiter = _delimiter(next(filter(None, _text.head(text.path)), ""), columns)
+def _open(scratch: Scratch, path: Path, columns: Columns) -> tuple[list[str], Records]:
+    text = _text.ready(scratch, [path])
+    delimiter = _delimiter(Sight(text.path).first, columns)
     names, skip = _text.header(text, delimiter)
-    records = _text.delimited(scratch, text, delimiter=delimiter, quote='"', width=len(names), skip=skip)
-    return names, records
+    return names, _records.delimited(scratch, text, delimiter=delimiter, quote='"', width=len(names), skip=skip)
 
 
 def _delimiter(line: str, columns: Columns) -> str:
-    """Return the given delimiter, or the one that cuts the wanted names out of ``line``, or the most frequent."""
+    """Return the given delimiter, or the one that cuts the most wanted names, or else cells, out of ``line``."""
     if columns.delimiter != "auto":
         delimiter = {"\\t": "\t", "tab": "\t"}.get(columns.delimiter, columns.delimiter)
         if len(delimiter) != 1:
@@ -101,7 +97,11 @@ def _delimiter(line: str, columns: Columns) -> str:
     wanted = {columns.user, columns.item, columns.id_of_items, columns.timestamp, columns.rating}
 
     def fit(delimiter: str) -> tuple[int, int]:
-        cells = [cell.strip(' "') for cell in line.split(delimiter)]
-        return len(wanted.intersection(cells)) if len(cells) > 1 else 0, len(cells)
+        cells = _cells(line, delimiter)
+        return len(wanted.intersection(cells)), len(cells)
 
     return max(DELIMITERS, key=fit)
+
+
+def _cells(line: str, delimiter: str) -> list[str]:
+    return [cell.strip(' "') for cell in line.split(delimiter)]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from frugalrec.data.sources._problems import Place
-from frugalrec.data.sources._scratch import quoted
+from frugalrec.data.sources._scratch import Scratch, quoted
 from frugalrec.data.sources._source import (
     BY_CONTENT,
     BY_NAME,
@@ -18,7 +18,6 @@ from frugalrec.data.sources._source import (
     Columns,
     ItemRows,
     Rows,
-    Scratch,
     Sight,
     position,
     roles,
@@ -26,20 +25,13 @@ from frugalrec.data.sources._source import (
 from frugalrec.data.sources._text import opened
 from frugalrec.errors import DataError
 
-WHOLE = {
-    "TINYINT",
-    "SMALLINT",
+WHOLE = {f"{sign}{size}INT" for sign in ("", "U") for size in ("TINY", "SMALL", "BIG", "HUGE")} | {
     "INTEGER",
-    "BIGINT",
-    "HUGEINT",
-    "UTINYINT",
-    "USMALLINT",
     "UINTEGER",
-    "UBIGINT",
-    "UHUGEINT",
 }
 TEXT = {"VARCHAR", "UUID"}
 REAL = {"FLOAT", "DOUBLE"}
+_READ = "read_parquet(?, binary_as_string=true)"
 
 
 def recognises(sight: Sight, columns: Columns) -> int:
@@ -64,13 +56,13 @@ def read_log(scratch: Scratch, path: Path, columns: Columns) -> Rows:
     if found.timestamp is not None:
         time, clock = _time(path, names[found.timestamp], types[names[found.timestamp]])
     return Rows(
-        sql=f"SELECT {user} AS u, {item} AS i, {rating} AS r, {time} AS t FROM {_READ}",  # noqa: S608  identifiers are quoted
+        sql=f"SELECT {user} AS u, {item} AS i, {rating} AS r, {time} AS t FROM {_READ}",  # noqa: S608  names are quoted
         parameters=(source,),
         file=path,
         names=columns,
         rated=found.rating is not None,
         clock=clock,
-        place=lambda numbers: _places(path, numbers),
+        place=lambda rows: _places(path, rows),
         notes=found.notes,
     )
 
@@ -82,47 +74,40 @@ def read_items(scratch: Scratch, path: Path, columns: Columns) -> ItemRows:
     fields = [name for name in types if name != id_name]
     chosen = "".join(f", {_field(name, types[name])} AS f{n}" for n, name in enumerate(fields))
     return ItemRows(
-        sql=f"SELECT {_id(path, id_name, types[id_name])} AS id{chosen} FROM {_READ}",  # noqa: S608
+        sql=f"SELECT {_id(path, id_name, types[id_name])} AS id{chosen} FROM {_READ}",  # noqa: S608  names are quoted
         parameters=(source,),
         file=path,
         id_name=id_name,
         fields=tuple(fields),
         text=None,
-        place=lambda numbers: _places(path, numbers),
+        place=lambda rows: _places(path, rows),
     )
-
-
-_READ = "read_parquet(?, binary_as_string=true)"
 
 
 def _open(scratch: Scratch, path: Path) -> tuple[str, dict[str, str]]:
     with opened(path) as file:
         start = file.read(4)
     if start != b"PAR1":
-        found = "an empty file" if not start else "one that does not start with 'PAR1'"
-        raise DataError(f"{path}: expected a Parquet file, found {found}", hint="set format to what it is")
+        found = "one that starts differently" if start else "an empty file"
+        raise DataError(f"{path}: expected a Parquet file (it starts with 'PAR1'), found {found}")
     source = str(scratch.link(path))
     return source, scratch.columns(f"SELECT * FROM {_READ}", [source])  # noqa: S608
 
 
-def _places(path: Path, numbers: Sequence[int]) -> list[Place]:
-    return [Place(path, number + 1, "row") for number in numbers]
-
-
-def _wrong_type(path: Path, name: str, expected: str, type_: str, hint: str) -> DataError:
-    return DataError(f"{path}: expected {expected} in column '{name}', found the type {type_} in all rows", hint=hint)
+def _places(path: Path, rows: Sequence[int]) -> list[Place]:
+    return [Place(path, row + 1, "row") for row in rows]
 
 
 def _id(path: Path, name: str, type_: str) -> str:
-    if type_ not in WHOLE | TEXT and not type_.startswith("ENUM"):
-        raise _wrong_type(path, name, "ids (text or whole numbers)", type_, "write the ids as text")
-    return f"{quoted(name)}::VARCHAR"
+    if type_ in WHOLE | TEXT or type_.startswith("ENUM"):
+        return f"{quoted(name)}::VARCHAR"
+    raise _wrong_type(path, name, type_, "ids (text or whole numbers)", "write the ids as text")
 
 
 def _rating(path: Path, name: str, type_: str) -> str:
-    if type_ not in WHOLE | TEXT | REAL and not type_.startswith("DECIMAL"):
-        raise _wrong_type(path, name, "numbers", type_, "name another column as rating, or none")
-    return quoted(name)
+    if type_ in WHOLE | TEXT | REAL or type_.startswith("DECIMAL"):
+        return quoted(name)
+    raise _wrong_type(path, name, type_, "numbers", 'name another column, or rating = "" to read none')
 
 
 def _time(path: Path, name: str, type_: str) -> tuple[str, Clock]:
@@ -132,12 +117,13 @@ def _time(path: Path, name: str, type_: str) -> tuple[str, Clock]:
         return quoted(name), "number"
     if type_ == "DATE" or type_.startswith("TIMESTAMP"):
         return f"epoch({quoted(name)})", "seconds"
-    raise _wrong_type(
-        path, name, "times (numbers, text or timestamps)", type_, "name another column as timestamp, or none"
-    )
+    expected = "times (numbers, ISO-8601 text or timestamps)"
+    raise _wrong_type(path, name, type_, expected, 'name another column, or timestamp = "" to take the order of rows')
+
+
+def _wrong_type(path: Path, name: str, type_: str, expected: str, hint: str) -> DataError:
+    return DataError(f"{path}: column '{name}': expected {expected}, found the type {type_} in all rows", hint=hint)
 
 
 def _field(name: str, type_: str) -> str:
-    if type_.endswith("[]"):
-        return f"array_to_string({quoted(name)}, ', ')"
-    return f"{quoted(name)}::VARCHAR"
+    return f"array_to_string({quoted(name)}, ', ')" if type_.endswith("[]") else f"{quoted(name)}::VARCHAR"

@@ -1,7 +1,7 @@
 """RecBole atomic files: ``NAME.inter`` and ``NAME.item``, tab-separated, with typed headers such as ``user_id:token``.
 
 Columns go by the name before the colon. Fields of type ``token_seq`` are an item's text. A folder is read as its only
-``.inter`` and the ``.item`` of the same name.
+``.inter``, and its only ``.item`` if it has one.
 """
 
 from __future__ import annotations
@@ -9,69 +9,74 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from frugalrec.data.sources import _text, csv
-from frugalrec.data.sources._source import BY_CONTENT, NO, Columns, ItemRows, Rows, Scratch, Sight
-from frugalrec.data.sources._text import Records
+from frugalrec.data.sources import _records, _text, csv
+from frugalrec.data.sources._records import Records
+from frugalrec.data.sources._scratch import Scratch
+from frugalrec.data.sources._source import BY_CONTENT, BY_NAME, NO, Columns, ItemRows, Rows, Sight
 from frugalrec.errors import DataError
 
-TYPES = {"token", "token_seq", "float", "float_seq"}
+TYPES = ("float", "float_seq", "token", "token_seq")
+LOG, ITEMS = ".inter", ".item"
 
 
 def recognises(sight: Sight, columns: Columns) -> int:
-    """Recognise a file by its typed header, or a folder by an ``.inter`` in it."""
+    """Recognise a file by its typed header or its suffix, a folder by an ``.inter`` in it."""
     if sight.path.is_dir():
-        return BY_CONTENT if any(_is(name, ".inter") for name in sight.listing) else NO
-    cells = sight.first.split("\t")
-    return BY_CONTENT if cells and all(cell.rpartition(":")[2] in TYPES and ":" in cell for cell in cells) else NO
+        return BY_CONTENT if _files(sight, LOG) else NO
+    if all(cell.endswith(tuple(f":{type_}" for type_ in TYPES)) for cell in sight.first.split("\t")):
+        return BY_CONTENT
+    return BY_NAME if sight.suffix in (LOG, ITEMS) else NO
 
 
 def read_log(scratch: Scratch, path: Path, columns: Columns) -> Rows:
     """Return the events in an ``.inter`` file."""
-    names, types, records = _open(scratch, _file(path, ".inter"))
-    rows = csv.log(scratch, records, names, columns)
-    beside = [file for file in path.iterdir() if _is(file.name, ".item")] if path.is_dir() else []
+    sight = Sight(path)
+    types, records = _open(scratch, _only(sight, LOG))
     for name in (columns.rating, columns.timestamp):
-        if name in types and types[name] != "float":
+        if types.get(name or "", "float") != "float":
+            found = types[name or ""]
             raise DataError(
-                f"{records.text.origin}: expected type 'float' for column '{name}', found '{types[name]}' in the header",
+                f"{records.text.origin}: column '{name}': expected the type 'float' in the header, found '{found}'",
                 hint="correct the header, or name another column",
             )
-    return replace(rows, items=beside[0] if beside else None)
+    rows = csv.log(records, list(types), columns)
+    return replace(rows, items=_only(sight, ITEMS) if _files(sight, ITEMS) else None)
 
 
 def read_items(scratch: Scratch, path: Path, columns: Columns) -> ItemRows:
     """Return the items in an ``.item`` file."""
-    names, types, records = _open(scratch, _file(path, ".item"))
-    rows = csv.items(scratch, records, names, columns.id_of_items)
+    types, records = _open(scratch, _only(Sight(path), ITEMS))
+    rows = csv.items(records, list(types), columns.id_of_items)
     text = tuple(name for name in rows.fields if types[name] == "token_seq")
     return replace(rows, text=text or None)
 
 
-def _is(name: str, suffix: str) -> bool:
-    return name.lower().removesuffix(".gz").endswith(suffix)
+def _files(sight: Sight, suffix: str) -> list[Path]:
+    return [file for file in sight.listing if Sight(file).suffix == suffix]
 
 
-def _file(path: Path, suffix: str) -> Path:
-    if not path.is_dir():
-        return path
-    found = sorted(file for file in path.iterdir() if _is(file.name, suffix))
-    if len(found) != 1:
-        listed = ", ".join(file.name for file in found) or "none"
-        raise DataError(f"{path}: expected one '{suffix}' file, found {listed}", hint="name the file itself")
-    return found[0]
+def _only(sight: Sight, suffix: str) -> Path:
+    if not sight.path.is_dir():
+        return sight.path
+    found = _files(sight, suffix)
+    if len(found) == 1:
+        return found[0]
+    names = ", ".join(file.name for file in found) or "none"
+    raise DataError(
+        f"{sight.path}: expected one '{suffix}' file in the folder, found {names}", hint="name the file itself"
+    )
 
 
-def _open(scratch: Scratch, path: Path) -> tuple[list[str], dict[str, str], Records]:
+def _open(scratch: Scratch, path: Path) -> tuple[dict[str, str], Records]:
     text = _text.ready(scratch, [path])
     cells, skip = _text.header(text, "\t")
-    types = {}
+    types: dict[str, str] = {}
     for cell in cells:
         name, _, type_ = cell.rpartition(":")
-        if not name or type_ not in TYPES:
+        if not name or type_ not in TYPES or name in types:
             raise DataError(
-                f"{path}: line 1: expected columns like 'user_id:token' ({', '.join(sorted(TYPES))}), found '{cell}'",
-                hint='write the types into the header, or set format = "csv"',
+                f"{path}: line 1: expected each column once, as 'name:type' ({', '.join(TYPES)}), found '{cell}'",
+                hint='correct the header, or set format = "csv"',
             )
         types[name] = type_
-    records = _text.delimited(scratch, text, delimiter="\t", quote='"', width=len(cells), skip=skip)
-    return [cell.rpartition(":")[0] for cell in cells], types, records
+    return types, _records.delimited(scratch, text, delimiter="\t", quote='"', width=len(cells), skip=skip)
