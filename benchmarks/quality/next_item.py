@@ -4,8 +4,8 @@
     python benchmarks/quality/next_item.py beauty --data DIR      # DIR holds sequences.txt.gz and items.tsv.gz
 
 Leave-last-out: weights are fitted without the last two events of every user, settings are chosen on the second to last
-(500 s a plan), and the last is reported, with the second to last in the history. The whole catalogue is ranked, seen items
-left out; events at the same time are in file order. Intervals: percentile bootstrap over users. One thread.
+(500 s a plan), and the last is reported, with the second to last in the history. The whole catalogue is ranked, seen
+items left out; events at the same time are in file order. Intervals: percentile bootstrap over users. One thread.
 """
 
 from __future__ import annotations

@@ -161,7 +161,7 @@ class Plan:
 
     def check(self) -> None:
         """Raise unless every component and setting exists and has a value of its type; nothing heavy is loaded."""
-        for kind, spec in self._specs():
+        for kind, spec in list(self._specs()):
             if spec.component != "plan":
                 where = f"{kind} '{spec.component}' of plan '{self.name}'"
                 registry.checked(kind, spec.component, spec.settings, where=where)
@@ -329,7 +329,7 @@ class Pipeline:
 
     @property
     def model_bytes(self) -> int:
-        """Bytes of everything learned: what a server of this plan must hold."""
+        """Bytes of all arrays and texts learned: what a server of this plan must hold."""
         parts = (self.recommender, self.reranker)
         return sum(_size(value) for part in parts if part is not None for value in _walk_arrays(part))
 
@@ -366,7 +366,7 @@ class Pipeline:
             raise NotFittedError(f"{folder}: no saved model ({_MODEL_FILE} is missing)", hint=again) from error
         except DataError:
             raise
-        except (ValueError, LookupError, TypeError, OSError, EOFError, BadZipFile) as error:
+        except (ValueError, LookupError, TypeError, RuntimeError, OSError, EOFError, BadZipFile) as error:
             raise DataError(f"{folder}: the saved model is damaged: {error}", hint=again) from error
         return self
 
@@ -403,7 +403,9 @@ def _size(value: Any) -> int:
         return int(value.nbytes)
     if sparse.issparse(value):
         return int(value.data.nbytes + value.indices.nbytes + value.indptr.nbytes)
-    return 0
+    if isinstance(value, str):
+        return len(value.encode("utf-8", "surrogatepass"))
+    return sum(map(_size, value)) if isinstance(value, list | tuple) else 0
 
 
 def _freeze(component: Any, path: str, arrays: dict[str, np.ndarray[Any, Any]]) -> dict[str, Any]:

@@ -161,15 +161,23 @@ def decide(
     Against a number, the plan's own interval counts. Against the best plan, the paired interval of the difference does
     (non-inferiority): its lower end must be above -margin × best. "Cheapest" is money a month, then
     seconds a request; the best of equals is the better one. The best plan is sought among those tried on the most
-    users; one tried on fewer is compared with it on those users.
+    users; one tried on fewer is compared with it on those users. A plan that runs a language model on every request
+    must moreover be shown to beat the same plan without.
     """
     if not trials:
         raise DataError("there is no trial to decide on", hint="give at least one plan that applies to the data")
     fullest = max(t.score.n for t in trials)
     best = max((t for t in trials if t.score.n == fullest), key=lambda t: (_mean(t), t.name))
+    pairs = _pairs(trials, seed)
+    idle = {w.with_lm: w for w in pairs if w.kind == "per request" and not w.paid}
     drafts: list[tuple[Trial, bool, str, tuple[str, ...]]] = []
     for trial in trials:
         good, why = _meets(trial, best, floor, seed)
+        if good and trial.name in idle:
+            good, why = (
+                False,
+                f"its language model is not shown to beat its own input order, {idle[trial.name].without_lm}",
+            )
         drafts.append((trial, good, why, tuple(_overspends(trial, bills[trial.name], budget))))
     feasible = [trial for trial, good, _, over in drafts if good and not over]
     chosen = min(feasible, key=lambda t: _price(t, bills), default=None)
@@ -185,7 +193,6 @@ def decide(
         else:
             verdict, reason = "over budget", "; ".join(over)
         choices.append(Choice(trial, bills[trial.name], verdict, reason, over))
-    pairs = _pairs(trials, seed)
     frontier = _frontier(trials, best, bills)
     miss = None if chosen is not None else _nearest_miss(drafts)
     return Decision(

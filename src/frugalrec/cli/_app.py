@@ -13,6 +13,8 @@ from frugalrec.cli import assets, components, data, demo, doctor, plan, recommen
 from frugalrec.cli import run as run_command
 from frugalrec.errors import FrugalrecError
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     name="frugalrec",
     no_args_is_help=True,
@@ -55,8 +57,7 @@ def run(arguments: list[str]) -> int:
     try:
         code = app(args=arguments, standalone_mode=False)
     except (typer.Abort, KeyboardInterrupt):
-        print("interrupted; what was finished is kept, and the same command goes on from there", file=sys.stderr)
-        return 130
+        code = INTERRUPTED
     except FrugalrecError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -73,4 +74,6 @@ def run(arguments: list[str]) -> int:
             raise
         error.show()
         return 2
+    if code == INTERRUPTED:
+        print("interrupted; what was finished is kept, and the same command goes on from there", file=sys.stderr)
     return code if isinstance(code, int) else 0

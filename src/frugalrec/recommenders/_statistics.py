@@ -7,8 +7,8 @@ For an event sequence ``s_0 … s_{L-1}`` and a block ``k`` with decay function 
 and the target of that state is what the user did next, y(t) = Σ_{j<5} 2^{-j/h} e_{s_{t+1+j}}. The statistics are
 ``gram = Σ x xᵀ`` and ``cross = Σ x yᵀ`` over all states that have a target, of all users. No state is ever formed:
 with f_k(t, a) = exp(Γ_k(t) - Γ_k(a)) the sum over t has the closed form used below, and what is left is one
-term for each pair of events of a user, scattered to (item, item). Pairs whose weight is below `NEGLIGIBLE` are left out;
-which ones are depends on the user's own sequence alone, so adding and subtracting users stays exact.
+term for each pair of events of a user, scattered to (item, item). Pairs whose weight is below `NEGLIGIBLE` are left
+out; which ones are depends on the user's own sequence alone, so adding and subtracting users stays exact.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ Table = np.ndarray[Any, np.dtype[np.float64]] | sparse.csr_array
 class Statistics:
     """``gram`` (float64 ``(K·n, K·n)``) and ``cross`` (``(K·n, n)``) of K blocks over n items; dense or CSR.
 
-    A commutative monoid under ``+``; ``-`` takes users out again. For models that predict a user's items from one another
-    (EASE) ``cross`` is None.
+    A commutative monoid under ``+``; ``-`` takes users out again. For models that predict a user's items from one
+    another (EASE) ``cross`` is None.
     """
 
     gram: Table
@@ -202,9 +202,9 @@ def _past(
 def _next(
     gamma: FloatArray, position: np.ndarray[Any, Any], events: np.ndarray[Any, Any], half_life: float
 ) -> Iterator[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], FloatArray]]:
-    """Yield, lag by lag, ``(target, older, weight)``: how strongly the states before ``target`` point from ``older`` to it.
+    """Yield, lag by lag, ``(target, older, weight)``: how strongly the states before ``target`` point to it.
 
-    weight = Σ_j 2^(-j/h) exp(Γ(p-1-j) - Γ(a)) over the at most `HORIZON` states p-1-j ≥ a for which event p is a target.
+    weight = Σ_j 2^(-j/h) exp(Γ(p-1-j) - Γ(a)) over the at most `HORIZON` states p-1-j ≥ a that event p is a target of.
     Once the lag is past the horizon the sum is a product of one number a target and one a pair.
     """
     discount = 2.0 ** (-np.arange(HORIZON) / half_life)
@@ -334,8 +334,8 @@ def invert(gram: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 def solve(statistics: Statistics, prior: Prior, dtype: type[np.floating[Any]] = np.float64) -> np.ndarray[Any, Any]:
     """Return W = (gram + Λ)⁻¹ cross, ``(K·n, n)``: one Cholesky factorisation.
 
-    Size³/3 FLOPs for the factor; then, with a dense cross, 2·size²·n for the substitutions; with a sparse one it is cheaper
-    to complete the inverse (2/3·size³) and multiply.
+    Size³/3 FLOPs for the factor; then, with a dense cross, 2·size²·n for the substitutions; with a sparse one it is
+    cheaper to complete the inverse (2/3·size³) and multiply.
     """
     assert statistics.cross is not None
     gram = dense(statistics.gram, dtype)

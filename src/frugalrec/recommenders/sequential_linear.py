@@ -26,13 +26,13 @@ _FAINT = 1e-3  # history items that weigh less than this share of the newest one
 class SequentialLinear(Scores):
     """Closed-form next-item model: the strongest quality per unit of compute for logs with an order.
 
-    Each user state is the history under several half-lives stacked (positions, and seconds where ``gap_half_life`` is set
-    and the log has timestamps); W = (G + Λ)⁻¹ C maps it to what users did next. ``encoder`` brings in item text twice:
-    as a prior on W (``text_prior``) and as a similarity term, so that items nobody has touched get scores. The text is
-    encoded once an item; no language model runs at request time.
+    Each user state is the history under several half-lives stacked (positions, and seconds where ``gap_half_life`` is
+    set and the log has timestamps); W = (G + Λ)⁻¹ C maps it to what users did next. ``encoder`` brings in item text
+    twice: as a prior on W (``text_prior``) and as a similarity term, so that items nobody has touched get scores. The
+    text is encoded once an item; no language model runs at request time.
 
-    Time: pairs of events within reach, plus one Cholesky of (blocks · items)³/3 FLOPs. Memory: (blocks · items)² floats;
-    practical to about 15,000 items. Exact to add users to, and to forget them: ``solve(statistics - accumulate(user))``.
+    Time: pairs of events within reach, plus one Cholesky of (blocks · items)³/3 FLOPs. Memory: (blocks · items)²
+    floats; practical to about 15,000 items. Adds and forgets users exactly: ``solve(statistics - accumulate(user))``.
 
     Scores are x W + (text_weight / ridge) · x_text E Eᵀ. Ridge from stacked recency-weighted histories follows
     EASE (Steck, 2019) in form and SLIST (Choi et al., 2021, eq. 8) in weighting by recency.

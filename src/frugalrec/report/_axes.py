@@ -112,7 +112,6 @@ class Box:
             and self.y + self.height <= other.y + other.height
         )
 
-
     def nearest(self, x: float, y: float) -> tuple[float, float]:
         """Return its point nearest to another point."""
         return min(max(x, self.x), self.x + self.width), min(max(y, self.y), self.y + self.height)
@@ -161,6 +160,8 @@ def place_labels(
                 if not box.within(area):
                     continue
                 blocked = sum(box.overlap(other) for other in taken)
+                if blocked and i >= must:
+                    continue
                 joined = distance > radius + 10
                 others = [(a, b) for j, (a, b, _, _) in enumerate(points) if j != i]
                 if joined:
@@ -168,7 +169,7 @@ def place_labels(
                     mistaken = sum(_to_segment(other, *line) < radius + 2 for other in others)
                 else:
                     mistaken = sum(box.distance(*other) < box.distance(x, y) + 2 for other in others)
-                if (blocked or mistaken) and i >= must:
+                if mistaken and i >= must:
                     continue
                 soft = sum(box.overlap(other) for other in rather_not)
                 price = 50 * blocked + 25 * mistaken + soft + 4 * (distance - radius) + rank

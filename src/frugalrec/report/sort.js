@@ -6,9 +6,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
     button.append(...head.childNodes);
     head.append(button);
     button.addEventListener("click", () => {
-      const first = head.classList.contains("n") && !head.dataset.least ? "descending" : "ascending";
-      const other = first === "ascending" ? "descending" : "ascending";
-      const order = head.getAttribute("aria-sort") === first ? other : first;
+      const order = head.getAttribute("aria-sort") === "ascending" ? "descending" : "ascending";
       heads.forEach((h) => h.removeAttribute("aria-sort"));
       head.setAttribute("aria-sort", order);
       const sign = order === "ascending" ? 1 : -1;

@@ -108,7 +108,9 @@ def _legend(decision: Decision, *, once: bool) -> str:
     if decision.plan is not None:
         marks.insert(0, f"{CHOSEN} chosen")
     lines.insert(0, "   ".join(marks))
-    lines += [f"{words.shorten(name)}: tried on {words.counted(n, 'user')} only" for name, n in partial(decision).items()]
+    lines += [
+        f"{words.shorten(name)}: tried on {words.counted(n, 'user')} only" for name, n in partial(decision).items()
+    ]
     return "\n".join(lines)
 
 
@@ -136,7 +138,10 @@ def no_language_model(decision: Decision) -> str:
 def price_of(worth: Worth, decision: Decision) -> str:
     """Return in words what the plans of a finding cost a month and before the first request."""
     bills = [decision.choice(name).bill for name in (worth.with_lm, worth.without_lm)]
-    month, before = ([words.money(b.month, b.currency) for b in bills], [words.money(b.once, b.currency) for b in bills])
+    month, before = (
+        [words.money(b.month, b.currency) for b in bills],
+        [words.money(b.once, b.currency) for b in bills],
+    )
     return f"It costs {month[0]} a month against {month[1]}, and {before[0]} once against {before[1]}."
 
 

@@ -48,6 +48,7 @@ class Scratch:
                 "allow_community_extensions": "false",
             },
         )
+        self.run("SET TimeZone = 'UTC'")
 
     def __enter__(self) -> Self:
         return self

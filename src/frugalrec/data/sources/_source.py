@@ -14,7 +14,7 @@ from frugalrec.data.sources._scratch import Scratch
 from frugalrec.data.sources._text import head
 from frugalrec.errors import DataError, nearest
 
-NO, BY_NAME, BY_CONTENT = 0, 1, 2
+NO, MAYBE, BY_SUFFIX, BY_NAME, BY_CONTENT = range(5)
 """How surely a format recognises a file."""
 
 Clock = Literal["none", "text", "number", "seconds"]
@@ -120,7 +120,7 @@ class Source(Protocol):
     """A format: one module of this package, named after it."""
 
     def recognises(self, sight: Sight, columns: Columns) -> int:
-        """Return `NO`, `BY_NAME` or `BY_CONTENT`."""
+        """Return how surely ``sight`` is of this format, `NO` to `BY_CONTENT`."""
         ...
 
     def read_log(self, scratch: Scratch, path: Path, columns: Columns) -> Rows:

@@ -39,9 +39,10 @@ def stage_log(scratch: Scratch, rows: Rows) -> None:
     """Create the table ``log``: one row an event, typed, with the faults of each, in file order. Time O(rows)."""
     number = "TRY_CAST(r AS FLOAT)" if rows.rated else "NULL::FLOAT"
     bad_rating = "number IS NULL OR NOT isfinite(number)" if rows.rated else "false"
+    # Text without an offset is UTC, as the session is; a plain TIMESTAMP would pass over an offset without a word.
     time = {
         "none": "NULL::DOUBLE",
-        "text": "coalesce(TRY_CAST(t AS DOUBLE), epoch(TRY_CAST(t AS TIMESTAMP)))",
+        "text": "coalesce(TRY_CAST(t AS DOUBLE), epoch(TRY_CAST(t AS TIMESTAMPTZ)))",
         "number": "TRY_CAST(t AS DOUBLE)",
         "seconds": "t::DOUBLE",
     }[rows.clock]

@@ -20,8 +20,9 @@ ABOUT = {"title", "brand", "category", "categories", "description"}
 def recognises(sight: Sight, columns: Columns) -> int:
     """Recognise a file by the keys on its first lines."""
     keys = set(jsonl.keys_in(*sight.head))
+    reviews, products = {"reviewerID", "asin"} <= keys, "asin" in keys and bool(keys & ABOUT) and "user_id" not in keys
     literals = sight.first.startswith("{'") and "'asin':" in sight.first
-    return BY_CONTENT if ("asin" in keys and keys & (ABOUT | {"reviewerID"})) or literals else NO
+    return BY_CONTENT if reviews or products or literals else NO
 
 
 def read_log(scratch: Scratch, path: Path, columns: Columns) -> Rows:

@@ -12,7 +12,7 @@ from pathlib import Path
 from frugalrec.data.sources import _records, _text
 from frugalrec.data.sources._records import Records
 from frugalrec.data.sources._scratch import Scratch
-from frugalrec.data.sources._source import BY_NAME, NO, Columns, ItemRows, Rows, Sight, position, roles
+from frugalrec.data.sources._source import BY_SUFFIX, MAYBE, NO, Columns, ItemRows, Rows, Sight, position, roles
 from frugalrec.errors import ConfigError
 
 DELIMITERS = (",", "\t", ";", "|")
@@ -24,8 +24,9 @@ def recognises(sight: Sight, columns: Columns) -> int:
     if sight.path.is_dir():
         return NO
     cells = set(_cells(sight.first, _delimiter(sight.first, columns)))
-    known = {columns.user, columns.item} <= cells or columns.id_of_items in cells
-    return BY_NAME if sight.suffix in SUFFIXES or known else NO
+    if sight.suffix in SUFFIXES:
+        return BY_SUFFIX
+    return MAYBE if {columns.user, columns.item} <= cells or columns.id_of_items in cells else NO
 
 
 def read_log(scratch: Scratch, path: Path, columns: Columns) -> Rows:

@@ -12,7 +12,7 @@ from pathlib import Path
 from frugalrec.data.sources import _records, _text
 from frugalrec.data.sources._records import Records
 from frugalrec.data.sources._scratch import Scratch, literal
-from frugalrec.data.sources._source import BY_NAME, NO, Columns, ItemRows, Rows, Sight, position, roles
+from frugalrec.data.sources._source import BY_NAME, BY_SUFFIX, NO, Columns, ItemRows, Rows, Sight, position, roles
 from frugalrec.errors import DataError
 
 EXPECTED = "one JSON object"
@@ -26,7 +26,9 @@ def recognises(sight: Sight, columns: Columns) -> int:
     """Recognise a file by its suffix, or by an object on its first line."""
     if sight.path.is_dir():
         return NO
-    return BY_NAME if sight.suffix in (".jsonl", ".ndjson", ".json") or keys_in(sight.first) else NO
+    if keys_in(sight.first):
+        return BY_NAME
+    return BY_SUFFIX if sight.suffix in (".jsonl", ".ndjson", ".json") else NO
 
 
 def read_log(scratch: Scratch, path: Path, columns: Columns) -> Rows:

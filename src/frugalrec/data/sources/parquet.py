@@ -12,7 +12,7 @@ from frugalrec.data.sources._problems import Place
 from frugalrec.data.sources._scratch import Scratch, quoted
 from frugalrec.data.sources._source import (
     BY_CONTENT,
-    BY_NAME,
+    BY_SUFFIX,
     NO,
     Clock,
     Columns,
@@ -40,7 +40,7 @@ def recognises(sight: Sight, columns: Columns) -> int:
         return NO
     if sight.first.startswith("PAR1"):
         return BY_CONTENT
-    return BY_NAME if sight.suffix in (".parquet", ".pq") else NO
+    return BY_SUFFIX if sight.suffix in (".parquet", ".pq") else NO
 
 
 def read_log(scratch: Scratch, path: Path, columns: Columns) -> Rows:

@@ -12,7 +12,7 @@ from pathlib import Path
 from frugalrec.data.sources import _records, _text, csv
 from frugalrec.data.sources._records import Records
 from frugalrec.data.sources._scratch import Scratch
-from frugalrec.data.sources._source import BY_CONTENT, BY_NAME, NO, Columns, ItemRows, Rows, Sight
+from frugalrec.data.sources._source import BY_CONTENT, BY_SUFFIX, NO, Columns, ItemRows, Rows, Sight
 from frugalrec.errors import DataError
 
 TYPES = ("float", "float_seq", "token", "token_seq")
@@ -25,7 +25,7 @@ def recognises(sight: Sight, columns: Columns) -> int:
         return BY_CONTENT if _files(sight, LOG) else NO
     if all(cell.endswith(tuple(f":{type_}" for type_ in TYPES)) for cell in sight.first.split("\t")):
         return BY_CONTENT
-    return BY_NAME if sight.suffix in (LOG, ITEMS) else NO
+    return BY_SUFFIX if sight.suffix in (LOG, ITEMS) else NO
 
 
 def read_log(scratch: Scratch, path: Path, columns: Columns) -> Rows:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from frugalrec.data.sources import _records, _text
 from frugalrec.data.sources._scratch import Scratch
-from frugalrec.data.sources._source import BY_NAME, NO, Columns, ItemRows, Rows, Sight
+from frugalrec.data.sources._source import BY_SUFFIX, NO, Columns, ItemRows, Rows, Sight
 from frugalrec.errors import DataError
 
 EXPECTED = "a user and at least one item"
@@ -20,7 +20,7 @@ def recognises(sight: Sight, columns: Columns) -> int:
     if sight.suffix != ".txt" or any(mark in line for line in sight.head for mark in ",;\t|{:"):
         return NO
     lengths = {len(line.split()) for line in sight.head if line.strip()}
-    return BY_NAME if len(lengths) > 1 and min(lengths) > 1 else NO
+    return BY_SUFFIX if len(lengths) > 1 and min(lengths) > 1 else NO
 
 
 def read_log(scratch: Scratch, path: Path, columns: Columns) -> Rows:

@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+from frugalrec import metrics, progress
+from frugalrec.cost import Ledger
+from frugalrec.data.catalog import Catalog
+from frugalrec.data.dataset import Dataset, Fold, Query, Split
+from frugalrec.data.ids import IdMap
+from frugalrec.data.interactions import Interactions
+from frugalrec.data.splits.leave_last_out import LeaveLastOut
+from frugalrec.evaluation import quick_values
+from frugalrec.plan import Plan, Spec
+from frugalrec.recommenders import ease, sequential_linear
+from frugalrec.testing.data import toy_dataset
+from frugalrec.tuning import Search, Tuned, search_space, tune
+
+METRIC = "ndcg@10"
+DAY = 86_400.0
+WORDS = Spec("bag-of-words", {"dim": 64})
+
+
+@pytest.fixture(scope="module")
+def split() -> Split:
+    return LeaveLastOut().split(toy_dataset(n_users=40, n_items=30))
+
+
+def tuned(plan: Plan, split: Split, ledger: Ledger | None = None, **search: Any) -> Tuned:
+    return tune(plan, split, METRIC, Search(**{"seconds": 60.0, **search}), ledger or Ledger())
+
+
+def value_of(plan: Plan, split: Split) -> float:
+    pipeline = plan.build().fit(split.train)
+    return float(quick_values(pipeline, split.validation, metrics.parse(METRIC)).mean())
+
+
+def fashion() -> Split:
+    """What many chose three years ago against what a few chose this month, as all will from now on."""
+    early = [(user, item, item) for user in range(40) for item in (0, 1)]
+    late = [(user, item, 1000 + item) for user in range(40, 50) for item in (2, 3, 4)]
+    user, item, day = np.array(early + late).T
+    items = IdMap([f"i{i}" for i in range(20)])
+    events = Interactions.from_events(
+        user.astype(np.int32), item.astype(np.int32), IdMap([f"u{u}" for u in range(50)]), items, timestamp=day * DAY
+    )
+    train = Dataset(events, Catalog(items))
+    fold = Fold([Query()] * 10, [np.array([2 + i % 3], dtype=np.int32) for i in range(10)])
+    return Split("by hand", train, fold, fold)
+
+
+def test_the_planted_value_is_found() -> None:
+    split = fashion()
+    plan = Plan("popularity", Spec("popularity"))
+    found = tuned(plan, split)
+    by_hand = {
+        half_life: value_of(replace(plan, recommender=Spec("popularity", {"half_life_days": half_life})), split)
+        for half_life in (0.0, 30.0, 90.0, 365.0)
+    }
+    best = max(by_hand, key=lambda h: by_hand[h])
+    assert best > 0
+    assert by_hand[best] > by_hand[0.0]
+    assert found.plan.recommender == Spec("popularity", {"half_life_days": best})
+    assert found.value == by_hand[best]
+    assert {t["settings"]["half_life_days"]: t["value"] for t in found.tried} == by_hand
+    assert found.complete
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        Spec("ease"),
+        Spec("ease", {"encoder": WORDS}),
+        Spec("item-knn"),
+        Spec("user-knn"),
+        Spec("sequential-linear"),
+        Spec("content", {"encoder": WORDS}),
+        Spec("hybrid", {"members": (Spec("item-knn"), Spec("content", {"encoder": WORDS}))}),
+    ],
+    ids=lambda spec: spec.component + (" with text" if "encoder" in spec.settings else ""),
+)
+def test_the_tuned_plan_is_as_good_as_it_says_and_no_worse_than_the_default(spec: Spec, split: Split) -> None:
+    plan = Plan("p", spec)
+    found = tuned(plan, split)
+    # What was fitted piece by piece, with only what changed redone, is what a fit from nothing gives.
+    assert found.value == pytest.approx(value_of(found.plan, split), abs=1e-9)
+    assert found.value >= value_of(plan, split)
+    assert found.value == max(t["value"] for t in found.tried)
+    settings = [tuple(map(repr, t["settings"].values())) for t in found.tried]
+    assert len(set(settings)) == len(settings), "tried the same settings twice"
+    space = search_space(spec)
+    assert set(found.plan.recommender.settings) == {*spec.settings, *space}
+
+
+def test_settings_that_the_plan_fixes_stay(split: Split) -> None:
+    spec = Spec("ease", {"history-half-life": 15.0})
+    assert set(search_space(spec)) == {"ridge"}
+    found = tuned(Plan("p", spec), split)
+    assert found.plan.recommender.settings["history-half-life"] == 15.0
+    assert set(found.plan.recommender.settings) == {"history-half-life", "ridge"}
+    assert all(set(t["settings"]) == {"ridge"} for t in found.tried)
+
+
+def test_where_nothing_is_open_nothing_is_searched(split: Split) -> None:
+    for spec in (Spec("chance"), Spec("popularity", {"half_life_days": 30.0})):
+        found = tuned(Plan("p", spec), split)
+        assert found.plan == Plan("p", spec)
+        assert np.isnan(found.value)
+        assert (found.tried, found.complete) == ((), True)
+
+
+def test_settings_about_text_need_an_encoder() -> None:
+    assert set(search_space(Spec("ease"))) == {"ridge", "history_half_life"}
+    assert {"text_weight", "text_ridge", "whitening"} < set(search_space(Spec("ease", {"encoder": WORDS})))
+    stage, values = search_space(Spec("ease"))["ridge"]
+    assert stage == "solve"
+    assert 300.0 in values
+
+
+def test_no_time_or_no_requests_is_no_search(split: Split) -> None:
+    plan = Plan("p", Spec("ease"))
+    assert tuned(plan, split, seconds=0.0).tried == ()
+    assert tuned(plan, replace(split, validation=Fold([], []))).tried == ()
+
+
+@pytest.mark.parametrize("component", ["ease", "user-knn"])
+def test_the_deadline_ends_the_search(component: str, split: Split) -> None:
+    plan = Plan("p", Spec(component))
+    found = tuned(plan, split, seconds=1e-9)
+    assert not found.complete
+    assert len(found.tried) == 1  # the defaults, which somebody has to be
+    assert found.value == pytest.approx(value_of(plan, split), abs=1e-9)
+
+
+def test_values_that_the_data_cannot_support_are_passed_over() -> None:
+    split = LeaveLastOut().split(toy_dataset(n_users=30, n_items=20, timestamps=False))
+    found = tuned(Plan("p", Spec("sequential-linear")), split)
+    passed_over = [t for t in found.tried if "passed_over" in t]
+    assert passed_over
+    assert all(t["settings"]["gap_half_life"] == 60.0 for t in passed_over)
+    assert "needs timestamps" in passed_over[0]["passed_over"]
+    assert all("value" not in t for t in passed_over)
+    assert found.plan.recommender.settings["gap_half_life"] == 0.0
+    assert found.value > 0
+
+
+@dataclass
+class CountingEase(ease.Ease):
+    calls: ClassVar[Counter[str]] = Counter()
+
+    def accumulate(self, interactions: Interactions) -> Any:
+        self.calls["accumulate"] += 1
+        return super().accumulate(interactions)
+
+    def solve(self, statistics: Any) -> Any:
+        self.calls["solve"] += 1
+        return super().solve(statistics)
+
+
+@dataclass
+class CountingSequential(sequential_linear.SequentialLinear):
+    seen: ClassVar[list[tuple[Any, ...]]] = []
+
+    def accumulate(self, interactions: Interactions) -> Any:
+        self.seen.append((self.half_lives, self.gap_half_life, self.target_half_life, self.reversed_weight))
+        return super().accumulate(interactions)
+
+
+def test_statistics_are_summed_up_once_for_many_solves(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ease, "Ease", CountingEase)
+    CountingEase.calls.clear()
+    found = tuned(Plan("p", Spec("ease")), split)
+    ridges = {t["settings"]["ridge"] for t in found.tried}
+    assert ridges == {30.0, 100.0, 300.0, 1000.0, 3000.0}
+    assert len(found.tried) > len(ridges)
+    assert CountingEase.calls["accumulate"] == 1
+    # Half-lives of the history are tried on weights that are there already.
+    assert CountingEase.calls["solve"] < len(found.tried)
+
+
+def test_statistics_are_summed_up_again_only_when_they_change(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sequential_linear, "SequentialLinear", CountingSequential)
+    CountingSequential.seen.clear()
+    found = tuned(Plan("p", Spec("sequential-linear")), split)
+    seen = CountingSequential.seen
+    assert all(one != next_ for one, next_ in zip(seen, seen[1:], strict=False))
+    assert len(seen) < len(found.tried)
+
+
+def test_a_reranker_is_left_out_of_the_search_and_kept_in_the_plan(split: Split) -> None:
+    reranker = Spec("likelihood", {"model": Spec("llama-cpp")})
+    found = tuned(Plan("p", Spec("popularity"), reranker=reranker, about="x"), split)
+    assert found.plan.reranker == reranker
+    assert found.plan.about == "x"
+    assert found.tried
+
+
+def test_a_sample_of_the_validation_fold_is_searched_on(split: Split) -> None:
+    plan = Plan("p", Spec("popularity"))
+    values = {tuned(plan, split, max_queries=10, seed=seed).value for seed in (1, 1, 2, 3)}
+    assert len(values) > 1
+    assert tuned(plan, split, max_queries=10, seed=1).value in values
+
+
+def test_the_search_is_on_nobody_s_bill_but_its_own(split: Split) -> None:
+    ledger = Ledger()
+    heard: list[str] = []
+    with progress.listening(lambda stage, done, total: heard.append(stage)):
+        tuned(Plan("p", Spec("popularity")), split, ledger)
+    assert ledger.total(plan="p").seconds == 0.0
+    assert ledger.total(plan="p (tuning)", phase="once").seconds > 0  # type: ignore[operator]
+    assert set(heard) == {"tune p"}
