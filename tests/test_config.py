@@ -45,9 +45,7 @@ def test_what_the_example_leaves_out_is_right_as_well() -> None:
     }
     assert config.plans.only == ("popularity", "ease", "sequential-text")
     (own,) = config.own_plans()
-    assert own == Plan(
-        "short-memory", Spec("sequential-linear", {"half_lives": (2.0,), "encoder": Spec("onnx")})
-    )
+    assert own == Plan("short-memory", Spec("sequential-linear", {"half_lives": (2.0,), "encoder": Spec("onnx")}))
 
 
 def test_a_whole_configuration_is_read_from_a_file(tmp_path: Path) -> None:
@@ -163,7 +161,7 @@ def test_data_are_either_named_or_files(data: dict[str, str]) -> None:
 
 
 def test_data_must_be_there() -> None:
-    with pytest.raises(ConfigError, match="my.toml: 'data' is missing") as caught:
+    with pytest.raises(ConfigError, match=r"my.toml: 'data' is missing") as caught:
         parse_config({"seed": 1}, "my.toml")
     assert caught.value.hint == "frugalrec plan --example prints a configuration"
 

@@ -112,9 +112,8 @@ def test_totals_count_outermost_spans_only() -> None:
 
 def test_time_is_measured() -> None:
     ledger = Ledger()
-    with ledger.span("outer"):
-        with ledger.span("inner"):
-            sum(range(100_000))
+    with ledger.span("outer"), ledger.span("inner"):
+        sum(range(100_000))
     inner, outer = (e.cost for e in ledger.entries)
     assert 0 < inner.seconds <= outer.seconds  # type: ignore[operator]
     assert 0 <= inner.cpu_seconds <= outer.cpu_seconds  # type: ignore[operator]
@@ -156,9 +155,14 @@ def test_outside_a_span_a_charge_does_nothing() -> None:
 
 def test_a_stage_that_fails_is_paid_for_all_the_same() -> None:
     ledger = Ledger()
-    with pytest.raises(RuntimeError, match="boom"), ledger.span("outer"), ledger.span("inner"):
-        charge(flops=3.0)
-        raise RuntimeError("boom")
+
+    def stage() -> None:
+        with ledger.span("outer"), ledger.span("inner"):
+            charge(flops=3.0)
+            raise RuntimeError("boom")
+
+    with pytest.raises(RuntimeError, match="boom"):
+        stage()
     assert [(e.name, e.cost.flops) for e in ledger.entries] == [("inner", 3.0), ("outer", 3.0)]
     with ledger.span("next"):
         charge(flops=1.0)

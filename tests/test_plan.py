@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -120,7 +121,12 @@ EASE = {"component": "ease"}
 @pytest.mark.parametrize(
     ("table", "error", "message", "hint"),
     [
-        ({"name": "p", "recomender": EASE}, UnknownNameError, "unknown key 'recomender'", "did you mean 'recommender'?"),
+        (
+            {"name": "p", "recomender": EASE},
+            UnknownNameError,
+            "unknown key 'recomender'",
+            "did you mean 'recommender'?",
+        ),
         ({"recommender": EASE}, ConfigError, "a plan needs a name", 'add name = "…"'),
         ({"name": 3, "recommender": EASE}, ConfigError, "a plan needs a name", ""),
         ({"name": "p"}, ConfigError, "plan 'p' needs a recommender", "[recommender]"),
@@ -339,7 +345,9 @@ def test_scores_rank_items_as_recommend_lists_them(dataset: Dataset, k: int) -> 
         assert row[row >= 0].tolist() == ranking.items.tolist(), query
         assert len(ranking) == len(ranking.scores)
     retrieved = pipeline.recommender.recommend(queries, k)
-    assert any(a.items.tolist() != b.items.tolist() for a, b in zip(retrieved, pipeline.recommend(queries, k), strict=True))
+    assert any(
+        a.items.tolist() != b.items.tolist() for a, b in zip(retrieved, pipeline.recommend(queries, k), strict=True)
+    )
 
 
 @pytest.mark.parametrize("scale", [1e-9, 1e9, -1e9])
@@ -382,36 +390,26 @@ def test_reasons_are_cut_with_the_list(dataset: Dataset) -> None:
 # Saved models
 
 
-def spec_of(name: str, *, text: bool) -> Spec | None:
-    """Return the recommender ``name`` with small collaborators, or None where it takes no text and text is asked."""
-    kinds = {
-        key: registry.kind_of(str(field.type))
-        for key, field in registry.settings_of(registry.load("recommender", name)).items()
-    }
-    given: dict[str, Any] = {"encoder": WORDS, "recommender": (Spec("item-knn"), CONTENT)}
-    needed = {key: given[kind] for key, kind in kinds.items() if kind and (text or kind != "encoder")}
-    if text and "encoder" not in kinds.values():
-        return None
-    return Spec(name, needed)
+def specs_of(name: str) -> Iterator[tuple[str, Spec]]:
+    """Yield the recommender ``name`` with small collaborators, without and with an encoder where it has a choice."""
+    given: dict[str | None, Any] = {"encoder": WORDS, "recommender": (Spec("item-knn"), CONTENT)}
+    fields = registry.settings_of(registry.load("recommender", name))
+    kinds = {key: registry.kind_of(str(field.type)) for key, field in fields.items()}
+    needed = {key: given[kind] for key, kind in kinds.items() if kind and fields[key].default is dataclasses.MISSING}
+    yield name, Spec(name, needed)
+    optional = {key: given[kind] for key, kind in kinds.items() if kind and key not in needed}
+    if optional:
+        yield f"{name} with text", Spec(name, needed | optional)
 
 
-def every_recommender() -> list[Any]:
-    found = []
-    for name in registry.names("recommender"):
-        for text in (False, True):
-            if spec_of(name, text=text) is not None and (text or name != "content"):
-                found.append(pytest.param(name, text, id=f"{name}{' with text' if text else ''}"))
-    return found
+EVERY_RECOMMENDER = dict(case for name in registry.names("recommender") for case in specs_of(name))
 
 
-@pytest.mark.parametrize(("name", "text"), every_recommender())
-def test_a_saved_model_answers_like_the_fitted_one(name: str, text: bool, dataset: Dataset, tmp_path: Path) -> None:
-    missing = registry.missing_extra("recommender", name)
-    if missing:
-        pytest.skip(f"needs the extra '{missing}'")
-    spec = spec_of(name, text=text)
-    assert spec is not None
+@pytest.mark.parametrize("spec", EVERY_RECOMMENDER.values(), ids=EVERY_RECOMMENDER)
+def test_a_saved_model_answers_like_the_fitted_one(spec: Spec, dataset: Dataset, tmp_path: Path) -> None:
     plan = Plan("p", spec)
+    if plan.missing_extras():
+        pytest.skip(f"needs the extras {plan.missing_extras()}")
     fitted = plan.build().fit(dataset)
     fitted.save(tmp_path / "model")
     loaded = Plan.from_dict(tomllib.loads(tomli_w.dumps(plan.to_dict()))).build().load(tmp_path / "model")
@@ -470,17 +468,15 @@ def test_a_damaged_model_is_refused_or_harmless(
     fitted.save(folder)
     whole = (folder / "model.npz").read_bytes()
     at = int(share * len(whole))
-    damaged = whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :] if flip else whole[:at]
-    (folder / "model.npz").write_bytes(damaged)
+    rest = bytes([whole[at] ^ 0xFF]) + whole[at + 1 :] if flip else b""
+    (folder / "model.npz").write_bytes(whole[:at] + rest)
     try:
         loaded = plan.build().load(folder)
-    except DataError as error:
-        assert "the saved model is damaged" in error.message
-        assert error.hint
-    else:
-        # A byte of a file's date or the like: nothing that was learned.
-        assert flip
-        np.testing.assert_array_equal(loaded.score([data.query(0)]), fitted.score([data.query(0)]))
+    except DataError:
+        return
+    # A byte of a file's date or the like: nothing that was learned.
+    assert flip
+    np.testing.assert_array_equal(loaded.score([data.query(0)]), fitted.score([data.query(0)]))
 
 
 @pytest.mark.parametrize("content", [b"", b"not a model", b"PK\x03\x04", b"\x93NUMPY"])

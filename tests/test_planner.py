@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -88,7 +90,7 @@ def test_the_cheapest_plan_that_is_good_enough_is_chosen() -> None:
         "bad": "below the floor",
     }
     assert decision.choice("good").reason == "good enough, but 5.0 × the price of close"
-    assert "-50.0% of good" in decision.choice("bad").reason
+    assert "-50.0% against good" in decision.choice("bad").reason
     assert decision.reason.startswith("close is the cheapest plan that is within 2% of best: ndcg@10 ")
     assert "for USD 20.00 a month. The best, good, reaches" in decision.reason
     assert decision.reason.endswith("(+1.0%) at 5.0 × the price.")
@@ -154,7 +156,7 @@ def test_a_plan_tried_on_fewer_users_is_compared_on_those() -> None:
     assert few.score.mean > GOOD.score.mean  # type: ignore[operator]
     decision = chosen([few, GOOD, BAD], bills(few=1.0, good=5.0, bad=1.0), "within 2% of best")
     assert decision.plan == "few"
-    assert "-1.0% of good" in decision.choice("few").reason
+    assert "-1.0% against good" in decision.choice("few").reason
     assert comparable_mean(few, GOOD) == pytest.approx(GOOD.score.mean - 0.01 * np.nanmean(easy) / 0.99)  # type: ignore[operator]
     dear = chosen([few, GOOD], bills(few=50.0, good=5.0), "within 2% of best")
     assert dear.plan == "good"
@@ -234,6 +236,25 @@ def test_each_limit_is_kept(budget: dict[str, float], broken: str) -> None:
     assert chosen([large, small], bills(large=0.1, small=1.0), "within 2% of best", **within).plan == "large"
 
 
+@pytest.mark.parametrize(
+    ("month", "words"),
+    [(0.0, "USD 0.00"), (0.000123, "USD 0.00012"), (12.3456, "USD 12.35"), (1234567.8, "USD 1,234,567.80")],
+)
+def test_money_is_told_in_digits_that_say_something(month: float, words: str) -> None:
+    decision = chosen([GOOD], bills(good=month), 0.1)
+    assert f"for {words} a month" in decision.reason
+    if month:
+        over = chosen([GOOD], bills(good=month), 0.1, dollars_per_month=month / 2)
+        assert f"money a month {words} is over USD" in over.choice("good").reason
+
+
+def test_a_cheaper_plan_that_is_as_good_is_said_to_be() -> None:
+    twin = trial("twin", HARDNESS.copy())
+    decision = chosen([GOOD, twin], bills(good=1.0, twin=3.0), "within 2% of best")
+    assert decision.plan == "good"
+    assert decision.reason.endswith("twin is as good at 3.0 × the price.")
+
+
 def test_what_is_unknown_cannot_be_shown_to_keep_a_limit() -> None:
     dark = trial("dark", HARDNESS, once=None)
     decision = chosen([dark], bills(dark=None), 0.1, dollars_per_month=10.0, once_seconds=5.0)
@@ -297,7 +318,9 @@ def test_a_gain_in_doubt_is_not() -> None:
     worth = with_lm(HARDNESS + NOISE + 0.001)
     assert worth.difference.mean > 0  # type: ignore[operator]
     assert not worth.paid
-    assert worth.sentence.startswith("The language model did not pay here: lm against plain is not shown to gain (+0.00")
+    assert worth.sentence.startswith(
+        "The language model did not pay here: lm against plain is not shown to gain (+0.00"
+    )
 
 
 def test_a_loss_is_said_to_be_one() -> None:
@@ -326,16 +349,20 @@ def test_against_nothing_there_is_no_relative_gain() -> None:
     assert "%" not in worth.sentence.replace("95% interval", "")
 
 
-def test_the_headline_compares_what_validation_prefers_with_the_hardest_to_beat() -> None:
+def test_the_headline_is_about_the_chosen_plan_or_else_what_validation_prefers() -> None:
     trials = [
         trial("chance", HARDNESS * 0.01, validation=None),
         trial("plain", HARDNESS, validation=0.4),
         trial("lucky", HARDNESS * 1.2, lm=True, validation=0.3),
         trial("lm", HARDNESS * 1.1, lm=True, validation=0.5),
     ]
-    worth = chosen(trials, bills(chance=1.0, plain=1.0, lucky=1.0, lm=1.0), 0.1).language_model
-    assert worth is not None
-    assert (worth.with_lm, worth.without_lm) == ("lm", "plain")
+    for cheapest, expected in (("plain", "lm"), ("lucky", "lucky"), ("lm", "lm")):
+        money = bills(chance=5.0, plain=5.0, lucky=5.0, lm=5.0) | bills(**{cheapest: 1.0})
+        decision = chosen(trials, money, 0.1)
+        assert decision.plan == cheapest
+        assert decision.language_model is not None
+        # Whichever it is, it is compared with the plan without that is hardest to beat.
+        assert (decision.language_model.with_lm, decision.language_model.without_lm) == (expected, "plain")
 
 
 def test_without_validation_the_headline_is_still_about_the_best() -> None:
@@ -345,7 +372,7 @@ def test_without_validation_the_headline_is_still_about_the_best() -> None:
         trial("plain", HARDNESS),
         trial("lm", HARDNESS * 1.1, lm=True),
     ]
-    worth = chosen(trials, bills(chance=1.0, weak_lm=1.0, plain=1.0, lm=1.0), 0.1).language_model
+    worth = chosen(trials, bills(chance=9.0, weak_lm=9.0, plain=1.0, lm=9.0), 0.1).language_model
     assert worth is not None
     assert (worth.with_lm, worth.without_lm) == ("lm", "plain")
 
@@ -364,6 +391,34 @@ def test_every_plan_with_a_twin_is_compared_with_it() -> None:
     ]
     pairs = chosen(trials, bills(words=1.0, lm=1.0, orphan=1.0, no_lm=1.0), 0.1).pairs
     assert [(w.with_lm, w.without_lm, w.paid) for w in pairs] == [("lm", "words", True)]
+
+
+def reranked(name: str, values: np.ndarray[Any, Any], without_lm: str) -> Trial:
+    """Return a trial of a plan that runs a language model on every request."""
+    reranker = Spec("likelihood", {"model": Spec("llama-cpp")})
+    return replace(trial(name, values), plan=Plan(name, Spec("popularity"), reranker, without_lm=without_lm))
+
+
+def test_a_language_model_on_every_request_must_beat_its_own_input_order() -> None:
+    plain, weak = trial("plain", HARDNESS), trial("weak", HARDNESS * 0.5)
+    idle = reranked("idle", HARDNESS + NOISE + 0.001, "plain")
+    for trials in ([plain, weak, idle], [idle, plain, weak]):
+        decision = chosen(trials, bills(plain=5.0, weak=9.0, idle=1.0), "within 2% of best")
+        # Its mean is the highest, which makes it neither eligible nor a measure for the others.
+        assert idle.score.mean > plain.score.mean  # type: ignore[operator]
+        assert decision.plan == "plain"
+        assert decision.choice("idle").verdict == "below the floor"
+        assert decision.choice("idle").reason == "its language model is not shown to beat its own input order, plain"
+        assert "the best of all plans" in decision.choice("plain").reason
+    useful = reranked("useful", HARDNESS * 1.1, "plain")
+    decision = chosen([plain, useful], bills(plain=5.0, useful=1.0), "within 2% of best")
+    assert decision.plan == "useful"
+    assert decision.language_model is not None
+    assert decision.language_model.kind == "per request"
+
+
+def test_alone_with_its_input_order_missing_a_language_model_is_judged_like_any_plan() -> None:
+    assert chosen([reranked("lm", HARDNESS, "not tried")], bills(lm=1.0), 0.1).plan == "lm"
 
 
 # The document
@@ -447,6 +502,6 @@ def test_what_is_chosen_is_feasible_and_nothing_feasible_is_cheaper(
                 assert paid <= other
     means = {t.name: t.score.mean for t in trials}
     reached = [means[name] for name in decision.frontier]
-    assert all(a < b for a, b in zip(reached, reached[1:], strict=False))  # type: ignore[operator]
+    assert all(a < b for a, b in itertools.pairwise(reached))  # type: ignore[operator]
     assert max(means.values()) == reached[-1]  # type: ignore[type-var]
     json.dumps(decision.to_dict(), allow_nan=False)

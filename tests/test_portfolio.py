@@ -77,7 +77,7 @@ def test_a_plan_comes_after_those_that_it_refers_to_whatever_the_order() -> None
 
 def test_an_unknown_plan_names_the_nearest() -> None:
     for plans, names in (([A, B], ["aa"]), ([B, ABC], ["abc"])):
-        with pytest.raises(UnknownNameError, match="unknown plan 'a[ab]'"):
+        with pytest.raises(UnknownNameError, match=r"unknown plan 'a[ab]'"):
             chosen_plans(plans, names)
 
 

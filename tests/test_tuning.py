@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -187,7 +188,7 @@ def test_statistics_are_summed_up_again_only_when_they_change(split: Split, monk
     CountingSequential.seen.clear()
     found = tuned(Plan("p", Spec("sequential-linear")), split)
     seen = CountingSequential.seen
-    assert all(one != next_ for one, next_ in zip(seen, seen[1:], strict=False))
+    assert all(one != next_ for one, next_ in itertools.pairwise(seen))
     assert len(seen) < len(found.tried)
 
 

@@ -82,7 +82,7 @@ class PricesSection(_Section):
 class TuningSection(_Section):
     """``[tuning]``: the search for settings on the validation fold."""
 
-    seconds: float = Field(60.0, ge=0, description="for each plan; 0 keeps the defaults")
+    seconds: float = Field(60.0, ge=0, description="CPU seconds for each plan; 0 keeps the defaults")
     max_queries: int = Field(2000, ge=1, description="validation queries used")
 
 
@@ -226,7 +226,7 @@ requests_per_day = 1_000_000
 refreshes_per_day = 1
 
 [tuning]
-seconds = 60                           # for each plan; settings are chosen on the validation fold
+seconds = 60                           # of CPU for each plan; settings are chosen on the validation fold
 
 [plans]
 # only = ["popularity", "ease", "sequential-text"]

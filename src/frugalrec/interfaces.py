@@ -135,7 +135,7 @@ class Judged:
     def sums(self, terms: FloatArray) -> FloatArray:
         """Sum ``terms`` (one a relevant item) within each query: float64 ``(n,)``."""
         owner = np.repeat(np.arange(len(self)), self.n_relevant)
-        return np.bincount(owner, weights=terms, minlength=len(self))
+        return np.bincount(owner, weights=terms, minlength=len(self)).astype(np.float64)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -166,10 +166,12 @@ def decide(
     """
     if not trials:
         raise DataError("there is no trial to decide on", hint="give at least one plan that applies to the data")
-    fullest = max(t.score.n for t in trials)
-    best = max((t for t in trials if t.score.n == fullest), key=lambda t: (_mean(t), t.name))
     pairs = _pairs(trials, seed)
     idle = {w.with_lm: w for w in pairs if w.kind == "per request" and not w.paid}
+    # What may not be chosen is no measure for the others either.
+    eligible = [t for t in trials if t.name not in idle] or trials
+    fullest = max(t.score.n for t in eligible)
+    best = max((t for t in eligible if t.score.n == fullest), key=lambda t: (_mean(t), t.name))
     drafts: list[tuple[Trial, bool, str, tuple[str, ...]]] = []
     for trial in trials:
         good, why = _meets(trial, best, floor, seed)
@@ -202,7 +204,7 @@ def decide(
         floor=floor,
         frontier=frontier,
         choices=tuple(choices),
-        language_model=_headline(trials, best, seed),
+        language_model=_headline(trials, chosen, best, seed),
         pairs=pairs,
         nearest_miss=miss,
     )
@@ -235,7 +237,7 @@ def _meets(trial: Trial, best: Trial, floor: Floor, seed: int) -> tuple[bool, st
     reference = float(np.nanmean(best.values[~np.isnan(trial.values)]))
     allowed = -floor.margin * reference
     text = (
-        f"{gap.mean / reference:+.1%} of {best.name} (at worst {gap.low / reference:+.1%})"
+        f"{gap.mean / reference:+.1%} against {best.name} (at worst {gap.low / reference:+.1%})"
         if reference
         else "no signal"
     )
@@ -245,20 +247,21 @@ def _meets(trial: Trial, best: Trial, floor: Floor, seed: int) -> tuple[bool, st
 def _overspends(trial: Trial, bill: Bill, budget: Budget) -> list[str]:
     """Return the limits that a plan breaks, or that it cannot be shown to keep."""
     once = (trial.cost["once"] + trial.cost["refresh"]).seconds
-    limits: list[tuple[str, float | None, float | None, str]] = [
-        ("money a month", bill.month, budget.dollars_per_month, f"{bill.currency} {{:,.2f}}"),
-        ("p95 of a request", trial.latency_seconds.get("p95"), budget.seconds_per_request_p95, "{:.4f} s"),
-        ("memory", trial.model_bytes / 2**30, budget.memory_gib, "{:.3f} GiB"),
-        ("seconds before the first request", once, budget.once_seconds, "{:.1f} s"),
+    p95 = trial.latency_seconds.get("p95")
+    limits: list[tuple[str, float | None, float | None, Callable[[float], str]]] = [
+        ("money a month", bill.month, budget.dollars_per_month, lambda money: f"{bill.currency} {_digits(money)}"),
+        ("p95 of a request", p95, budget.seconds_per_request_p95, "{:.4f} s".format),
+        ("memory", trial.model_bytes / 2**30, budget.memory_gib, "{:.3f} GiB".format),
+        ("seconds before the first request", once, budget.once_seconds, "{:.1f} s".format),
     ]
     broken = []
     for what, spent, limit, form in limits:
         if limit is None:
             continue
         if spent is None:
-            broken.append(f"{what} is unknown, the limit is {form.format(limit)}")
+            broken.append(f"{what} is unknown, the limit is {form(limit)}")
         elif spent > limit:
-            broken.append(f"{what} {form.format(spent)} is over {form.format(limit)}")
+            broken.append(f"{what} {form(spent)} is over {form(limit)}")
     return broken
 
 
@@ -314,11 +317,12 @@ def _pairs(trials: Sequence[Trial], seed: int) -> tuple[Worth, ...]:
     )
 
 
-def _headline(trials: Sequence[Trial], best: Trial, seed: int) -> Worth | None:
-    """Compare the best plan with a language model to the best without.
+def _headline(trials: Sequence[Trial], chosen: Trial | None, best: Trial, seed: int) -> Worth | None:
+    """Compare a plan with a language model to the best without.
 
-    The one with is picked on validation, so that luck on the test users does not speak for it (where nothing was tuned,
-    the test users must do); the one without is the best on the test users themselves, the hardest to beat.
+    The one with is the chosen plan where that has one, else the best on validation, so that luck on the test users does
+    not speak for it (where nothing was tuned, they must do); the one without is the best on the test users themselves,
+    the hardest to beat.
     """
 
     def validated(trial: Trial) -> tuple[float, float]:
@@ -328,7 +332,12 @@ def _headline(trials: Sequence[Trial], best: Trial, seed: int) -> Worth | None:
     plain = [t for t in trials if t.plan.language_model == "no"]
     if not learned or not plain:
         return None
-    return _worth(max(learned, key=validated), max(plain, key=lambda t: comparable_mean(t, best)), seed)
+    with_lm = chosen if chosen is not None and any(t is chosen for t in learned) else max(learned, key=validated)
+    return _worth(with_lm, max(plain, key=lambda t: comparable_mean(t, best)), seed)
+
+
+def _digits(money: float) -> str:
+    return f"{money:,.2f}" if money >= 1 or money == 0 else f"{money:.2g}"
 
 
 def _reason(
@@ -343,12 +352,14 @@ def _reason(
     if chosen is None:
         return f"No plan is {floor} within the budget. {miss}."
     price = bills[chosen.name]
-    month = "at an unknown price" if price.month is None else f"for {price.currency} {price.month:,.2f} a month"
+    month = "at an unknown price" if price.month is None else f"for {price.currency} {_digits(price.month)} a month"
     first = f"{chosen.name} is the cheapest plan that is {floor}: {best.metric} {_mean(chosen):.4f} {month}."
     if chosen is not best:
         more = _mean(best) / _mean(chosen) - 1 if _mean(chosen) else 0.0
         dear = bills[best.name].month
         ratio = f" at {dear / price.month:.1f} × the price" if dear and price.month else ""
+        if round(more, 3) <= 0:
+            return f"{first} {best.name} is as good{ratio}."
         return f"{first} The best, {best.name}, reaches {_mean(best):.4f} ({more:+.1%}){ratio}."
     cheaper = [c for c in choices if c.verdict == "below the floor" and _price(c.trial, bills) < _price(chosen, bills)]
     if cheaper:

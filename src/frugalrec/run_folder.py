@@ -123,5 +123,8 @@ def _trial(choice: Choice, traffic: Traffic) -> dict[str, Any]:
 def write_whole(path: Path, text: str) -> None:
     """Write a text file so that it is there whole or not at all."""
     written = path.with_name(f".{path.name}-{os.getpid()}")
-    written.write_text(text, encoding="utf-8")
-    os.replace(written, path)
+    try:
+        written.write_text(text, encoding="utf-8")
+        os.replace(written, path)
+    finally:
+        written.unlink(missing_ok=True)

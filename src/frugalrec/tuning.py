@@ -33,8 +33,9 @@ class Tuned:
 
 @dataclass(frozen=True)
 class Search:
-    """How long to search and on how much: ``seconds`` a plan (0 = no tuning), ``max_queries`` validation queries.
+    """How long to search and on how much: CPU ``seconds`` a plan (0 = no tuning), ``max_queries`` validation queries.
 
+    CPU time, not the clock, so that what else the machine does changes the search little.
     ``passes``: how often each setting is reconsidered after others have moved.
     """
 
@@ -92,7 +93,7 @@ class _Climb:
         self._plan, self._split, self._search, self._store, self._space = plan, split, search, store, space
         self._metric = metrics.parse(metric)
         self._fold: Fold = split.validation.sample(search.max_queries, search.seed)
-        self._deadline = time.monotonic() + search.seconds
+        self._deadline = time.process_time() + search.seconds
         self._pipeline: Pipeline | None = None
         self._fitted: dict[str, Any] = {}
         self._statistics: tuple[tuple[Any, ...], Any] | None = None
@@ -122,7 +123,7 @@ class _Climb:
         return Tuned(plan, value, self._tried, self._complete)
 
     def _out_of_time(self) -> bool:
-        if time.monotonic() > self._deadline:
+        if time.process_time() > self._deadline:
             self._complete = False
         return not self._complete
 

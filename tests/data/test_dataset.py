@@ -34,7 +34,13 @@ def test_a_known_user_comes_with_their_history(dataset: Dataset) -> None:
     assert query.history.tolist() == [2, 0]
     assert query.times is not None
     assert query.times.tolist() == [7, 9]
-    assert (query.user, query.now, query.text, query.repeats, query.candidates) == (1, 12.0, "more of this", False, None)
+    assert (query.user, query.now, query.text, query.repeats, query.candidates) == (
+        1,
+        12.0,
+        "more of this",
+        False,
+        None,
+    )
 
 
 def test_without_timestamps_a_query_has_no_times() -> None:

@@ -331,6 +331,13 @@ def test_missing_column_names_the_nearest(put):
     assert caught.value.hint == "did you mean 'userid'? set user = \"userid\""
 
 
+def test_a_file_without_a_header(put):
+    log = put("log.csv", "1,31,2.5,1260759144", "1,1029,3,1260759179")
+    with pytest.raises(DataError, match="expected a column 'user_id'") as caught:
+        load(SourceConfig(interactions=log))
+    assert "looks like data" in caught.value.hint
+
+
 @pytest.mark.parametrize("name", ["it's [1]*.csv", 'a"b;--.csv', "~home.csv", "数据?.csv", "{a,b}.csv"])
 def test_a_path_is_nothing_but_a_path(put, name):
     put("its 1.csv", "user_id,item_id", "wrong,wrong")
@@ -399,6 +406,14 @@ def test_items_may_come_in_another_format(put):
         assert report.formats == ("csv", "jsonl")
 
 
+def test_a_named_format_is_for_items_too(put):
+    items = put("items.dat", "code~name", "i~I")
+    with pytest.raises(DataError, match="no format knows"):
+        load(SourceConfig(items=items, item="code"))
+    dataset, _ = load(SourceConfig(items=items, item="code", format="csv", delimiter="~"))
+    assert dataset.catalog.texts() == ["I"]
+
+
 @pytest.mark.parametrize(
     ("settings_", "error", "message"),
     [
@@ -452,7 +467,7 @@ def write_all(folder: Path, rows: list[tuple]) -> dict[str, Path]:
     return {**files, "gz": zipped}
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(rows=st.lists(EVENTS, min_size=1, max_size=10))
 def test_one_log_in_every_format_is_one_log(tmp_path_factory, rows):
     files = write_all(tmp_path_factory.mktemp("formats"), rows)

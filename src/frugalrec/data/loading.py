@@ -33,6 +33,7 @@ column of the wrong type) is a `DataError` that says what was expected, what cam
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import math
 import pkgutil
@@ -64,12 +65,12 @@ class SourceConfig:
     """Where the data is, what its columns are called, and what to do about what is wrong with it.
 
     ``interactions`` is a log: a file, or a folder of MovieLens, Netflix, MIND or RecBole data, which brings its items.
-    ``items`` is a catalogue. One of the two must be given. ``format`` is that of the log; that of the items is found
-    out, or else the same. The names of columns are for formats that do not fix them. ``timestamp`` and ``rating`` may
-    be absent under their usual names; empty or None, they are not read. ``item_id`` is the id column of the items file,
-    if it is called otherwise than ``item``. ``text`` names the fields that describe an item: by default what the format
-    knows them to be, else ``title``, else every field that is not all numbers. ``seed`` is for ``ties = "random"``.
-    Raises `ConfigError`, or `UnknownNameError` for a format.
+    ``items`` is a catalogue. One of the two must be given. ``format`` is that of both, unless the items are plainly of
+    another. The names of columns are for formats that do not fix them. ``timestamp`` and ``rating`` may be absent under
+    their usual names; empty or None, they are not read. ``item_id`` is the id column of the items file, if it is called
+    otherwise than ``item``. ``text`` names the fields that describe an item: by default what the format knows them to
+    be, else ``title``, else every field that is not all numbers. ``seed`` is for ``ties = "random"``. Raises
+    `ConfigError`, or `UnknownNameError` for a format.
     """
 
     interactions: Path | None = None
@@ -235,10 +236,18 @@ def _open_items(
     path = config.items or (rows.items if rows else None)
     if path is None:
         return None, ""
-    name = log_format or config.format
-    if name == "auto" or _source(name).recognises(Sight(path), config.columns) == NO:
-        name = detect(path, config.columns)
+    name = _items_format(path, config) if config.items else log_format
     return _source(name).read_items(scratch, path, config.columns), name
+
+
+def _items_format(path: Path, config: SourceConfig) -> str:
+    if config.format == "auto":
+        return detect(path, config.columns)
+    if path.exists() and _source(config.format).recognises(Sight(path), config.columns) == NO:
+        # Items often come in another format than the log; where theirs cannot be told, the named one is meant for both.
+        with contextlib.suppress(DataError):
+            return detect(path, config.columns)
+    return config.format
 
 
 def _require_rows(

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from scipy import linalg, sparse
@@ -31,7 +31,7 @@ DENSE_SHARE = 0.1
 
 _WINDOW_BYTES = 1_500_000  # the scatter is fast while its target stays in the second-level cache
 
-Table = np.ndarray[Any, np.dtype[np.float64]] | sparse.csr_array
+Table: TypeAlias = np.ndarray[Any, np.dtype[np.float64]] | sparse.csr_array
 
 
 @dataclass(frozen=True)
@@ -75,15 +75,14 @@ class Statistics:
 
 
 def _plus(a: Table, b: Table) -> Table:
-    if sparse.issparse(a) and not sparse.issparse(b):
-        a, b = b, a
-    return a + b
+    # scipy adds a dense table to a sparse one, not a sparse one to a dense one.
+    return b + a if isinstance(b, np.ndarray) else a + b
 
 
 def _nbytes(table: Table) -> int:
-    if sparse.issparse(table):
-        return int(table.data.nbytes + table.indices.nbytes + table.indptr.nbytes)
-    return int(table.nbytes)
+    if isinstance(table, np.ndarray):
+        return table.nbytes
+    return int(table.data.nbytes + table.indices.nbytes + table.indptr.nbytes)
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,8 @@ class Decay:
         else:
             assert log.timestamp is not None
             lag = log.timestamp - log.timestamp[starts]
-        return lag * (-np.log(2.0) / self.half_life)
+        gamma: FloatArray = lag * (-np.log(2.0) / self.half_life)
+        return gamma
 
 
 def accumulate_states(log: Interactions, decays: Sequence[Decay], target_half_life: float) -> Statistics:
@@ -314,9 +314,7 @@ class Prior:
 
 def dense(table: Table, dtype: type[np.floating[Any]]) -> np.ndarray[Any, Any]:
     """Return a dense copy of ``table`` with element type ``dtype``."""
-    if sparse.issparse(table):
-        return np.asarray(table.astype(dtype).toarray())
-    return table.astype(dtype)
+    return table.astype(dtype) if isinstance(table, np.ndarray) else np.asarray(table.astype(dtype).toarray())
 
 
 def invert(gram: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -337,20 +335,19 @@ def solve(statistics: Statistics, prior: Prior, dtype: type[np.floating[Any]] = 
     Size³/3 FLOPs for the factor; then, with a dense cross, 2·size²·n for the substitutions; with a sparse one it is
     cheaper to complete the inverse (2/3·size³) and multiply.
     """
-    assert statistics.cross is not None
+    cross = statistics.cross
+    assert cross is not None
     gram = dense(statistics.gram, dtype)
     prior.add_to(gram)
-    size, n = gram.shape[0], statistics.cross.shape[1]
-    if sparse.issparse(statistics.cross) and size**2 * n > size**3 / 3 + statistics.cross.nnz * size:
+    size, n = gram.shape[0], cross.shape[1]
+    if not isinstance(cross, np.ndarray) and size**2 * n > size**3 / 3 + cross.nnz * size:
         inverse = invert(gram)
-        weights = (statistics.cross.T.astype(dtype).tocsr() @ inverse).T
-        charge(flops=2.0 * statistics.cross.nnz * size)
-        return np.ascontiguousarray(weights)
+        charge(flops=2.0 * cross.nnz * size)
+        return np.ascontiguousarray((cross.T.astype(dtype).tocsr() @ inverse).T)
     potrf, potrs = linalg.get_lapack_funcs(("potrf", "potrs"), (gram,))
     factor, info = potrf(gram.T, lower=False, overwrite_a=True, clean=False)
     _check(info)
-    cross = np.asfortranarray(dense(statistics.cross, dtype))
-    weights, info = potrs(factor, cross, lower=False, overwrite_b=True)
+    weights, info = potrs(factor, np.asfortranarray(dense(cross, dtype)), lower=False, overwrite_b=True)
     _check(info)
     charge(flops=size**3 / 3 + 2.0 * size**2 * n)
     return np.ascontiguousarray(weights)

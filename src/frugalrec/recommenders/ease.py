@@ -94,7 +94,7 @@ class Ease(Scores):
         PC = P @ C
         charge(flops=2.0 * float(self.n_items_) ** 3)
         correction = (1.0 + self.text_weight * np.diag(PC)) / np.diag(P)
-        self.weights_ = np.asarray(self.text_weight * PC - P * correction, dtype=dtype)
+        self.weights_ = np.ascontiguousarray(self.text_weight * PC - P * correction, dtype=dtype)
         np.fill_diagonal(self.weights_, 0.0)
         return self
 
@@ -118,7 +118,8 @@ def _zero_diagonal(gram: np.ndarray[Any, Any], ridge: float) -> np.ndarray[Any, 
     weights = invert(gram)
     weights /= -np.diag(weights).copy()
     np.fill_diagonal(weights, 0.0)
-    return weights
+    # LAPACK's order of elements would be turned round at every request.
+    return np.ascontiguousarray(weights)
 
 
 __all__ = ["Ease"]

@@ -1,1 +1,1 @@
-"""Readers of files, one format a file."""
+"""Readers of files, one format a file; what starts with an underscore is shared by them."""

@@ -181,6 +181,8 @@ def position(names: Sequence[str], wanted: str, file: Path, *, role: str) -> int
         )
     near = nearest(wanted, names)
     hint = f"did you mean '{near}'? set {role} = \"{near}\"" if near else f'set {role} = "…" to one of these columns'
+    if any(name.replace(".", "").isdigit() for name in names):
+        hint = "the first line looks like data: give the file a header with the names of its columns"
     raise DataError(f"{file}: expected a column '{wanted}' ({role}), found {listed(names)}", hint=hint)
 
 

@@ -47,7 +47,7 @@ def read_log(scratch: Scratch, path: Path, columns: Columns) -> Rows:
         sql=f"""
             SELECT c0 AS u, film AS i, c1 AS r, c2 AS t, {raw}.rowid AS record,
                 CASE WHEN film IS NULL OR c1 IS NULL THEN {literal(EXPECTED_EVENT)} END AS fault,
-                concat_ws(',', c0, c1, c2) AS said
+                CASE WHEN fault IS NOT NULL THEN concat_ws(',', c0, c1, c2) END AS said
             FROM {raw} ASOF LEFT JOIN (
                 SELECT rowid AS head, regexp_extract(c0, {literal(FILM)}, 1) AS film FROM {raw}
                 WHERE c1 IS NULL AND regexp_matches(c0, {literal(FILM)})

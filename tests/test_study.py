@@ -1,0 +1,328 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from frugalrec import progress
+from frugalrec.config import Config, parse_config
+from frugalrec.cost import PriceSheet
+from frugalrec.data.dataset import Dataset
+from frugalrec.data.interactions import Interactions
+from frugalrec.errors import ConfigError, DataError, UnknownNameError
+from frugalrec.plan import Spec
+from frugalrec.planner import Decision
+from frugalrec.recommenders import ease
+from frugalrec.stores.array_cache import ArrayCache
+from frugalrec.study import Study
+from frugalrec.testing.data import toy_dataset
+
+PRICES = PriceSheet.load()
+CHEAP = ["chance", "popularity", "item-knn", "ease"]
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    return toy_dataset(n_users=40, n_items=30, cold=2)
+
+
+def configured(*own: dict[str, Any], only: list[str] | None = None, seconds: float = 20.0, **sections: Any) -> Config:
+    return parse_config(
+        {
+            "data": {"interactions": "toy.csv"},
+            "tuning": {"seconds": seconds},
+            "evaluation": {"metrics": ["hr@10"], "timed_queries": 5},
+            "plans": {"only": CHEAP if only is None else only, "own": list(own)},
+            **sections,
+        },
+        "a test",
+    )
+
+
+def study(dataset: Dataset, folder: Path, config: Config | None = None, **options: Any) -> Study:
+    return Study(config or configured(), dataset, PRICES, folder, **options)
+
+
+def lines_of(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "trials.jsonl").read_text().splitlines()]
+
+
+def fitted_in(study: Study) -> list[str]:
+    return [e.plan for e in study.ledger.entries if e.name == "fit" and e.depth == 0]
+
+
+def qualities(decision: Decision) -> dict[str, Any]:
+    return {c.name: (c.trial.quality, c.trial.slices, c.trial.plan) for c in decision.choices}
+
+
+def test_a_study_tries_every_plan_and_decides(dataset: Dataset, tmp_path: Path) -> None:
+    said: list[str] = []
+    done = study(dataset, tmp_path / "run", say=said.append)
+    decision = done.run()
+    assert [c.name for c in decision.choices] == CHEAP
+    assert decision.plan in CHEAP
+    assert decision.metric == "ndcg@10"
+    assert decision.notes == ()
+    assert fitted_in(done) == CHEAP
+    trials = {c.name: c.trial for c in decision.choices}
+    # Items follow one another in this log: whoever looks at what goes together beats popularity, which beats chance.
+    assert trials["item-knn"].score.low > trials["popularity"].score.mean > trials["chance"].score.mean  # type: ignore[operator]
+    assert trials["chance"].validation is None
+    assert trials["ease"].validation is not None
+    assert "ridge" in trials["ease"].plan.recommender.settings
+    assert trials["ease"].tuning
+    assert all(c.bill.month is not None and c.bill.currency == PRICES.currency for c in decision.choices)
+    assert [line["plan"] for line in lines_of(tmp_path / "run")] == CHEAP
+    assert len(list((tmp_path / "run" / "values").iterdir())) == len(CHEAP)
+    assert (tmp_path / "run" / "ledger.jsonl").read_text().count("\n") == len(done.ledger.entries)
+    assert [s.split(":")[0] for s in said] == CHEAP
+
+
+def test_references_get_the_settings_that_were_chosen(dataset: Dataset, tmp_path: Path) -> None:
+    both = {"name": "both", "recommender": {"component": "hybrid", "members": [{"plan": "ease"}, {"plan": "knn"}]}}
+    knn = {"name": "knn", "recommender": {"component": "item-knn", "shrinkage": 10.0}}
+    # "both" is declared before the plan of mine that it builds on.
+    decision = study(dataset, tmp_path, configured(both, knn, only=["ease"])).run()
+    trials = {c.name: c.trial.plan.recommender for c in decision.choices}
+    assert list(trials) == ["ease", "knn", "both"]
+    assert trials["both"].settings["members"] == (trials["ease"], trials["knn"])
+    assert trials["knn"].settings["shrinkage"] == 10.0
+    assert "neighbours" in trials["knn"].settings
+
+
+def test_without_tuning_the_defaults_are_tried(dataset: Dataset, tmp_path: Path) -> None:
+    decision = study(dataset, tmp_path, configured(only=["ease"], seconds=0.0)).run()
+    assert decision.choice("ease").trial.plan.recommender == Spec("ease")
+    assert decision.choice("ease").trial.validation is None
+
+
+def interrupted_after(n: int) -> Callable[[str], None]:
+    """Return a listener that ends the run when it hears the ``n``-th line."""
+    heard: list[str] = []
+
+    def say(line: str) -> None:
+        heard.append(line)
+        if len(heard) == n:
+            raise KeyboardInterrupt
+
+    return say
+
+
+def test_an_interrupted_study_goes_on_where_it_stopped(dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        study(dataset, tmp_path, say=interrupted_after(2)).run()
+    before = (tmp_path / "trials.jsonl").read_text()
+    assert [line["plan"] for line in lines_of(tmp_path)] == CHEAP[:2]
+    said: list[str] = []
+    resumed = study(dataset, tmp_path, say=said.append)
+    decision = resumed.run()
+    assert fitted_in(resumed) == CHEAP[2:]
+    assert said[:2] == [f"{name}: already done, taken from {tmp_path.name}" for name in CHEAP[:2]]
+    assert (tmp_path / "trials.jsonl").read_text().startswith(before)
+    assert [line["plan"] for line in lines_of(tmp_path)] == CHEAP
+    assert qualities(decision) == qualities(study(dataset, tmp_path / "in one go").run())
+
+
+def test_a_trial_in_the_middle_of_which_the_run_ends_is_done_again(dataset: Dataset, tmp_path: Path) -> None:
+    def interrupt(stage: str, done: int, total: int) -> None:
+        if stage == "evaluate item-knn":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), progress.listening(interrupt):
+        study(dataset, tmp_path).run()
+    resumed = study(dataset, tmp_path)
+    resumed.run()
+    assert fitted_in(resumed) == CHEAP[2:]
+    # The record of what was spent in vain stays.
+    record = [json.loads(line) for line in (tmp_path / "ledger.jsonl").read_text().splitlines()]
+    assert sum(e["plan"] == "item-knn" and e["name"] == "fit" for e in record) == 2
+
+
+def test_a_finished_study_does_nothing_again(dataset: Dataset, tmp_path: Path) -> None:
+    first = study(dataset, tmp_path).run()
+    again = study(dataset, tmp_path)
+    assert again.run().to_dict() == first.to_dict()
+    assert again.ledger.entries == []
+    assert len(lines_of(tmp_path)) == len(CHEAP)
+
+
+def test_half_a_line_at_the_end_is_no_trial(dataset: Dataset, tmp_path: Path) -> None:
+    study(dataset, tmp_path).run()
+    path = tmp_path / "trials.jsonl"
+    whole = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(whole[:2]) + whole[2][: len(whole[2]) // 2])
+    said: list[str] = []
+    second = study(dataset, tmp_path, say=said.append)
+    second.run()
+    assert fitted_in(second) == CHEAP[2:]
+    assert said[0] == "one trial of an earlier run could not be read and is done again"
+    # What was done then did not end up on the half line.
+    third = study(dataset, tmp_path)
+    third.run()
+    assert fitted_in(third) == []
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\x93NUMPY\x01\x00"])
+def test_a_trial_without_its_values_is_done_again(content: bytes | None, dataset: Dataset, tmp_path: Path) -> None:
+    study(dataset, tmp_path).run()
+    values = tmp_path / "values" / f"{lines_of(tmp_path)[1]['key']}.npy"
+    values.unlink() if content is None else values.write_bytes(content)
+    again = study(dataset, tmp_path)
+    again.run()
+    assert fitted_in(again) == [CHEAP[1]]
+
+
+def test_other_prices_traffic_or_budget_need_no_new_trials(dataset: Dataset, tmp_path: Path) -> None:
+    study(dataset, tmp_path).run()
+    config = configured(traffic={"requests_per_day": 5}, budget={"dollars_per_month": 1e-12}, quality={"floor": 0.0001})
+    again = Study(config, dataset, replace(PRICES, machine_hour=99.0), tmp_path)
+    decision = again.run()
+    assert fitted_in(again) == []
+    assert decision.plan is None
+    assert decision.nearest_miss is not None
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [{"seed": 1}, {"quality": {"metric": "hr@10"}}, {"split": {"min_events": 4}}, {"tuning": {"seconds": 19}}],
+    ids=lambda sections: next(iter(sections)),
+)
+def test_another_way_to_measure_needs_new_trials(sections: dict[str, Any], dataset: Dataset, tmp_path: Path) -> None:
+    study(dataset, tmp_path, configured(only=["chance"])).run()
+    again = study(dataset, tmp_path, configured(only=["chance"], **sections))
+    again.run()
+    assert fitted_in(again) == ["chance"]
+
+
+def test_other_data_need_new_trials(dataset: Dataset, tmp_path: Path) -> None:
+    config = configured(only=["chance"])
+    study(dataset, tmp_path, config).run()
+    other = study(dataset.with_interactions(dataset.interactions.without_users(np.array([0]))), tmp_path, config)
+    other.run()
+    assert fitted_in(other) == ["chance"]
+
+
+# Plans that are not tried
+
+
+def test_what_cannot_be_tried_is_noted_and_the_rest_goes_on(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plans = [
+        {"name": "timed", "recommender": {"component": "sequential-linear", "gap_half_life": 60.0}},
+        {"name": "on-als", "recommender": {"component": "hybrid", "members": [{"plan": "als"}, {"plan": "timed"}]}},
+        {
+            "name": "mute",
+            "recommender": {"component": "content", "encoder": {"component": "bag-of-words"}},
+        },
+    ]
+    silent = toy_dataset(n_users=30, n_items=20, timestamps=False, text=False)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    said: list[str] = []
+    done = study(silent, tmp_path, configured(*plans, only=["popularity", "als"]), say=said.append)
+    decision = done.run()
+    assert [c.name for c in decision.choices] == ["popularity"]
+    assert [s.plan for s in done.skipped] == ["als", "timed", "on-als", "mute"]
+    notes = dict(note.split(" was not tried: ", 1) for note in decision.notes)
+    assert notes["als"] == "pip install 'frugalrec[als]'"
+    assert notes["on-als"] == "it builds on als, which was not tried"
+    assert notes["timed"].startswith("gap_half_life needs timestamps, and this log has none")
+    assert notes["mute"].startswith("the catalogue has no text")
+    assert "timed: not tried (gap_half_life needs timestamps, and this log has none)" in said
+
+
+def test_a_plan_that_does_not_fit_into_memory_is_noted(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @dataclass
+    class Huge(ease.Ease):
+        def accumulate(self, interactions: Interactions) -> Any:
+            return np.empty((1 << 24, 1 << 24))  # more than a process can address
+
+    monkeypatch.setattr(ease, "Ease", Huge)
+    decision = study(dataset, tmp_path, configured(only=["popularity", "ease"])).run()
+    assert [c.name for c in decision.choices] == ["popularity"]
+    assert "ease was not tried" in decision.notes[0]
+
+
+def test_where_no_plan_can_be_tried_there_is_an_error(tmp_path: Path) -> None:
+    data = toy_dataset(n_users=20, n_items=20, timestamps=False)
+    plan = {"name": "timed", "recommender": {"component": "sequential-linear", "gap_half_life": 60.0}}
+    config = configured(plan, only=["timed"])
+    with pytest.raises(DataError, match="no trial to decide on"):
+        study(data, tmp_path, config).run()
+
+
+def test_plans_must_be_told_apart(dataset: Dataset, tmp_path: Path) -> None:
+    config = configured({"name": "ease", "recommender": {"component": "ease", "ridge": 1.0}})
+    with pytest.raises(ConfigError, match="two plans are called 'ease'") as caught:
+        study(dataset, tmp_path, config).run()
+    assert caught.value.hint == "give your own plan another name"
+
+
+@pytest.mark.parametrize("only", [["chance"], []])
+def test_a_reference_to_nothing_is_told_before_anything_is_tried(
+    only: list[str], dataset: Dataset, tmp_path: Path
+) -> None:
+    config = configured({"name": "mine", "recommender": {"plan": "esae"}}, only=only)
+    with pytest.raises(UnknownNameError, match="unknown plan 'esae'") as caught:
+        study(dataset, tmp_path, config).run()
+    assert caught.value.hint == "did you mean 'ease'?"
+    assert not (tmp_path / "trials.jsonl").exists()
+
+
+def test_by_default_every_plan_that_applies_is_tried(dataset: Dataset, tmp_path: Path) -> None:
+    own = {"name": "mine", "recommender": {"plan": "ease"}}
+    names = [p.name for p in study(dataset, tmp_path, configured(own, only=[])).plans()]
+    assert {"chance", "ease", "content", "sequential-text", "llm-rerank"} < set(names)
+    assert names[-1] == "mine"
+
+
+# Text, and the model to serve
+
+
+def test_texts_are_encoded_once_for_all_plans_and_runs(dataset: Dataset, tmp_path: Path) -> None:
+    store = ArrayCache(tmp_path / "arrays.sqlite")
+    config = configured(only=["content-words", "sequential-words"], seconds=0.0)
+    first = study(dataset, tmp_path / "one", config, store=store)
+    costs = {c.name: c.trial.cost["once"].flops for c in first.run().choices}
+    assert costs["content-words"] == pytest.approx(costs["sequential-words"])
+    assert costs["content-words"] > 0  # type: ignore[operator]
+    spent = [e.cost.flops for e in first.ledger.entries if e.name == "encode" and e.depth == 0]
+    assert spent[0] == pytest.approx(costs["content-words"])
+    assert spent[1] == 0.0
+    second = study(dataset, tmp_path / "two", config, store=store)
+    again = {c.name: c.trial.cost["once"].flops for c in second.run().choices}
+    assert again == pytest.approx(costs)
+    store.close()
+
+
+def test_diversity_is_measured_on_the_same_vectors_for_all(dataset: Dataset, tmp_path: Path) -> None:
+    decision = study(dataset, tmp_path, configured(only=["chance", "popularity"])).run()
+    assert all(0 < c.trial.lists["diversity"].mean < 1 for c in decision.choices)  # type: ignore[operator]
+    mute = study(toy_dataset(n_users=20, text=False), tmp_path / "mute", configured(only=["chance"])).run()
+    assert mute.choice("chance").trial.lists["diversity"].mean is None
+
+
+def test_the_model_to_serve_knows_all_events(dataset: Dataset, tmp_path: Path) -> None:
+    done = study(dataset, tmp_path, configured(only=["popularity"], seconds=0.0))
+    before = done.run().choice("popularity").trial
+    pipeline = done.final(before.plan)
+    np.testing.assert_array_equal(
+        pipeline.recommender.weights_,
+        dataset.interactions.popularity,  # type: ignore[attr-defined]
+    )
+    # What it takes is on its own account.
+    assert done.ledger.total(plan="popularity (to serve)").flops == len(dataset.interactions)
+    assert done.ledger.total(plan="popularity", phase="refresh").flops == before.cost["refresh"].flops
+
+
+def test_a_wrong_split_setting_says_where(dataset: Dataset, tmp_path: Path) -> None:
+    config = configured(split={"kind": "leave-last-out", "min_events": 2})
+    with pytest.raises(ConfigError, match="min_events must be at least 3"):
+        study(dataset, tmp_path, config)
