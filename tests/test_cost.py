@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import mmap
 import os
 import subprocess
 import sys
@@ -288,7 +289,9 @@ needs_peak = pytest.mark.skipif(not memory_is_told(), reason="this system does n
 
 
 def allocate(mib: int) -> None:
-    np.full(mib * MIB // 8, 1.0)  # written to, so that the pages exist
+    # Straight from the system: memory that the process freed before must not serve again unnoticed.
+    pages = mmap.mmap(-1, mib * MIB, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    np.frombuffer(pages, dtype=np.uint8)[:] = 1  # written to, so that the pages exist
 
 
 @needs_peak

@@ -41,6 +41,7 @@ print(json.dumps({
 def synthesise(path: Path, rows: int, users: int, items: int) -> None:
     """Write the log; the same arguments write the same bytes."""
     with duckdb.connect() as connection:
+        connection.execute("SET enable_progress_bar = false")
         connection.execute(
             """
             COPY (

@@ -337,7 +337,7 @@ def _headline(trials: Sequence[Trial], chosen: Trial | None, best: Trial, seed: 
 
 
 def _digits(money: float) -> str:
-    return f"{money:,.2f}" if money >= 1 or money == 0 else f"{money:.2g}"
+    return f"{money:,.2f}" if money >= 1 or money == 0 else f"{money:#.2g}"
 
 
 def _reason(

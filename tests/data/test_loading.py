@@ -367,6 +367,7 @@ def test_the_database_never_goes_to_the_network_and_leaves_nothing(tmp_path):
     with Scratch() as scratch:
         for setting in ("autoinstall_known_extensions", "autoload_known_extensions", "allow_community_extensions"):
             assert scratch.row("SELECT current_setting(?)", [setting]) == (False,)
+        assert scratch.row("SELECT current_setting('enable_progress_bar')") == (False,)  # it would go to stdout
         folder = scratch.folder
         with pytest.raises(duckdb.CatalogException):
             scratch.run("SELECT * FROM no_such_table")  # an error in our own SQL is not the user's

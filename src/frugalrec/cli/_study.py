@@ -95,7 +95,7 @@ def example_users(pipeline: Pipeline, dataset: Dataset, seed: int) -> list[Examp
         reasons = pipeline.explain(query, ranking.items)
         examples.append(
             Example(
-                user=str(dataset.interactions.users.ids[user]),
+                user=f"User {dataset.interactions.users.ids[user]}",
                 history=tuple(dataset.catalog.title(int(i)) for i in query.history[-5:]),
                 recommendations=tuple(
                     Recommended(

@@ -49,6 +49,8 @@ class Scratch:
             },
         )
         self.run("SET TimeZone = 'UTC'")
+        # DuckDB draws on stdout, on a terminal or not, and stdout is for data.
+        self.run("SET enable_progress_bar = false")
 
     def __enter__(self) -> Self:
         return self
