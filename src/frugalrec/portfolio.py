@@ -15,72 +15,81 @@ ENCODER_LANGUAGES = ("latin",)
 """Scripts that the default encoder was trained on; it is at chance on others."""
 
 
-def default_plans(dataset: Dataset) -> list[Plan]:
-    """Return the plans that apply to ``dataset``, in an order in which references point backwards.
-
-    Without item text there are only collaborative plans. Where the texts are in a script that the default encoder does
-    not know, its plans are left out and the bag of words stands alone.
-    """
-    plans = [
-        Plan("chance", Spec("chance"), about="a random order: what any plan must beat"),
-        Plan("popularity", Spec("popularity"), about="what most people chose, the same for everybody"),
-        Plan("item-knn", Spec("item-knn"), about="items that the same people chose"),
-        Plan("user-knn", Spec("user-knn"), about="what people with a similar history chose"),
-        Plan("als", Spec("als"), about="matrix factorisation for implicit feedback"),
-        Plan("ease", Spec("ease"), about="item-to-item weights in closed form, histories without order"),
-        Plan("sequential", Spec("sequential-linear"), about="recent history to next items, in closed form"),
-    ]
-    texts = [t for t in dataset.catalog.texts() if t.strip()]
-    if not texts:
-        return plans
-    plans += [
-        Plan("content-words", Spec("content", {"encoder": WORDS}), about="items whose text shares words, no LM"),
-        Plan(
-            "sequential-words",
-            Spec("sequential-linear", {"encoder": WORDS}),
-            about="recent history and shared words to next items, no LM",
-        ),
-    ]
-    if unsupported_share(texts, ENCODER_LANGUAGES) > 0.5:
-        return plans
-    return [
-        *plans,
-        Plan(
-            "content",
-            Spec("content", {"encoder": TRANSFORMER}),
-            without_lm="content-words",
-            about="items whose text means the same",
-        ),
-        Plan(
-            "ease-text",
-            Spec("ease", {"encoder": TRANSFORMER}),
-            without_lm="ease",
-            about="EASE drawn towards text similarity",
-        ),
-        Plan(
-            "hybrid",
-            Spec("hybrid", {"members": (_like("ease"), _like("content"))}),
-            without_lm="ease",
-            about="EASE and content, scores made comparable and added",
-        ),
-        Plan(
-            "sequential-text",
-            Spec("sequential-linear", {"encoder": TRANSFORMER}),
-            without_lm="sequential-words",
-            about="recent history and its meaning to next items, in closed form",
-        ),
-        Plan(
-            "llm-rerank",
-            _like("sequential-text"),
-            reranker=Spec("likelihood", {"model": Spec("llama-cpp"), "depth": 10}),
-            without_lm="sequential-text",
-            about="a generative LM reorders the best ten of sequential-text, on every request",
-        ),
-    ]
-
-
 def _like(name: str) -> Spec:
     return Spec("plan", {"name": name})
+
+
+COLLABORATIVE = (
+    Plan("chance", Spec("chance"), about="a random order: what any plan must beat"),
+    Plan("popularity", Spec("popularity"), about="what most people chose, the same for everybody"),
+    Plan("item-knn", Spec("item-knn"), about="items that the same people chose"),
+    Plan("user-knn", Spec("user-knn"), about="what people with a similar history chose"),
+    Plan("als", Spec("als"), about="matrix factorisation for implicit feedback"),
+    Plan("ease", Spec("ease"), about="item-to-item weights in closed form, histories without order"),
+    Plan("sequential", Spec("sequential-linear"), about="recent history to next items, in closed form"),
+)
+"""Plans that need events alone."""
+
+FROM_WORDS = (
+    Plan("content-words", Spec("content", {"encoder": WORDS}), about="items whose text shares words, no LM"),
+    Plan(
+        "sequential-words",
+        Spec("sequential-linear", {"encoder": WORDS}),
+        about="recent history and shared words to next items, no LM",
+    ),
+)
+"""Plans that need item text, and no language model."""
+
+FROM_MEANING = (
+    Plan(
+        "content",
+        Spec("content", {"encoder": TRANSFORMER}),
+        without_lm="content-words",
+        about="items whose text means the same",
+    ),
+    Plan(
+        "ease-text",
+        Spec("ease", {"encoder": TRANSFORMER}),
+        without_lm="ease",
+        about="EASE drawn towards text similarity",
+    ),
+    Plan(
+        "hybrid",
+        Spec("hybrid", {"members": (_like("ease"), _like("content"))}),
+        without_lm="ease",
+        about="EASE and content, scores made comparable and added",
+    ),
+    Plan(
+        "sequential-text",
+        Spec("sequential-linear", {"encoder": TRANSFORMER}),
+        without_lm="sequential-words",
+        about="recent history and its meaning to next items, in closed form",
+    ),
+    Plan(
+        "llm-rerank",
+        _like("sequential-text"),
+        reranker=Spec("likelihood", {"model": Spec("llama-cpp"), "depth": 10}),
+        without_lm="sequential-text",
+        about="a generative LM reorders the best ten of sequential-text, on every request",
+    ),
+)
+"""Plans that need item text in a language that the default encoder knows."""
+
+
+def default_plans(dataset: Dataset) -> list[Plan]:
+    """Return the plans that apply to ``dataset``, in an order in which references point backwards."""
+    plans = (*COLLABORATIVE, *FROM_WORDS, *FROM_MEANING)
+    return [plan for plan in plans if not_applicable(plan.name, dataset) is None]
+
+
+def not_applicable(name: str, dataset: Dataset) -> str | None:
+    """Return why the default plan called ``name`` does not apply to ``dataset``; None where it does or is not one."""
+    texts = [text for text in dataset.catalog.texts() if text.strip()]
+    if name in {plan.name for plan in (*FROM_WORDS, *FROM_MEANING)} and not texts:
+        return "it reads item text, and there is none"
+    if name in {plan.name for plan in FROM_MEANING} and unsupported_share(texts, ENCODER_LANGUAGES) > 0.5:
+        return "its encoder does not know the script of the item texts, and would be no better than chance"
+    return None
 
 
 def chosen_plans(plans: Sequence[Plan], names: Sequence[str]) -> list[Plan]:

@@ -26,7 +26,7 @@ from frugalrec.forecast import Traffic, bill
 from frugalrec.interfaces import Matrix, TextEncoder
 from frugalrec.plan import Pipeline, Plan
 from frugalrec.planner import Budget, Decision, Floor, decide
-from frugalrec.portfolio import chosen_plans, default_plans, references
+from frugalrec.portfolio import chosen_plans, default_plans, not_applicable, references
 from frugalrec.tuning import Search, tune
 
 Say = Callable[[str], None]
@@ -74,6 +74,9 @@ class Study:
             if names.count(name) > 1:
                 raise ConfigError(f"two plans are called '{name}'", hint="give your own plan another name")
         wanted = self.config.plans.only
+        for name in wanted:
+            if name not in names and (reason := not_applicable(name, self.dataset)):
+                raise ConfigError(f"the plan '{name}' does not apply to these data: {reason}")
         return chosen_plans(known, [*wanted, *(p.name for p in self.config.own_plans())] if wanted else names)
 
     def run(self) -> Decision:

@@ -144,9 +144,6 @@ def _order(
     if timestamp is None:
         return np.argsort(user, kind="stable")
     if ties == "file":
-        tiebreak: np.ndarray[Any, Any] = np.arange(len(user))
-    elif ties == "item-id":
-        tiebreak = item
-    else:
-        tiebreak = np.random.default_rng(seed).permutation(len(user))
+        return np.lexsort((timestamp, user))  # stable: what is equal stays in the order of the rows
+    tiebreak = item if ties == "item-id" else np.random.default_rng(seed).permutation(len(user))
     return np.lexsort((tiebreak, timestamp, user))

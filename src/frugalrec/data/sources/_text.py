@@ -17,7 +17,7 @@ import numpy as np
 
 from frugalrec.data.sources._problems import Place
 from frugalrec.data.sources._scratch import Scratch
-from frugalrec.errors import DataError
+from frugalrec.errors import DataError, nearest
 
 CHUNK = 1 << 22
 GZIP = b"\x1f\x8b"
@@ -77,8 +77,6 @@ def opened(path: Path) -> IO[bytes]:
 
 def near_file(path: Path) -> str:
     """Return a hint that names the file in the same folder whose name is nearest."""
-    from frugalrec.errors import nearest
-
     try:
         near = nearest(path.name, [other.name for other in path.parent.iterdir()])
     except OSError:
