@@ -217,15 +217,15 @@ def _component(kind: str, name: str) -> Iterator[str]:
 
 
 def _without_examples(text: str) -> tuple[str, list[str]]:
-    """Return a docstring's prose, and its examples as lines of a session."""
-    prose, _, session = text.partition(">>> ")
-    lines = [line for line in f">>> {session}".splitlines() if line.strip()] if session else []
+    """Return a docstring's prose, and its examples as a transcript."""
+    prose, _, transcript = text.partition(">>> ")
+    lines = [line for line in f">>> {transcript}".splitlines() if line.strip()] if transcript else []
     return prose.strip(), lines
 
 
-def _imports(component: type[Any], session: Sequence[str]) -> list[str]:
+def _imports(component: type[Any], transcript: Sequence[str]) -> list[str]:
     """Return the imports that an example needs on a page, where the names of its module are not at hand."""
-    source = "".join(e.source for e in doctest.DocTestParser().get_examples("\n".join(session)))
+    source = "".join(e.source for e in doctest.DocTestParser().get_examples("\n".join(transcript)))
     nodes = list(ast.walk(ast.parse(source)))
     loaded = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
     bound = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}

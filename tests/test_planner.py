@@ -220,7 +220,7 @@ def test_the_frontier_is_what_nothing_beats_in_quality_and_price() -> None:
     [
         ({"dollars_per_month": 10.0}, "money a month USD 100.00 is over USD 10.00"),
         ({"seconds_per_request_p95": 0.001}, "p95 of a request 0.0020 s is over 0.0010 s"),
-        ({"memory_gib": 0.5}, "memory 1.000 GiB is over 0.500 GiB"),
+        ({"memory_gib": 0.5}, "memory 1 GiB is over 0.5 GiB"),
         ({"once_seconds": 10.0}, "seconds before the first request 61.0 s is over 10.0 s"),
     ],
 )

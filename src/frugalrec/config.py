@@ -69,8 +69,8 @@ class BudgetSection(_Section):
 class TrafficSection(_Section):
     """``[traffic]``: how often the recommender is asked and refitted."""
 
-    requests_per_day: float = Field(1_000_000, ge=0)
-    refreshes_per_day: float = Field(1, ge=0)
+    requests_per_day: float = Field(1_000_000, ge=0, description="requests a day")
+    refreshes_per_day: float = Field(1, ge=0, description="refits a day")
 
 
 class PricesSection(_Section):
@@ -118,7 +118,7 @@ class Config(_Section):
     tuning: TuningSection = TuningSection()
     evaluation: EvaluationSection = EvaluationSection()
     plans: PlansSection = PlansSection()
-    seed: int = 0
+    seed: int = Field(0, description="seeds every draw")
 
     def own_plans(self) -> list[Plan]:
         """Return the plans of ``[[plans.own]]``."""

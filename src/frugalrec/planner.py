@@ -251,7 +251,7 @@ def _overspends(trial: Trial, bill: Bill, budget: Budget) -> list[str]:
     limits: list[tuple[str, float | None, float | None, Callable[[float], str]]] = [
         ("money a month", bill.month, budget.dollars_per_month, lambda money: f"{bill.currency} {_digits(money)}"),
         ("p95 of a request", p95, budget.seconds_per_request_p95, "{:.4f} s".format),
-        ("memory", trial.model_bytes / 2**30, budget.memory_gib, "{:.3f} GiB".format),
+        ("memory", trial.model_bytes / 2**30, budget.memory_gib, _memory),
         ("seconds before the first request", once, budget.once_seconds, "{:.1f} s".format),
     ]
     broken = []
@@ -334,6 +334,10 @@ def _headline(trials: Sequence[Trial], chosen: Trial | None, best: Trial, seed: 
         return None
     with_lm = chosen if chosen is not None and any(t is chosen for t in learned) else max(learned, key=validated)
     return _worth(with_lm, max(plain, key=lambda t: comparable_mean(t, best)), seed)
+
+
+def _memory(gib: float) -> str:
+    return f"{gib:.3g} GiB" if gib >= 0.1 else f"{gib * 1024:.3g} MiB"
 
 
 def _digits(money: float) -> str:

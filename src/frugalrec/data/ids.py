@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from frugalrec.errors import UnknownNameError
+from frugalrec.errors import UnknownNameError, nearest
 
 
 class IdMap:
@@ -39,9 +39,9 @@ class IdMap:
         try:
             return self._codes[id_]
         except KeyError:
-            # A suggestion is only worth its time on small catalogues.
-            known = self.ids.tolist() if len(self) <= 20_000 else []
-            raise UnknownNameError.of(self.what, id_, known) from None
+            # A suggestion is only worth its time on small catalogues, and a list of ids helps nobody.
+            near = nearest(id_, self.ids.tolist()) if len(self) <= 20_000 else None
+            raise UnknownNameError.of(self.what, id_, [near] if near else []) from None
 
     def codes(self, ids: Sequence[str]) -> np.ndarray[Any, np.dtype[np.int32]]:
         """Return int32 codes, -1 where an id is unknown."""

@@ -158,20 +158,23 @@ def _floor_of_best(scores: Matrix, k: int) -> FloatArray:
 
 
 def history_reasons(
-    kind: str, history: IntArray, contributions: FloatArray, others: FloatArray | None = None
+    kind: str, history: IntArray, contributions: FloatArray, *, words: str = "", said: FloatArray | None = None
 ) -> list[tuple[Reason, ...]]:
-    """Return, for each column of ``contributions``, the history items that contributed most to that score.
+    """Return, for each column of ``contributions``, what contributed most to that score, the largest share first.
 
-    ``contributions`` is ``(n_history, n_explained)``, and ``others`` what else went into the scores. A share is a
-    contribution's part of all that moved the score, up or down, so that it stays sensible for scores near zero.
+    ``contributions`` is ``(n_history, n_explained)``; ``said`` ``(n_explained,)`` is what the request's own ``words``
+    contributed. A share is a contribution's part of all that moved the score, up or down, so that it stays sensible for
+    scores near zero.
     """
-    sizes = np.abs(contributions).sum(axis=0)
-    if others is not None:
-        sizes = sizes + np.abs(others)
+    said = np.zeros(contributions.shape[1]) if said is None else said
+    sizes = np.abs(contributions).sum(axis=0) + np.abs(said)
     reasons: list[tuple[Reason, ...]] = []
-    for column, size in zip(contributions.T, sizes, strict=True):
+    for column, word, size in zip(contributions.T, said, sizes, strict=True):
         largest = np.argsort(-column, kind="stable")[:LISTED_REASONS]
-        reasons.append(tuple(Reason(kind, float(column[i] / size), int(history[i])) for i in largest if column[i] > 0))
+        found = [Reason(kind, float(column[i] / size), int(history[i])) for i in largest if column[i] > 0]
+        if word > 0:
+            found.append(Reason("text", float(word / size), words=f"matches “{words.strip()}”"))
+        reasons.append(tuple(sorted(found, key=lambda reason: -reason.share)))
     return reasons
 
 

@@ -92,15 +92,7 @@ class Content(Scores):
         similar = self.vectors_[history.indices] @ self.vectors_[items].T
         read = scale * history.data[:, None] * similar
         said = self.text_weight * (self._words([query]) @ self.vectors_[items].T)[0]
-        reasons = history_reasons("text", history.indices, read, said)
-        sizes = np.abs(read).sum(axis=0) + np.abs(said)
-        asked = f"matches “{query.text.strip()}”"
-        return [
-            tuple(sorted((Reason("text", float(word / size), words=asked), *others), key=lambda r: -r.share))
-            if word > 0
-            else others
-            for word, size, others in zip(said, sizes, reasons, strict=True)
-        ]
+        return history_reasons("text", history.indices, read, words=query.text, said=said)
 
     def _scales(self, histories: sparse.csr_array, sums: Matrix) -> Matrix:
         """Return ``(n_queries, 1)``: what makes a history's summed vectors its direction, or their mean; 0 for none."""

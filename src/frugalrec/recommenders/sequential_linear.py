@@ -130,7 +130,7 @@ class SequentialLinear(Scores):
         return scores
 
     def explain(self, query: Query, items: IntArray) -> list[tuple[Reason, ...]]:
-        """Return the history items with the largest terms in each score; exact, since a score is their sum."""
+        """Return the history items, and the request's words, with the largest terms in each score: it is their sum."""
         require_fitted(self, "weights_")
         history = np.unique(query.history)
         terms = np.zeros((len(history), len(items)))
@@ -138,12 +138,14 @@ class SequentialLinear(Scores):
         block, item = np.divmod(states.coords[1], self.n_items_)
         rows = np.searchsorted(history, item)
         np.add.at(terms, rows, states.data[:, None] * self.weights_[block * self.n_items_ + item][:, items])
+        said = np.zeros(len(items))
         if self.encoder is not None and self.text_weight:
             recent = decayed_histories([query], [Decay(self.text_half_life, "positions")], self.n_items_).tocoo()
-            E = self.vectors_
-            near = (self.text_weight / self.ridge) * recent.data[:, None] * (E[recent.coords[1]] @ E[items].T)
+            E, scale = self.vectors_, self.text_weight / self.ridge
+            near = scale * recent.data[:, None] * (E[recent.coords[1]] @ E[items].T)
             np.add.at(terms, np.searchsorted(history, recent.coords[1]), near)
-        return history_reasons("history", history.astype(np.int32), terms)
+            said = scale * (self._words([query]) @ E[items].T)[0]
+        return history_reasons("history", history.astype(np.int32), terms, words=query.text, said=said)
 
     def _decays(self) -> list[Decay]:
         decays = [Decay(h, "positions") for h in self.half_lives]
@@ -152,12 +154,12 @@ class SequentialLinear(Scores):
     def _text_profiles(self, queries: Sequence[Query]) -> Matrix:
         recent = decayed_histories(queries, [Decay(self.text_half_life, "positions")], self.n_items_)
         profiles: Matrix = recent @ self.vectors_
-        words = [q.text for q in queries]
-        if any(words):
-            assert self.encoder is not None
-            asked = encode_queries(words, self.encoder, len(self.mean_))
-            profiles += TextSpace(self.mean_, self.transform_).project(asked)
-        return profiles
+        return profiles + self._words(queries) if any(q.text for q in queries) else profiles
+
+    def _words(self, queries: Sequence[Query]) -> Matrix:
+        assert self.encoder is not None
+        asked = encode_queries([q.text for q in queries], self.encoder, len(self.mean_))
+        return TextSpace(self.mean_, self.transform_).project(asked)
 
 
 def decayed_histories(queries: Sequence[Query], decays: Sequence[Decay], n_items: int) -> sparse.csr_array:
