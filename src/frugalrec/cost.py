@@ -155,6 +155,11 @@ class Span:
         if self.parent is not None:
             self.parent.add(**amounts)
 
+    @property
+    def reused(self) -> Cost:
+        """What caches have spared so far."""
+        return self._reused
+
     def add_reused(self, cost: Cost) -> None:
         """Note that a cache spared ``cost``."""
         with self._lock:

@@ -8,12 +8,13 @@ A component is one public dataclass in one file of its folder; the file's name i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, Self, runtime_checkable
 
 import numpy as np
 
+from frugalrec.cost import Cost
 from frugalrec.data.dataset import Dataset, Fold, Query, Ranking, Reason, Split
 from frugalrec.data.interactions import FloatArray, IntArray
 
@@ -171,6 +172,18 @@ class Splitter(Protocol):
         ...
 
 
+class ArrayStore(Protocol):
+    """Keeps arrays and what they cost under keys. May forget, never lies."""
+
+    def get(self, keys: Sequence[str]) -> dict[str, tuple[Matrix, Cost]]:
+        """Return what is kept under ``keys``; absent ones are left out."""
+        ...
+
+    def put(self, arrays: Mapping[str, tuple[Matrix, Cost]]) -> None:
+        """Keep ``arrays``, each with its first price."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """One thing a user did, by ids."""
@@ -198,6 +211,25 @@ class EventStore(Protocol):
 
 
 __all__ = [
-    "Dataset", "Event", "EventStore", "Explains", "Fold", "Judged", "LanguageModel", "Lists", "Matrix", "Metric",
-    "Query", "Ranking", "Reason", "Recommender", "Reranker", "Role", "Split", "Splitter", "TextEncoder", "VectorIndex",
-]  # fmt: skip
+    "ArrayStore",
+    "Dataset",
+    "Event",
+    "EventStore",
+    "Explains",
+    "Fold",
+    "Judged",
+    "LanguageModel",
+    "Lists",
+    "Matrix",
+    "Metric",
+    "Query",
+    "Ranking",
+    "Reason",
+    "Recommender",
+    "Reranker",
+    "Role",
+    "Split",
+    "Splitter",
+    "TextEncoder",
+    "VectorIndex",
+]

@@ -19,9 +19,10 @@ from frugalrec import registry
 from frugalrec.cost import Ledger, charge
 from frugalrec.data.dataset import Dataset, Query, Ranking, Reason
 from frugalrec.data.interactions import IntArray
-from frugalrec.encoders._cached import ArrayStore, Cached
+from frugalrec.encoders._cached import Cached
 from frugalrec.errors import ConfigError, DataError, NotFittedError, UnknownNameError
-from frugalrec.interfaces import Explains, Matrix, Recommender, Reranker, Role, TextEncoder
+from frugalrec.interfaces import ArrayStore, Explains, LanguageModel, Matrix, Recommender, Reranker, Role, TextEncoder
+from frugalrec.llms._cached import CachedLanguageModel
 
 LANGUAGE_MODEL_KINDS = ("encoder", "llm")
 
@@ -189,13 +190,13 @@ class Plan:
             yield from _tree("reranker", self.reranker)
 
     def build(self, store: ArrayStore | None = None) -> Pipeline:
-        """Construct the components. ``store`` remembers what encoders computed, across plans and runs."""
-        memories: dict[str, Remembering] = {}
-        recommender = _built("recommender", self.recommender, f"plan '{self.name}'", store, memories)
+        """Construct the components. ``store`` remembers what language models computed, across plans and runs."""
+        shared = _Shared()
+        recommender = _built("recommender", self.recommender, f"plan '{self.name}'", store, shared)
         reranker = None
         if self.reranker is not None:
-            reranker = _built("reranker", self.reranker, f"plan '{self.name}'", store, memories)
-        return Pipeline(self, recommender, reranker, tuple(memories.values()))
+            reranker = _built("reranker", self.reranker, f"plan '{self.name}'", store, shared)
+        return Pipeline(self, recommender, reranker, tuple(shared.encoders.values()), tuple(shared.models.values()))
 
 
 def is_language_model(kind: str, name: str) -> bool:
@@ -217,7 +218,7 @@ def _tree(kind: str, spec: Spec) -> Iterator[tuple[str, Spec]]:
         yield from _tree(child_kind, child)
 
 
-def _built(kind: str, spec: Spec, where: str, store: ArrayStore | None, memories: dict[str, Remembering]) -> Any:
+def _built(kind: str, spec: Spec, where: str, store: ArrayStore | None, shared: _Shared) -> Any:
     where = f"{where}: {kind} '{spec.component}'"
     fields = registry.settings_of(registry.load(kind, spec.component))
 
@@ -226,17 +227,26 @@ def _built(kind: str, spec: Spec, where: str, store: ArrayStore | None, memories
         child_kind = registry.kind_of(str(declared.type)) if declared is not None else None
         if child_kind is None:
             return value
-        return _mapped(value, lambda s: _built(child_kind, s, where, store, memories))
+        return _mapped(value, lambda s: _built(child_kind, s, where, store, shared))
 
     settings = {key: child(key, value) for key, value in spec.settings.items()}
     component = registry.build(kind, spec.component, settings, where=where)
+    # The same model in two places of a plan is one: its texts are encoded once, its weights are held once.
+    key = json.dumps(spec.to_dict(), sort_keys=True)
     if kind == "encoder":
-        # The same encoder in two places of a plan is one: its texts are encoded once.
-        key = json.dumps(spec.to_dict(), sort_keys=True)
-        if key not in memories:
-            memories[key] = Remembering(Cached(component, store) if store is not None else component)
-        return memories[key]
+        return shared.encoders.setdefault(key, Remembering(component if store is None else Cached(component, store)))
+    if kind == "llm":
+        model = shared.models.setdefault(key, component)
+        return model if store is None else CachedLanguageModel(model, store)
     return component
+
+
+@dataclass
+class _Shared:
+    """The models of one plan, by what the plan says of them."""
+
+    encoders: dict[str, Remembering] = field(default_factory=dict)
+    models: dict[str, LanguageModel] = field(default_factory=dict)
 
 
 class Remembering:
@@ -268,10 +278,15 @@ class Pipeline:
     """A built plan: `fit`, then `recommend`. Opens a ledger span a stage: ``encode`` (once), ``fit`` (each refresh)."""
 
     def __init__(
-        self, plan: Plan, recommender: Recommender, reranker: Reranker | None, encoders: tuple[Remembering, ...]
+        self,
+        plan: Plan,
+        recommender: Recommender,
+        reranker: Reranker | None,
+        encoders: tuple[Remembering, ...],
+        models: tuple[LanguageModel, ...] = (),
     ) -> None:
         self.plan, self.recommender, self.reranker = plan, recommender, reranker
-        self._encoders = encoders
+        self._encoders, self._models = encoders, models
 
     def fit(self, dataset: Dataset, ledger: Ledger | None = None) -> Self:
         """Encode the catalogue, then learn from the events."""
@@ -329,9 +344,11 @@ class Pipeline:
 
     @property
     def model_bytes(self) -> int:
-        """Bytes of all arrays and texts learned: what a server of this plan must hold."""
+        """Bytes of all arrays and texts learned, and of the weights of language models that run on every request."""
         parts = (self.recommender, self.reranker)
-        return sum(_size(value) for part in parts if part is not None for value in _walk_arrays(part))
+        return sum(_size(value) for part in parts if part is not None for value in _walk_arrays(part)) + sum(
+            getattr(model, "weights_bytes", 0) for model in self._models
+        )
 
     def save(self, folder: Path) -> None:
         """Write what was learned as one file of arrays and JSON, whole or not at all."""

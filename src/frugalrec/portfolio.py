@@ -68,7 +68,7 @@ FROM_MEANING = (
     Plan(
         "llm-rerank",
         _like("sequential-text"),
-        reranker=Spec("likelihood", {"model": Spec("llama-cpp"), "depth": 10}),
+        reranker=Spec("likelihood", {"model": Spec("llama-cpp"), "depth": 10, "prior_items": 300}),
         without_lm="sequential-text",
         about="a generative LM reorders the best ten of sequential-text, on every request",
     ),

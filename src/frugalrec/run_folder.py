@@ -15,9 +15,9 @@ import tomli_w
 import frugalrec
 from frugalrec.config import DataSection, parse_config
 from frugalrec.cost import PriceSheet
-from frugalrec.encoders._cached import ArrayStore
 from frugalrec.errors import ConfigError, UnknownNameError
 from frugalrec.forecast import Traffic, monthly
+from frugalrec.interfaces import ArrayStore
 from frugalrec.plan import Pipeline, Plan
 from frugalrec.planner import Choice, Decision
 

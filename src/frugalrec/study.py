@@ -19,11 +19,10 @@ from frugalrec import progress, registry
 from frugalrec.config import Config
 from frugalrec.cost import Ledger, PriceSheet, threads
 from frugalrec.data.dataset import Dataset, Split
-from frugalrec.encoders._cached import ArrayStore
 from frugalrec.errors import AssetError, ConfigError, DataError, FrugalrecError, MissingExtraError
 from frugalrec.evaluation import Evaluation, Trial, evaluate
 from frugalrec.forecast import Traffic, bill
-from frugalrec.interfaces import Matrix, TextEncoder
+from frugalrec.interfaces import ArrayStore, Matrix, TextEncoder
 from frugalrec.plan import Pipeline, Plan
 from frugalrec.planner import Budget, Decision, Floor, decide
 from frugalrec.portfolio import chosen_plans, default_plans, not_applicable, references

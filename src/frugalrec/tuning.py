@@ -12,9 +12,9 @@ import numpy as np
 from frugalrec import metrics, progress, registry
 from frugalrec.cost import Ledger
 from frugalrec.data.dataset import Fold, Split
-from frugalrec.encoders._cached import ArrayStore
 from frugalrec.errors import DataError
 from frugalrec.evaluation import quick_values
+from frugalrec.interfaces import ArrayStore
 from frugalrec.plan import Pipeline, Plan, Spec
 
 STAGES = ("score", "solve", "accumulate")

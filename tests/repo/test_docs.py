@@ -115,7 +115,7 @@ def check_transcript(block: Block, names: dict[str, Any]) -> None:
     assert not runner.failures, "".join(report)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pytest.MonkeyPatch]:
     """A cache with the default encoder and nothing else, no network, one thread, the commands of this environment."""
     try:
@@ -134,7 +134,7 @@ def surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pytest.Mo
         yield patch
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shop(surroundings: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that the tutorial leaves."""
     folder = tmp_path_factory.mktemp("shop")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Protocol, runtime_checkable
@@ -10,19 +10,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from frugalrec import cost, progress
-from frugalrec.interfaces import Matrix, Role, TextEncoder
-
-
-class ArrayStore(Protocol):
-    """Keeps arrays and what they cost under keys. May forget, never lies."""
-
-    def get(self, keys: Sequence[str]) -> dict[str, tuple[Matrix, cost.Cost]]:
-        """Return what is kept under ``keys``; absent ones are left out."""
-        ...
-
-    def put(self, arrays: Mapping[str, tuple[Matrix, cost.Cost]]) -> None:
-        """Keep ``arrays``, each with its first price."""
-        ...
+from frugalrec.interfaces import ArrayStore, Matrix, Role, TextEncoder
 
 
 @runtime_checkable
@@ -103,4 +91,4 @@ def _sum(prices: Sequence[cost.Cost]) -> cost.Cost:
     return cost.Cost(**total)
 
 
-__all__ = ["ArrayStore", "Cached"]
+__all__ = ["Cached"]

@@ -3,28 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Protocol
 
 import numpy as np
 
 from frugalrec import cost
 from frugalrec.data.interactions import FloatArray
-from frugalrec.interfaces import LanguageModel, Matrix
-
-
-class ArrayStore(Protocol):
-    """Keeps arrays and what they cost under keys. May forget, never lies."""
-
-    def get(self, keys: Sequence[str]) -> dict[str, tuple[Matrix, cost.Cost]]:
-        """Return what is kept under ``keys``; absent ones are left out."""
-        ...
-
-    def put(self, arrays: Mapping[str, tuple[Matrix, cost.Cost]]) -> None:
-        """Keep ``arrays``, each with its first price."""
-        ...
+from frugalrec.interfaces import ArrayStore, LanguageModel
 
 
 @dataclass

@@ -153,6 +153,11 @@ class LlamaCpp:
         return file
 
     @property
+    def weights_bytes(self) -> int:
+        """Size of the weights, which whoever runs the model must hold in memory."""
+        return self._file.stat().st_size
+
+    @property
     def _session(self) -> Session:
         with self._loading:
             if self._opened is None:

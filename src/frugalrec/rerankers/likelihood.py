@@ -57,7 +57,7 @@ class Likelihood:
     model: LanguageModel
     depth: int = 20
     history_length: int = 10
-    blend: float = field(default=0.1, metadata={"tune": (0.1, 0.2, 0.3, 0.5), "stage": "score"})
+    blend: float = 0.1
     normalisation: Literal["none", "tokens", "pmi"] = "pmi"
     prompt: str = "Things that one person chose, in this order:\n{history}\n-"
     blank_prompt: str = "Things that one person chose, in this order:\n-"
