@@ -36,7 +36,7 @@ class Ease(Scores):
     """
 
     ridge: float = field(default=300.0, metadata={"stage": "solve", "tune": (30.0, 100.0, 300.0, 1000.0, 3000.0)})
-    history_half_life: float = field(default=0.0, metadata={"stage": "score", "tune": (0.0, 2.0, 5.0, 15.0)})
+    history_half_life: float = field(default=0.0, metadata={"stage": "score", "tune": (0.0, 1.0, 2.0, 5.0, 15.0)})
     encoder: TextEncoder | None = None
     text_weight: float = field(
         default=300.0, metadata={"stage": "solve", "tune": (30.0, 100.0, 300.0, 1000.0), "text": True}

@@ -54,7 +54,7 @@ class SequentialLinear(Scores):
     reversed_weight: float = field(default=0.0, metadata={"stage": "accumulate", "tune": (0.0, 0.3)})
     encoder: TextEncoder | None = None
     text_weight: float = field(
-        default=4.0, metadata={"stage": "score", "tune": (0.0, 1.0, 2.0, 4.0, 6.0, 10.0), "text": True}
+        default=4.0, metadata={"stage": "score", "tune": (0.0, 1.0, 2.0, 4.0, 6.0, 10.0, 20.0), "text": True}
     )
     text_half_life: float = field(default=2.0, metadata={"stage": "score", "tune": (1.0, 2.0, 4.0), "text": True})
     text_prior: float = field(default=0.0, metadata={"stage": "solve", "tune": (0.0, 2.0), "text": True})
