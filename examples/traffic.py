@@ -9,8 +9,9 @@ import json
 import sys
 from pathlib import Path
 
-from frugalrec.cost import Cost, PriceSheet
+from frugalrec.cost import Cost
 from frugalrec.forecast import DAYS_A_MONTH
+from frugalrec.prices import PriceSheet
 
 PHASES = {"per_refresh": 1.0, "per_request": 1_000_000.0}
 

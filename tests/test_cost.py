@@ -2,14 +2,12 @@ from __future__ import annotations
 
 import json
 import math
-import mmap
 import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,17 +17,15 @@ from frugalrec.cost import (
     BASIS,
     Cost,
     Ledger,
-    PriceSheet,
     charge,
     charge_reused,
     threads,
     with_context,
 )
-from frugalrec.errors import ConfigError, PriceError
+from frugalrec.errors import ConfigError
 
 amounts = st.none() | st.integers(0, 10**6).map(float)
 costs = st.builds(Cost, **dict.fromkeys(AMOUNTS, amounts))
-MIB = 2**20
 
 
 # Cost
@@ -273,175 +269,6 @@ def test_a_later_run_adds_to_the_record_and_is_not_confused_by_half_a_line(tmp_p
     lines = path.read_text().splitlines()
     assert lines[2] == '{"name": "hal'
     assert [json.loads(lines[i])["name"] for i in (0, 1, 3)] == ["first", "second", "third"]
-
-
-# Peak memory
-
-
-def memory_is_told() -> bool:
-    ledger = Ledger()
-    with ledger.span("probe"):
-        pass
-    return ledger.entries[0].cost.peak_bytes is not None
-
-
-needs_peak = pytest.mark.skipif(not memory_is_told(), reason="this system does not tell a process's peak memory")
-
-
-def allocate(mib: int) -> None:
-    # Straight from the system: memory that the process freed before must not serve again unnoticed.
-    pages = mmap.mmap(-1, mib * MIB, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    np.frombuffer(pages, dtype=np.uint8)[:] = 1  # written to, so that the pages exist
-
-
-@needs_peak
-def test_peak_memory_is_what_a_span_allocates_above_the_level_before() -> None:
-    ledger = Ledger()
-    held = np.full(50 * MIB // 8, 1.0)
-    with ledger.span("large"):
-        allocate(200)
-    with ledger.span("small"):
-        allocate(20)
-    large, small = (e.cost.peak_bytes for e in ledger.entries)
-    assert 180 * MIB < large < 260 * MIB  # type: ignore[operator]
-    assert 10 * MIB < small < 60 * MIB  # type: ignore[operator]
-    assert len(held)
-
-
-@needs_peak
-def test_nested_spans_know_their_own_peaks() -> None:
-    ledger = Ledger()
-    with ledger.span("outer"):
-        allocate(150)
-        with ledger.span("small"):
-            allocate(10)
-        with ledger.span("large"):
-            allocate(80)
-        with ledger.span("nothing"):
-            pass
-    small, large, nothing, outer = (e.cost.peak_bytes for e in ledger.entries)
-    assert 130 * MIB < outer < 210 * MIB  # type: ignore[operator]
-    assert 5 * MIB < small < 50 * MIB  # type: ignore[operator]
-    assert 65 * MIB < large < 130 * MIB  # type: ignore[operator]
-    assert nothing < 20 * MIB  # type: ignore[operator]
-
-
-@needs_peak
-def test_the_peak_of_an_inner_span_is_one_of_the_outer_span() -> None:
-    ledger = Ledger()
-    with ledger.span("outer"), ledger.span("inner"):
-        allocate(100)
-    inner, outer = (e.cost.peak_bytes for e in ledger.entries)
-    assert outer >= inner > 80 * MIB  # type: ignore[operator]
-
-
-# Prices
-
-SHEET = """
-currency = "EUR"
-machine = "4 cores"
-machine_hour = 0.36
-cores = 4
-memory_gib = 16
-source = "a bill"
-date = 2025-06-01
-gpu_hour = 3.6
-[tokens."small-model"]
-in = 1.0
-out = 4.0
-"""
-
-
-def sheet(tmp_path: Path, text: str = SHEET) -> PriceSheet:
-    path = tmp_path / "prices.toml"
-    path.write_text(text, encoding="utf-8")
-    return PriceSheet.load(path)
-
-
-def test_the_sheet_that_comes_along_is_dated_and_sourced() -> None:
-    prices = PriceSheet.load()
-    assert prices.source
-    assert prices.date
-    assert prices.price(Cost(cpu_seconds=3600 * prices.cores, gpu_seconds=0.0)) == pytest.approx(prices.machine_hour)
-
-
-def test_time_becomes_money(tmp_path: Path) -> None:
-    prices = sheet(tmp_path)
-    assert prices.date == "2025-06-01"
-    # 100 core seconds at 0.36 / 4 an hour, 10 GPU seconds at 3.6 an hour.
-    assert prices.price(Cost(cpu_seconds=100.0, gpu_seconds=0.0)) == pytest.approx(0.0025)
-    assert prices.price(Cost(cpu_seconds=100.0, gpu_seconds=10.0)) == pytest.approx(0.0125)
-    assert prices.price(Cost.zero()) == 0.0
-
-
-def test_unknown_time_has_no_price(tmp_path: Path) -> None:
-    prices = sheet(tmp_path)
-    assert prices.price(Cost(cpu_seconds=None, gpu_seconds=0.0)) is None
-    assert prices.price(Cost(cpu_seconds=1.0, gpu_seconds=None)) is None
-
-
-def test_gpu_time_without_a_price_is_refused(tmp_path: Path) -> None:
-    prices = sheet(tmp_path, SHEET.replace("gpu_hour = 3.6", ""))
-    with pytest.raises(PriceError, match="no 'gpu_hour'") as caught:
-        prices.price(Cost(cpu_seconds=1.0, gpu_seconds=1.0))
-    assert "gpu_hour" in caught.value.hint
-
-
-def test_tokens_become_money(tmp_path: Path) -> None:
-    prices = sheet(tmp_path)
-    assert prices.price_tokens("small-model", tokens_in=2e6, tokens_out=1e6) == pytest.approx(6.0)
-    assert prices.price_tokens("small-model", tokens_in=1e6) == pytest.approx(1.0)
-
-
-def test_tokens_without_a_price_are_refused(tmp_path: Path) -> None:
-    prices = sheet(tmp_path)
-    with pytest.raises(PriceError, match="no token price for 'large-model'") as caught:
-        prices.price_tokens("large-model", tokens_in=1)
-    assert '[tokens."large-model"]' in caught.value.hint
-    with pytest.raises(PriceError, match="'cached' is missing"):
-        prices.price_tokens("small-model", tokens_in=1, tokens_cached=1)
-
-
-def test_the_fingerprint_changes_with_any_price(tmp_path: Path) -> None:
-    changed = [SHEET, SHEET.replace("0.36", "0.37"), SHEET.replace("out = 4.0", "out = 4.1"), SHEET.replace("3.6", "4")]
-    assert len({sheet(tmp_path, text).fingerprint() for text in changed}) == 4
-    assert sheet(tmp_path).fingerprint() == sheet(tmp_path, "# a comment\n" + SHEET).fingerprint()
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "message", "hint"),
-    [
-        ("machine_hour", "machine_huor", "unknown key 'machine_huor'", "did you mean 'machine_hour'?"),
-        ("currency", "zzz", "unknown key 'zzz'", "known: cores, currency"),
-        ('source = "a bill"', "", "lacks source", ""),
-        ("0.36", '"0.36"', "'machine_hour' must be a number of at least 0, not '0.36'", ""),
-        ("0.36", "true", "'machine_hour' must be a number", ""),
-        ("0.36", "-0.1", "'machine_hour' must be a number of at least 0, not -0.1", ""),
-        ("3.6\n", "nan\n", "'gpu_hour' must be a number", ""),
-        ("3.6\n", "inf\n", "'gpu_hour' must be a number", ""),
-        ("cores = 4\n", "cores = 0\n", "'cores' must be above 0", ""),
-        ('"EUR"', "978", "'currency' must be text, not 978", ""),
-        ('[tokens."small-model"]', "[tokens]", "'tokens' must be a table a model", 'write [tokens."the model"]'),
-        ("out = 4.0", 'out = "dear"', "out = 'dear'", ""),
-        ("out = 4.0", "output = 4.0", "output = 4.0", ""),
-        ("currency =", "currency ", "not valid TOML", ""),
-    ],
-)
-def test_a_wrong_sheet_says_what_is_wrong(tmp_path: Path, old: str, new: str, message: str, hint: str) -> None:
-    assert old in SHEET
-    with pytest.raises(ConfigError) as caught:
-        sheet(tmp_path, SHEET.replace(old, new, 1))
-    assert str(tmp_path / "prices.toml") in caught.value.message
-    assert message in caught.value.message
-    assert hint in caught.value.hint
-
-
-def test_a_sheet_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot read the price sheet: No such file"):
-        PriceSheet.load(tmp_path / "absent.toml")
-    (tmp_path / "latin.toml").write_bytes("currency = 'é'".encode("latin-1"))
-    with pytest.raises(ConfigError, match="cannot read the price sheet"):
-        PriceSheet.load(tmp_path / "latin.toml")
 
 
 # Threads

@@ -18,7 +18,8 @@ from frugalrec.data.splits.leave_last_out import LeaveLastOut
 from frugalrec.errors import ConfigError, UnknownNameError
 from frugalrec.evaluation import Evaluation, Trial, evaluate, quick_values, slice_masks
 from frugalrec.interfaces import Matrix
-from frugalrec.plan import Pipeline, Plan, Spec
+from frugalrec.pipeline import Pipeline
+from frugalrec.plan import Plan, Spec
 from frugalrec.recommenders._base import Scores
 from frugalrec.testing.data import toy_dataset
 

@@ -5,11 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frugalrec.cost import Cost, PriceSheet
+from frugalrec.cost import Cost
 from frugalrec.errors import PriceError
 from frugalrec.evaluation import Trial
 from frugalrec.forecast import DAYS_A_MONTH, Bill, Traffic, bill, crossing, monthly
 from frugalrec.plan import Plan, Spec
+from frugalrec.prices import PriceSheet
 from frugalrec.significance import bootstrap_interval
 
 PRICES = PriceSheet("USD", "2 cores", machine_hour=7.2, cores=2, memory_gib=8, source="a bill", date="2025-01-01")

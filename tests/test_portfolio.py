@@ -54,7 +54,7 @@ def test_without_text_there_are_collaborative_plans_only() -> None:
 
 def test_text_in_a_script_that_the_encoder_does_not_know_is_compared_by_words_alone() -> None:
     plans = default_plans(with_titles(toy_dataset(), ["流浪地球", "霸王别姬"]))
-    assert [p.name for p in plans] == [*COLLABORATIVE, "content-words", "sequential-words"]
+    assert [p.name for p in plans] == [*COLLABORATIVE, "content-words", "hybrid-words", "sequential-words"]
     mostly_latin = default_plans(with_titles(toy_dataset(), ["Alien", "Heat", "流浪地球"]))
     assert "sequential-text" in [p.name for p in mostly_latin]
 

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from frugalrec.config import DataSection, parse_config
-from frugalrec.cost import PriceSheet
 from frugalrec.errors import ConfigError, FrugalrecError, NotFittedError, UnknownNameError
 from frugalrec.plan import Plan, Spec
+from frugalrec.prices import PriceSheet
 from frugalrec.run_folder import PlanFile, document, load_model, write_decision, write_whole
 from frugalrec.study import Study
 from frugalrec.testing.data import toy_dataset

@@ -11,12 +11,12 @@ import pytest
 
 from frugalrec import progress
 from frugalrec.config import Config, parse_config
-from frugalrec.cost import PriceSheet
 from frugalrec.data.dataset import Dataset
 from frugalrec.data.interactions import Interactions
 from frugalrec.errors import ConfigError, DataError, UnknownNameError
 from frugalrec.plan import Spec
 from frugalrec.planner import Decision
+from frugalrec.prices import PriceSheet
 from frugalrec.recommenders import ease
 from frugalrec.stores.array_cache import ArrayCache
 from frugalrec.study import Study

@@ -23,11 +23,11 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(variable, os.environ["FRUGALREC_THREADS"])
 
 from frugalrec.config import parse_config
-from frugalrec.cost import PriceSheet
 from frugalrec.datasets import load_data
 from frugalrec.evaluation import Trial
 from frugalrec.machine import describe
 from frugalrec.planner import Decision
+from frugalrec.prices import PriceSheet
 from frugalrec.run_folder import document, write_decision
 from frugalrec.stores.array_cache import ArrayCache
 from frugalrec.study import Study

@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from frugalrec.cost import Cost, Ledger, PriceSheet
+    from frugalrec.cost import Cost, Ledger
     from frugalrec.data.catalog import Catalog
     from frugalrec.data.dataset import Dataset, Query, Ranking, Split
     from frugalrec.data.interactions import Interactions
     from frugalrec.data.loading import load
     from frugalrec.errors import FrugalrecError
     from frugalrec.evaluation import Trial
-    from frugalrec.plan import Pipeline, Plan
+    from frugalrec.pipeline import Pipeline
+    from frugalrec.plan import Plan
     from frugalrec.planner import Decision
+    from frugalrec.prices import PriceSheet
 
 _HOMES = {
     "Catalog": "data.catalog",
@@ -26,9 +28,9 @@ _HOMES = {
     "FrugalrecError": "errors",
     "Interactions": "data.interactions",
     "Ledger": "cost",
-    "Pipeline": "plan",
+    "Pipeline": "pipeline",
     "Plan": "plan",
-    "PriceSheet": "cost",
+    "PriceSheet": "prices",
     "Query": "data.dataset",
     "Ranking": "data.dataset",
     "Split": "data.dataset",

@@ -16,7 +16,8 @@ from frugalrec.data.dataset import Dataset, Fold, Query, Split
 from frugalrec.data.interactions import FloatArray, IntArray
 from frugalrec.errors import ConfigError
 from frugalrec.interfaces import Judged, Lists, Matrix, Metric
-from frugalrec.plan import Pipeline, Plan
+from frugalrec.pipeline import Pipeline
+from frugalrec.plan import Plan
 from frugalrec.recommenders._base import mask_scores, top_k
 from frugalrec.significance import Estimate, bootstrap_interval
 

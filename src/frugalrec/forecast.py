@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from frugalrec.cost import Cost, PriceSheet
+from frugalrec.cost import Cost
 from frugalrec.evaluation import Trial
+from frugalrec.prices import PriceSheet
 
 DAYS_A_MONTH = 365.25 / 12
 

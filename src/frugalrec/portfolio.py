@@ -33,6 +33,11 @@ COLLABORATIVE = (
 FROM_WORDS = (
     Plan("content-words", Spec("content", {"encoder": WORDS}), about="items whose text shares words, no LM"),
     Plan(
+        "hybrid-words",
+        Spec("hybrid", {"members": (_like("ease"), _like("content-words"))}),
+        about="EASE and shared words, scores made comparable and added, no LM",
+    ),
+    Plan(
         "sequential-words",
         Spec("sequential-linear", {"encoder": WORDS}),
         about="recent history and shared words to next items, no LM",
@@ -56,7 +61,7 @@ FROM_MEANING = (
     Plan(
         "hybrid",
         Spec("hybrid", {"members": (_like("ease"), _like("content"))}),
-        without_lm="ease",
+        without_lm="hybrid-words",
         about="EASE and content, scores made comparable and added",
     ),
     Plan(

@@ -14,12 +14,13 @@ import tomli_w
 
 import frugalrec
 from frugalrec.config import DataSection, parse_config
-from frugalrec.cost import PriceSheet
 from frugalrec.errors import ConfigError, UnknownNameError
 from frugalrec.forecast import Traffic, monthly
 from frugalrec.interfaces import ArrayStore
-from frugalrec.plan import Pipeline, Plan
+from frugalrec.pipeline import Pipeline
+from frugalrec.plan import Plan
 from frugalrec.planner import Choice, Decision
+from frugalrec.prices import PriceSheet
 
 _KEYS = ("frugalrec", "plan", "data", "fingerprints", "prices")
 

@@ -17,15 +17,17 @@ import numpy as np
 import frugalrec
 from frugalrec import progress, registry
 from frugalrec.config import Config
-from frugalrec.cost import Ledger, PriceSheet, threads
+from frugalrec.cost import Ledger, threads
 from frugalrec.data.dataset import Dataset, Split
 from frugalrec.errors import AssetError, ConfigError, DataError, FrugalrecError, MissingExtraError
 from frugalrec.evaluation import Evaluation, Trial, evaluate
 from frugalrec.forecast import Traffic, bill
 from frugalrec.interfaces import ArrayStore, Matrix, TextEncoder
-from frugalrec.plan import Pipeline, Plan
+from frugalrec.pipeline import Pipeline
+from frugalrec.plan import Plan
 from frugalrec.planner import Budget, Decision, Floor, decide
 from frugalrec.portfolio import chosen_plans, default_plans, not_applicable, references
+from frugalrec.prices import PriceSheet
 from frugalrec.tuning import Search, tune
 
 Say = Callable[[str], None]

@@ -15,7 +15,8 @@ from frugalrec.data.dataset import Fold, Split
 from frugalrec.errors import DataError
 from frugalrec.evaluation import quick_values
 from frugalrec.interfaces import ArrayStore
-from frugalrec.plan import Pipeline, Plan, Spec
+from frugalrec.pipeline import Pipeline
+from frugalrec.plan import Plan, Spec
 
 STAGES = ("score", "solve", "accumulate")
 """What must be redone when a setting changes, from the cheapest to the dearest."""
@@ -104,7 +105,7 @@ class _Climb:
         self._settings = {name: _default(defaults[name.replace("_", "-")]) for name in space}
 
     def run(self) -> Tuned:
-        best, value = self._with_cheap(self._settings)
+        best, value = self._with_cheap(self._settings, self._search.passes)
         dear = [name for name, (stage, _) in self._space.items() if stage != "score"]
         for _ in range(self._search.passes if dear else 0):
             moved = False
@@ -114,7 +115,7 @@ class _Climb:
                         continue
                     if self._out_of_time():
                         break
-                    settings, reached = self._with_cheap({**best, name: candidate})
+                    settings, reached = self._with_cheap({**best, name: candidate}, passes=1)
                     if reached > value:
                         best, value, moved = settings, reached, True
             if not moved:
@@ -127,10 +128,10 @@ class _Climb:
             self._complete = False
         return not self._complete
 
-    def _with_cheap(self, settings: dict[str, Any]) -> tuple[dict[str, Any], float]:
+    def _with_cheap(self, settings: dict[str, Any], passes: int) -> tuple[dict[str, Any], float]:
         """Search the settings that only scoring depends on, the others as given."""
         best, value = dict(settings), self._value(settings)
-        for _ in range(self._search.passes):
+        for _ in range(passes):
             moved = False
             for name, (stage, candidates) in self._space.items():
                 if stage != "score":

@@ -16,13 +16,14 @@ from rich.console import Console
 from frugalrec.cli._console import shown_progress
 from frugalrec.cli.assets import shown_on_stderr
 from frugalrec.config import Config
-from frugalrec.cost import PriceSheet, threads
+from frugalrec.cost import threads
 from frugalrec.data.dataset import Dataset
 from frugalrec.data.loading import LoadReport
 from frugalrec.datasets import load_data
 from frugalrec.machine import describe
-from frugalrec.plan import Pipeline
+from frugalrec.pipeline import Pipeline
 from frugalrec.planner import Budget, Decision
+from frugalrec.prices import PriceSheet
 from frugalrec.report import html, tables, words
 from frugalrec.report.context import Context, Example, Recommended
 from frugalrec.run_folder import PlanFile, document, write_decision, write_whole

@@ -30,8 +30,9 @@ def run(
     from threadpoolctl import threadpool_limits
 
     from frugalrec.cli._console import shown_progress
-    from frugalrec.cost import Ledger, PriceSheet, threads
+    from frugalrec.cost import Ledger, threads
     from frugalrec.datasets import load_data
+    from frugalrec.prices import PriceSheet
     from frugalrec.run_folder import PlanFile
     from frugalrec.stores.array_cache import ArrayCache
 

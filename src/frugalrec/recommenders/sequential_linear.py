@@ -44,21 +44,22 @@ class SequentialLinear(Scores):
     3
     """
 
+    # In the order in which tuning tries them: what a second block of states costs is eight times one, so it comes last.
     ridge: float = field(default=100.0, metadata={"stage": "solve", "tune": (10.0, 30.0, 100.0, 300.0)})
-    frequency_ridge: float = field(default=0.0, metadata={"stage": "solve", "tune": (0.0, 0.05)})
-    half_lives: tuple[float, ...] = field(
-        default=(1.5, 15.0), metadata={"stage": "accumulate", "tune": ((1.5, 15.0), (3.0,))}
-    )
-    gap_half_life: float = field(default=0.0, metadata={"stage": "accumulate", "tune": (0.0, 60.0)})
-    target_half_life: float = field(default=1.0, metadata={"stage": "accumulate", "tune": (1.0, 2.0)})
-    reversed_weight: float = field(default=0.0, metadata={"stage": "accumulate", "tune": (0.0, 0.3)})
     encoder: TextEncoder | None = None
     text_weight: float = field(
         default=4.0, metadata={"stage": "score", "tune": (0.0, 1.0, 2.0, 4.0, 6.0, 10.0, 20.0), "text": True}
     )
     text_half_life: float = field(default=2.0, metadata={"stage": "score", "tune": (1.0, 2.0, 4.0), "text": True})
-    text_prior: float = field(default=0.0, metadata={"stage": "solve", "tune": (0.0, 2.0), "text": True})
     whitening: float = field(default=0.7, metadata={"stage": "solve", "tune": (0.3, 0.7), "text": True})
+    text_prior: float = field(default=0.0, metadata={"stage": "solve", "tune": (0.0, 2.0), "text": True})
+    frequency_ridge: float = field(default=0.0, metadata={"stage": "solve", "tune": (0.0, 0.05)})
+    target_half_life: float = field(default=1.0, metadata={"stage": "accumulate", "tune": (1.0, 2.0)})
+    reversed_weight: float = field(default=0.0, metadata={"stage": "accumulate", "tune": (0.0, 0.3)})
+    half_lives: tuple[float, ...] = field(
+        default=(3.0,), metadata={"stage": "accumulate", "tune": ((3.0,), (1.5, 15.0))}
+    )
+    gap_half_life: float = field(default=0.0, metadata={"stage": "accumulate", "tune": (0.0, 60.0)})
     precision: Literal["float32", "float64"] = "float32"
     n_items_: int = field(init=False, repr=False, compare=False)
     weights_: np.ndarray[Any, Any] = field(init=False, repr=False, compare=False)

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from frugalrec.cost import PriceSheet
 from frugalrec.forecast import Traffic
 from frugalrec.planner import Budget
+from frugalrec.prices import PriceSheet
 
 
 @dataclass(frozen=True)

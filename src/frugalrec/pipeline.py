@@ -1,0 +1,283 @@
+"""Plans that were built: `Pipeline` (a plan's components, fitted), made by `build`, and saved as arrays and JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
+from zipfile import BadZipFile
+
+import numpy as np
+from scipy import sparse
+
+from frugalrec import registry
+from frugalrec.cost import Ledger, charge
+from frugalrec.data.dataset import Dataset, Query, Ranking, Reason
+from frugalrec.data.interactions import IntArray
+from frugalrec.encoders._cached import Cached
+from frugalrec.errors import DataError, NotFittedError
+from frugalrec.interfaces import ArrayStore, Explains, LanguageModel, Matrix, Recommender, Reranker, Role, TextEncoder
+from frugalrec.llms._cached import CachedLanguageModel
+from frugalrec.plan import Plan, Spec, map_specs
+
+_MODEL_FILE = "model.npz"
+
+
+class Remembering:
+    """An encoder that keeps the catalogue's vectors of the stage that encodes, so that fitting pays nothing."""
+
+    def __init__(self, encoder: TextEncoder) -> None:
+        self.encoder = encoder
+        self._known: dict[str, int] = {}
+        self._vectors: Matrix | None = None
+
+    def remember(self, texts: Sequence[str]) -> None:
+        """Encode ``texts`` as items, now, and keep the vectors."""
+        distinct = list(dict.fromkeys(texts))
+        self._vectors = self.encoder.encode(distinct, role="item")
+        self._known = {text: row for row, text in enumerate(distinct)}
+
+    def encode(self, texts: Sequence[str], *, role: Role = "item") -> Matrix:
+        """Return float32 ``(n, dim)``, from memory where all texts are known items."""
+        if role == "item" and self._vectors is not None and all(text in self._known for text in texts):
+            return self._vectors[[self._known[text] for text in texts]]
+        return self.encoder.encode(texts, role=role)
+
+    def fingerprint(self) -> str:
+        """Return the encoder's fingerprint."""
+        return self.encoder.fingerprint()
+
+
+class Pipeline:
+    """A built plan: `fit`, then `recommend`. Opens a ledger span a stage: ``encode`` (once), ``fit`` (each refresh)."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        recommender: Recommender,
+        reranker: Reranker | None,
+        encoders: tuple[Remembering, ...],
+        models: tuple[LanguageModel, ...] = (),
+    ) -> None:
+        self.plan, self.recommender, self.reranker = plan, recommender, reranker
+        self._encoders, self._models = encoders, models
+
+    def fit(self, dataset: Dataset, ledger: Ledger | None = None) -> Self:
+        """Encode the catalogue, then learn from the events."""
+        ledger = ledger if ledger is not None else Ledger()
+        with ledger.span("encode", plan=self.plan.name, phase="once", units=dataset.n_items):
+            self.encode(dataset)
+        with ledger.span("fit", plan=self.plan.name, phase="refresh"):
+            self.recommender.fit(dataset)
+            if self.reranker is not None:
+                self.reranker.fit(dataset)
+        return self
+
+    def encode(self, dataset: Dataset) -> Self:
+        """Encode the catalogue's texts with every encoder of the plan."""
+        charge(flops=0.0)  # what the encoders do not have to do, because it is cached or there are none, is known
+        for encoder in self._encoders:
+            encoder.remember(dataset.catalog.texts())
+        return self
+
+    def score(self, queries: Sequence[Query]) -> Matrix:
+        """Return float32 ``(n_queries, n_items)``; items a reranker moved stand above all others, in its order."""
+        scores = self.recommender.score(queries)
+        if self.reranker is None:
+            return scores
+        scores = scores.copy()
+        top = self.recommender.recommend(queries, self.reranker.depth)
+        for row, ranking in enumerate(self.reranker.rerank(queries, top)):
+            highest = scores[row].max(initial=0.0)
+            # Steps that float32 can tell apart even above very large scores.
+            step = max(1.0, 2.0 * float(np.spacing(highest)))
+            scores[row, ranking.items] = highest + step * np.arange(len(ranking), 0, -1)
+        return scores
+
+    def recommend(self, queries: Sequence[Query], k: int) -> list[Ranking]:
+        """Return at most ``k`` items a query, best first."""
+        if self.reranker is None:
+            return self.recommender.recommend(queries, k)
+        retrieved = self.recommender.recommend(queries, max(k, self.reranker.depth))
+        reranked = self.reranker.rerank(queries, retrieved)
+        return [
+            replace(
+                r,
+                items=r.items[:k],
+                scores=r.scores[:k],
+                reasons=None if r.reasons is None else r.reasons[:k],
+            )
+            for r in reranked
+        ]
+
+    def explain(self, query: Query, items: IntArray) -> list[tuple[Reason, ...]]:
+        """Return reasons for each of ``items``; none where the recommender cannot say."""
+        if isinstance(self.recommender, Explains):
+            return self.recommender.explain(query, items)
+        return [() for _ in items]
+
+    @property
+    def model_bytes(self) -> int:
+        """Bytes of all arrays and texts learned, and of the weights of language models that run on every request."""
+        parts = (self.recommender, self.reranker)
+        return sum(_size(value) for part in parts if part is not None for value in _walk_arrays(part)) + sum(
+            getattr(model, "weights_bytes", 0) for model in self._models
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write what was learned as one file of arrays and JSON, whole or not at all."""
+        arrays: dict[str, np.ndarray[Any, Any]] = {}
+        tree = {"plan": self._shape(), "recommender": _freeze(self.recommender, "recommender", arrays)}
+        if self.reranker is not None:
+            tree["reranker"] = _freeze(self.reranker, "reranker", arrays)
+        state = np.frombuffer(json.dumps(tree).encode(), dtype=np.uint8)
+        folder.mkdir(parents=True, exist_ok=True)
+        written = folder / f".{os.getpid()}-{_MODEL_FILE}"
+        try:
+            np.savez(written, state=state, **arrays)  # type: ignore[arg-type]
+            os.replace(written, folder / _MODEL_FILE)
+        finally:
+            written.unlink(missing_ok=True)
+
+    def load(self, folder: Path) -> Self:
+        """Read what `save` wrote, for the same plan.
+
+        Raises `NotFittedError` when nothing was saved, and `DataError` when it is damaged or of another plan.
+        """
+        again = "fit it again: frugalrec run"
+        try:
+            with np.load(folder / _MODEL_FILE, allow_pickle=False) as arrays:
+                tree = json.loads(arrays["state"].tobytes())
+                if tree["plan"] != self._shape():
+                    raise DataError(f"{folder}: the saved model is not of the plan '{self.plan.name}'", hint=again)
+                _thaw(self.recommender, tree["recommender"], arrays)
+                if self.reranker is not None:
+                    _thaw(self.reranker, tree["reranker"], arrays)
+        except FileNotFoundError as error:
+            raise NotFittedError(f"{folder}: no saved model ({_MODEL_FILE} is missing)", hint=again) from error
+        except DataError:
+            raise
+        except (ValueError, LookupError, TypeError, RuntimeError, OSError, EOFError, BadZipFile) as error:
+            raise DataError(f"{folder}: the saved model is damaged: {error}", hint=again) from error
+        return self
+
+    def _shape(self) -> Any:
+        """Return the components and settings as they come back from JSON; what a plan is called does not matter."""
+        parts = (self.plan.recommender, self.plan.reranker)
+        return json.loads(json.dumps([None if part is None else part.to_dict() for part in parts]))
+
+
+def build(plan: Plan, store: ArrayStore | None = None) -> Pipeline:
+    """Construct the components of ``plan``: what `Plan.build` does."""
+    shared = _Shared()
+    recommender = _built("recommender", plan.recommender, f"plan '{plan.name}'", store, shared)
+    reranker = None
+    if plan.reranker is not None:
+        reranker = _built("reranker", plan.reranker, f"plan '{plan.name}'", store, shared)
+    return Pipeline(plan, recommender, reranker, tuple(shared.encoders.values()), tuple(shared.models.values()))
+
+
+def _built(kind: str, spec: Spec, where: str, store: ArrayStore | None, shared: _Shared) -> Any:
+    where = f"{where}: {kind} '{spec.component}'"
+    fields = registry.settings_of(registry.load(kind, spec.component))
+
+    def child(key: str, value: Any) -> Any:
+        declared = fields.get(key.replace("_", "-"))
+        child_kind = registry.kind_of(str(declared.type)) if declared is not None else None
+        if child_kind is None:
+            return value
+        return map_specs(value, lambda s: _built(child_kind, s, where, store, shared))
+
+    settings = {key: child(key, value) for key, value in spec.settings.items()}
+    component = registry.build(kind, spec.component, settings, where=where)
+    # The same model in two places of a plan is one: its texts are encoded once, its weights are held once.
+    key = json.dumps(spec.to_dict(), sort_keys=True)
+    if kind == "encoder":
+        return shared.encoders.setdefault(key, Remembering(component if store is None else Cached(component, store)))
+    if kind == "llm":
+        model = shared.models.setdefault(key, component)
+        return model if store is None else CachedLanguageModel(model, store)
+    return component
+
+
+@dataclass
+class _Shared:
+    """The models of one plan, by what the plan says of them."""
+
+    encoders: dict[str, Remembering] = field(default_factory=dict)
+    models: dict[str, LanguageModel] = field(default_factory=dict)
+
+
+def _children(component: Any) -> Iterator[tuple[str, Any]]:
+    for declared in dataclasses.fields(component):
+        if registry.kind_of(str(declared.type)) in ("recommender", "reranker"):
+            value = getattr(component, declared.name)
+            for i, part in enumerate(value if isinstance(value, tuple) else (value,)):
+                if part is not None:
+                    yield f"{declared.name}.{i}", part
+
+
+def _learned(component: Any) -> Iterator[tuple[str, Any]]:
+    for name, value in vars(component).items():
+        if name.endswith("_") and not name.startswith("_"):
+            yield name, value
+
+
+def _walk_arrays(component: Any) -> Iterator[Any]:
+    for _, value in _learned(component):
+        yield value
+    for _, part in _children(component):
+        yield from _walk_arrays(part)
+
+
+def _size(value: Any) -> int:
+    if isinstance(value, np.ndarray):
+        return int(value.nbytes)
+    if sparse.issparse(value):
+        return int(value.data.nbytes + value.indices.nbytes + value.indptr.nbytes)
+    if isinstance(value, str):
+        return len(value.encode("utf-8", "surrogatepass"))
+    return sum(map(_size, value)) if isinstance(value, list | tuple) else 0
+
+
+def _freeze(component: Any, path: str, arrays: dict[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
+    state: dict[str, Any] = {}
+    for name, value in _learned(component):
+        state[name] = _frozen(value, f"{path}/{name}", arrays)
+    children = {key: _freeze(part, f"{path}/{key}", arrays) for key, part in _children(component)}
+    return {"state": state, "children": children}
+
+
+def _frozen(value: Any, path: str, arrays: dict[str, np.ndarray[Any, Any]]) -> Any:
+    if isinstance(value, np.ndarray):
+        arrays[path] = value
+        return {"array": path}
+    if sparse.issparse(value):
+        rows = value.tocsr()
+        for part in ("data", "indices", "indptr"):
+            arrays[f"{path}.{part}"] = getattr(rows, part)
+        return {"csr": path, "shape": list(rows.shape)}
+    if value is None or isinstance(value, bool | int | float | str | list | tuple):
+        return {"value": value}
+    raise TypeError(f"{path}: learned state of type {type(value).__name__} cannot be kept")
+
+
+def _thaw(component: Any, tree: Mapping[str, Any], arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
+    for name, frozen in tree["state"].items():
+        setattr(component, name, _thawed(frozen, arrays))
+    for key, part in _children(component):
+        _thaw(part, tree["children"][key], arrays)
+
+
+def _thawed(frozen: Mapping[str, Any], arrays: Mapping[str, np.ndarray[Any, Any]]) -> Any:
+    if "array" in frozen:
+        return arrays[frozen["array"]]
+    if "csr" in frozen:
+        data, indices, indptr = (arrays[f"{frozen['csr']}.{part}"] for part in ("data", "indices", "indptr"))
+        return sparse.csr_array((data, indices, indptr), shape=tuple(frozen["shape"]))
+    value = frozen["value"]
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import mmap
+
+import numpy as np
+import pytest
+
+from frugalrec.cost import Ledger
+
+MIB = 2**20
+
+
+def memory_is_told() -> bool:
+    ledger = Ledger()
+    with ledger.span("probe"):
+        pass
+    return ledger.entries[0].cost.peak_bytes is not None
+
+
+needs_peak = pytest.mark.skipif(not memory_is_told(), reason="this system does not tell a process's peak memory")
+
+
+def allocate(mib: int) -> None:
+    # Straight from the system: memory that the process freed before must not serve again unnoticed.
+    pages = mmap.mmap(-1, mib * MIB, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    np.frombuffer(pages, dtype=np.uint8)[:] = 1  # written to, so that the pages exist
+
+
+@needs_peak
+def test_peak_memory_is_what_a_span_allocates_above_the_level_before() -> None:
+    ledger = Ledger()
+    held = np.full(50 * MIB // 8, 1.0)
+    with ledger.span("large"):
+        allocate(200)
+    with ledger.span("small"):
+        allocate(20)
+    large, small = (e.cost.peak_bytes for e in ledger.entries)
+    assert 180 * MIB < large < 260 * MIB  # type: ignore[operator]
+    assert 10 * MIB < small < 60 * MIB  # type: ignore[operator]
+    assert len(held)
+
+
+@needs_peak
+def test_nested_spans_know_their_own_peaks() -> None:
+    ledger = Ledger()
+    with ledger.span("outer"):
+        allocate(150)
+        with ledger.span("small"):
+            allocate(10)
+        with ledger.span("large"):
+            allocate(80)
+        with ledger.span("nothing"):
+            pass
+    small, large, nothing, outer = (e.cost.peak_bytes for e in ledger.entries)
+    assert 130 * MIB < outer < 210 * MIB  # type: ignore[operator]
+    assert 5 * MIB < small < 50 * MIB  # type: ignore[operator]
+    assert 65 * MIB < large < 130 * MIB  # type: ignore[operator]
+    assert nothing < 20 * MIB  # type: ignore[operator]
+
+
+@needs_peak
+def test_the_peak_of_an_inner_span_is_one_of_the_outer_span() -> None:
+    ledger = Ledger()
+    with ledger.span("outer"), ledger.span("inner"):
+        allocate(100)
+    inner, outer = (e.cost.peak_bytes for e in ledger.entries)
+    assert outer >= inner > 80 * MIB  # type: ignore[operator]
