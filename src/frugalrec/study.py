@@ -7,10 +7,11 @@ Its folder holds what was done as soon as it is done, so that an interrupted stu
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,7 @@ from frugalrec.evaluation import Evaluation, Trial, evaluate
 from frugalrec.forecast import Traffic, bill
 from frugalrec.interfaces import ArrayStore, Matrix, TextEncoder
 from frugalrec.pipeline import Pipeline
-from frugalrec.plan import Plan
+from frugalrec.plan import Plan, Spec
 from frugalrec.planner import Budget, Decision, Floor, decide
 from frugalrec.portfolio import chosen_plans, default_plans, not_applicable, references
 from frugalrec.prices import PriceSheet
@@ -92,13 +93,14 @@ class Study:
                 self._skip(plan, reason)
                 continue
             resolved = plan.resolved({n: t.plan for n, t in trials.items()})
-            key = self._key(resolved)
+            start = _found(resolved, trials)
+            key = self._key(resolved, start)
             if key in finished:
                 trials[plan.name] = finished[key]
                 self.say(f"{plan.name}: already done, taken from {self.folder.name}")
                 continue
             try:
-                trials[plan.name] = self._try(resolved)
+                trials[plan.name] = self._try(resolved, start)
             except (DataError, MissingExtraError, AssetError, MemoryError) as error:
                 self._skip(plan, str(error) or "out of memory")
                 continue
@@ -134,7 +136,7 @@ class Study:
         self.skipped.append(Skipped(plan.name, reason))
         self.say(f"{plan.name}: not tried ({reason.splitlines()[0]})")
 
-    def _try(self, plan: Plan) -> Trial:
+    def _try(self, plan: Plan, start: Spec | None) -> Trial:
         config = self.config
         search = Search(config.tuning.seconds, config.tuning.max_queries, seed=config.seed)
         how = Evaluation(
@@ -147,16 +149,16 @@ class Study:
         per_request = plan.language_model == "per request"
         if per_request:
             how = replace(how, timed_queries=min(how.timed_queries, config.evaluation.lm_queries))
-        tuned = tune(plan, self.split, how.metric, search, self.ledger, self.store)
+        tuned = tune(plan, self.split, how.metric, search, self.ledger, self.store, start.settings if start else {})
         pipeline = tuned.plan.build(self.store).fit(self.split.train, self.ledger)
         limit = config.evaluation.lm_queries if per_request else 0
         trial = evaluate(pipeline, self.split, how, self.ledger, max_queries=limit, vectors=self._vectors)
         validation = None if np.isnan(tuned.value) else tuned.value
         return replace(trial, validation=validation, tuning=tuned.tried)
 
-    def _key(self, plan: Plan) -> str:
+    def _key(self, plan: Plan, start: Spec | None) -> str:
         config = self.config
-        parts = [
+        parts: list[Any] = [
             frugalrec.__version__,
             self.data_fingerprint,
             plan.to_dict(),
@@ -166,6 +168,7 @@ class Study:
             config.evaluation.model_dump(),
             config.seed,
             threads(),
+            *([start.to_dict()] if start else []),
         ]
         return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -203,3 +206,12 @@ def _line(trial: Trial) -> str:
         quality += f" [{score.low:.4f}, {score.high:.4f}]"
     seconds = (trial.cost["once"] + trial.cost["refresh"]).seconds
     return f"{trial.name}: {trial.metric} {quality}, ready in {seconds:.1f} s, {len(trial.tuning)} settings tried"
+
+
+def _found(plan: Plan, trials: Mapping[str, Trial]) -> Spec | None:
+    """Return the first tried recommender of the same kind: the search of a twin with text starts from its settings.
+
+    So text is judged by what it adds to the best that was found without, not by how far two searches happened to get.
+    """
+    tried = (t.plan.recommender for t in trials.values())
+    return next((spec for spec in tried if spec.component == plan.recommender.component), None)

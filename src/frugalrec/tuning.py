@@ -47,20 +47,27 @@ class Search:
 
 
 def tune(
-    plan: Plan, split: Split, metric: str, search: Search, ledger: Ledger, store: ArrayStore | None = None
+    plan: Plan,
+    split: Split,
+    metric: str,
+    search: Search,
+    ledger: Ledger,
+    store: ArrayStore | None = None,
+    start: Mapping[str, Any] | None = None,
 ) -> Tuned:
     """Choose the recommender's settings by coordinate search on the validation fold.
 
     One setting at a time takes each of its declared values while the others stay; cheap settings (stage ``score``) are
     searched again inside every candidate of the dearer ones, since the two trade off. Values that the data cannot
     support (`DataError`) are noted and passed over. The search stops when ``search.seconds`` are spent and keeps the
-    best so far. Settings that the plan itself fixes are not touched.
+    best so far. Settings that the plan itself fixes are not touched. The search starts from ``start`` where that says
+    something about a setting, and from the component's defaults elsewhere.
     """
     space = search_space(plan.recommender)
     if not space or search.seconds <= 0 or not len(split.validation):
         return Tuned(plan, float("nan"), (), complete=True)
     with ledger.span("tune", plan=f"{plan.name} (tuning)", phase="once"):
-        return _Climb(plan, split, metric, search, store, space).run()
+        return _Climb(plan, split, metric, search, store, space, start or {}).run()
 
 
 def search_space(spec: Spec) -> dict[str, tuple[str, tuple[Any, ...]]]:
@@ -90,6 +97,7 @@ class _Climb:
         search: Search,
         store: ArrayStore | None,
         space: Mapping[str, tuple[str, tuple[Any, ...]]],
+        start: Mapping[str, Any],
     ) -> None:
         self._plan, self._split, self._search, self._store, self._space = plan, split, search, store, space
         self._metric = metrics.parse(metric)
@@ -102,7 +110,7 @@ class _Climb:
         self._values: dict[tuple[Any, ...], float] = {}
         self._tried: list[dict[str, Any]] = []
         defaults = registry.settings_of(registry.load("recommender", plan.recommender.component))
-        self._settings = {name: _default(defaults[name.replace("_", "-")]) for name in space}
+        self._settings = {name: start.get(name, _default(defaults[name.replace("_", "-")])) for name in space}
 
     def run(self) -> Tuned:
         best, value = self._with_cheap(self._settings, self._search.passes)
