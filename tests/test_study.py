@@ -326,3 +326,13 @@ def test_a_wrong_split_setting_says_where(dataset: Dataset, tmp_path: Path) -> N
     config = configured(split={"kind": "leave-last-out", "min_events": 2})
     with pytest.raises(ConfigError, match="min_events must be at least 3"):
         study(dataset, tmp_path, config)
+
+
+def test_a_twin_with_text_starts_where_the_plan_without_stopped(dataset: Dataset, tmp_path: Path) -> None:
+    config = configured(only=["sequential", "sequential-words"], seconds=3.0)
+    decision = study(dataset, tmp_path / "run", config).run()
+    plain = decision.choice("sequential").trial.plan.recommender.settings
+    first = decision.choice("sequential-words").trial.tuning[0]["settings"]
+    assert {"ridge", "half_lives"} <= set(plain) & set(first)
+    for name in set(plain) & set(first):
+        assert first[name] == (list(plain[name]) if isinstance(plain[name], tuple) else plain[name]), name
