@@ -137,6 +137,22 @@ def test_the_deadline_ends_the_search(component: str, split: Split) -> None:
     assert found.value == pytest.approx(value_of(plan, split), abs=1e-9)
 
 
+class HeavyBlocks(sequential_linear.SequentialLinear):
+    """Says of itself that a second block takes ten thousand times as long as one."""
+
+    def work(self, n_items: int) -> float:
+        return 1e4 ** len(self._decays())
+
+
+def test_what_would_not_be_done_in_time_is_not_begun(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sequential_linear, "SequentialLinear", HeavyBlocks)
+    found = tuned(Plan("p", Spec("sequential-linear")), split, seconds=5.0)
+    assert not found.complete
+    blocks = {len(t["settings"]["half_lives"]) + bool(t["settings"]["gap_half_life"]) for t in found.tried}
+    assert blocks == {1}
+    assert {t["settings"]["ridge"] for t in found.tried} == {10.0, 30.0, 100.0, 300.0}  # the rest goes on
+
+
 def test_values_that_the_data_cannot_support_are_passed_over() -> None:
     split = LeaveLastOut().split(toy_dataset(n_users=30, n_items=20, timestamps=False))
     found = tuned(Plan("p", Spec("sequential-linear")), split)

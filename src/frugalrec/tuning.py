@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -60,7 +61,8 @@ def tune(
     One setting at a time takes each of its declared values while the others stay; cheap settings (stage ``score``) are
     searched again inside every candidate of the dearer ones, since the two trade off. Values that the data cannot
     support (`DataError`) are noted and passed over. The search stops when ``search.seconds`` are spent and keeps the
-    best so far. Settings that the plan itself fixes are not touched. The search starts from ``start`` where that says
+    best so far; a candidate that would not be done by then, going by the recommender's ``work``, is not begun. Settings
+    that the plan itself fixes are not touched. The search starts from ``start`` where that says
     something about a setting, and from the component's defaults elsewhere.
     """
     space = search_space(plan.recommender)
@@ -109,6 +111,7 @@ class _Climb:
         self._complete = True
         self._values: dict[tuple[Any, ...], float] = {}
         self._tried: list[dict[str, Any]] = []
+        self._seconds_per_work = 0.0
         defaults = registry.settings_of(registry.load("recommender", plan.recommender.component))
         self._settings = {name: start.get(name, _default(defaults[name.replace("_", "-")])) for name in space}
 
@@ -121,8 +124,8 @@ class _Climb:
                 for candidate in self._space[name][1]:
                     if candidate == best[name]:
                         continue
-                    if self._out_of_time():
-                        break
+                    if self._out_of_time(self._expected_seconds({**best, name: candidate})):
+                        continue
                     settings, reached = self._with_cheap({**best, name: candidate}, passes=1)
                     if reached > value:
                         best, value, moved = settings, reached, True
@@ -131,10 +134,19 @@ class _Climb:
         plan = replace(self._plan, recommender=self._plan.recommender.with_settings(**best))
         return Tuned(plan, value, self._tried, self._complete)
 
-    def _out_of_time(self) -> bool:
-        if time.process_time() > self._deadline:
-            self._complete = False
-        return not self._complete
+    def _out_of_time(self, needed_seconds: float = 0.0) -> bool:
+        late = time.process_time() + needed_seconds > self._deadline
+        self._complete = self._complete and not late
+        return late
+
+    def _expected_seconds(self, settings: Mapping[str, Any]) -> float:
+        """Return how long fitting with ``settings`` will take, from the last fit and the recommender's own ``work``."""
+        if self._pipeline is None or not hasattr(self._pipeline.recommender, "work"):
+            return 0.0
+        candidate: Any = copy.copy(self._pipeline.recommender)
+        for name, value in settings.items():
+            setattr(candidate, name, value)
+        return self._seconds_per_work * float(candidate.work(self._split.train.n_items))
 
     def _with_cheap(self, settings: dict[str, Any], passes: int) -> tuple[dict[str, Any], float]:
         """Search the settings that only scoring depends on, the others as given."""
@@ -185,10 +197,13 @@ class _Climb:
             setattr(recommender, name, value)
         if not changed <= {"score"} or not self._fitted:
             self._fitted = {}  # whatever fails below leaves the model neither here nor there
+            started = time.process_time()
             if hasattr(recommender, "accumulate"):
                 self._solve(recommender, settings)
             else:
                 recommender.fit(train)
+            if hasattr(recommender, "work"):
+                self._seconds_per_work = (time.process_time() - started) / recommender.work(train.n_items)
         self._fitted = dict(settings)
 
     def _solve(self, recommender: Any, settings: dict[str, Any]) -> None:

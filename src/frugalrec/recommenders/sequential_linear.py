@@ -148,6 +148,10 @@ class SequentialLinear(Scores):
             said = scale * (self._words([query]) @ E[items].T)[0]
         return history_reasons("history", history.astype(np.int32), terms, words=query.text, said=said)
 
+    def work(self, n_items: int) -> float:
+        """Return how much work fitting is, up to a constant: the cube of the size of the system."""
+        return float(len(self._decays()) * n_items) ** 3
+
     def _decays(self) -> list[Decay]:
         decays = [Decay(h, "positions") for h in self.half_lives]
         return [*decays, Decay(self.gap_half_life, "seconds")] if self.gap_half_life else decays
