@@ -244,7 +244,14 @@ def test_interrupted_it_keeps_what_was_done(shop: Path) -> None:
     """Ctrl-C in the middle of a real process; the next run goes on from the finished plans."""
     command = [sys.executable, "-m", "frugalrec", "plan", str(shop / "shop.toml")]
     trials = shop / "shop-run" / "trials.jsonl"
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        # Whoever runs the tests in the background has SIGINT ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     assert process.stderr is not None
     for line in process.stderr:
         if line.startswith("chance: "):  # the first of six plans is done
