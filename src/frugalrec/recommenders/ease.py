@@ -9,18 +9,18 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from frugalrec.cost import charge
-from frugalrec.data.catalog import Catalog
-from frugalrec.data.dataset import Dataset, Query, Reason
+from frugalrec.data.dataset import Query, Reason
 from frugalrec.data.interactions import IntArray, Interactions
 from frugalrec.errors import ConfigError
 from frugalrec.interfaces import Matrix, TextEncoder
-from frugalrec.recommenders._base import Scores, history_reasons, query_matrix, require_fitted
+from frugalrec.recommenders._base import history_reasons, query_matrix, require_fitted
+from frugalrec.recommenders._linear import Linear
 from frugalrec.recommenders._statistics import Prior, Statistics, dense, invert
-from frugalrec.recommenders._text import TextSpace, encode_items
+from frugalrec.recommenders._text import TextSpace
 
 
 @dataclass
-class Ease(Scores):
+class Ease(Linear):
     """Shallow autoencoder in closed form (Steck, 2019, eq. 8): the strong baseline for logs without an order.
 
     Minimises ‖X - XB‖² + λ‖B‖² with diag(B) = 0. With ``encoder``, adds μ‖B - C‖², where C is the same model fitted to
@@ -46,27 +46,10 @@ class Ease(Scores):
     precision: Literal["float32", "float64"] = "float32"
     n_items_: int = field(init=False, repr=False, compare=False)
     weights_: np.ndarray[Any, Any] = field(init=False, repr=False, compare=False)
-    _encoded: Matrix = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.ridge <= 0:
             raise ConfigError(f"ridge must be above 0, not {self.ridge}")
-
-    @property
-    def scores_cold_items(self) -> bool:  # type: ignore[override]
-        """Whether items without events get scores that mean something: with text, they do."""
-        return self.encoder is not None
-
-    def fit(self, dataset: Dataset) -> Self:
-        """Learn from the events and the item texts of ``dataset``."""
-        return self.read(dataset.catalog).solve(self.accumulate(dataset.interactions))
-
-    def read(self, catalog: Catalog) -> Self:
-        """Encode the item texts, if there is an encoder."""
-        self.n_items_ = len(catalog)
-        if self.encoder is not None:
-            self._encoded = encode_items(catalog, self.encoder)
-        return self
 
     def accumulate(self, interactions: Interactions) -> Statistics:
         """Return XᵀX of the binary user × item matrix; the sums of disjoint users add up."""

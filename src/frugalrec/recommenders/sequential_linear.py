@@ -10,20 +10,20 @@ import numpy as np
 from scipy import sparse
 
 from frugalrec.cost import charge
-from frugalrec.data.catalog import Catalog
-from frugalrec.data.dataset import Dataset, Query, Reason
+from frugalrec.data.dataset import Query, Reason
 from frugalrec.data.interactions import IntArray, Interactions
 from frugalrec.errors import ConfigError, DataError
 from frugalrec.interfaces import Matrix, TextEncoder
-from frugalrec.recommenders._base import Scores, history_reasons, require_fitted
+from frugalrec.recommenders._base import history_reasons, require_fitted
+from frugalrec.recommenders._linear import Linear
 from frugalrec.recommenders._statistics import Decay, Prior, Statistics, accumulate_states, solve
-from frugalrec.recommenders._text import TextSpace, encode_items, encode_queries
+from frugalrec.recommenders._text import TextSpace, encode_queries
 
 _FAINT = 1e-3  # history items that weigh less than this share of the newest one do not move a ranking
 
 
 @dataclass
-class SequentialLinear(Scores):
+class SequentialLinear(Linear):
     """Closed-form next-item model: the strongest quality per unit of compute for logs with an order.
 
     Each user state is the history under several half-lives stacked (positions, and seconds where ``gap_half_life`` is
@@ -63,7 +63,6 @@ class SequentialLinear(Scores):
     precision: Literal["float32", "float64"] = "float32"
     n_items_: int = field(init=False, repr=False, compare=False)
     weights_: np.ndarray[Any, Any] = field(init=False, repr=False, compare=False)
-    _encoded: Matrix = field(init=False, repr=False, compare=False)
     vectors_: Matrix = field(init=False, repr=False, compare=False)
     mean_: Matrix = field(init=False, repr=False, compare=False)
     transform_: Matrix | None = field(init=False, repr=False, compare=False)
@@ -76,22 +75,6 @@ class SequentialLinear(Scores):
                 raise ConfigError(f"{name} must be above 0, not {getattr(self, name)}")
         if any(h <= 0 for h in self.half_lives):
             raise ConfigError(f"half_lives must all be above 0, not {self.half_lives}")
-
-    @property
-    def scores_cold_items(self) -> bool:  # type: ignore[override]
-        """Whether items without events get scores that mean something: with text, they do."""
-        return self.encoder is not None
-
-    def fit(self, dataset: Dataset) -> Self:
-        """Learn from the events and the item texts of ``dataset``."""
-        return self.read(dataset.catalog).solve(self.accumulate(dataset.interactions))
-
-    def read(self, catalog: Catalog) -> Self:
-        """Encode the item texts, if there is an encoder."""
-        self.n_items_ = len(catalog)
-        if self.encoder is not None:
-            self._encoded = encode_items(catalog, self.encoder)
-        return self
 
     def accumulate(self, interactions: Interactions) -> Statistics:
         """Return the sums over the users of ``interactions``; sums of disjoint users add up."""

@@ -1,0 +1,48 @@
+"""What the linear models share: they read texts, add up sums over users, and solve."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Self
+
+from frugalrec.data.catalog import Catalog
+from frugalrec.data.dataset import Dataset
+from frugalrec.data.interactions import Interactions
+from frugalrec.interfaces import Matrix, TextEncoder
+from frugalrec.recommenders._base import Scores
+from frugalrec.recommenders._statistics import Statistics
+from frugalrec.recommenders._text import encode_items
+
+
+class Linear(Scores):
+    """Base of models solved from sums over users, so that users can be added and taken out again exactly.
+
+    `fit` is ``read`` (texts), ``accumulate`` (sums) and ``solve`` (weights); another ridge redoes the last alone.
+    """
+
+    encoder: TextEncoder | None
+    _encoded: Matrix
+
+    @property
+    def scores_cold_items(self) -> bool:  # type: ignore[override]
+        """Whether items without events get scores that mean something: with text, they do."""
+        return self.encoder is not None
+
+    def fit(self, dataset: Dataset) -> Self:
+        """Learn from the events and the item texts of ``dataset``."""
+        return self.read(dataset.catalog).solve(self.accumulate(dataset.interactions))
+
+    def read(self, catalog: Catalog) -> Self:
+        """Encode the item texts, if there is an encoder."""
+        self.n_items_ = len(catalog)
+        if self.encoder is not None:
+            self._encoded = encode_items(catalog, self.encoder)
+        return self
+
+    @abstractmethod
+    def accumulate(self, interactions: Interactions) -> Statistics:
+        """Return the sums over the users of ``interactions``; the sums of disjoint users add up."""
+
+    @abstractmethod
+    def solve(self, statistics: Statistics) -> Self:
+        """Learn the weights from ``statistics``; raises `NotFittedError` before ``read``."""
