@@ -10,7 +10,8 @@ demo:
 	frugalrec demo
 
 bench:
-	python benchmarks/quality/next_item.py movielens-1m
+	python benchmarks/first_run.py
+	python benchmarks/quality/next_item.py movielens-1m --seconds 400
 
 docs:
 	python docs/generate.py

@@ -29,12 +29,19 @@ from frugalrec.machine import describe
 from frugalrec.planner import Decision
 from frugalrec.prices import PriceSheet
 from frugalrec.run_folder import document, write_decision
+from frugalrec.significance import paired_difference
 from frugalrec.stores.array_cache import ArrayCache
 from frugalrec.study import Study
 
 PLANS = (
     "chance", "popularity", "item-knn", "als", "ease", "ease-text", "sequential", "sequential-words", "sequential-text",
 )  # fmt: skip
+PAIRS = (
+    ("ease-text", "ease"),
+    ("sequential-words", "sequential"),
+    ("sequential-text", "sequential"),
+    ("sequential-text", "sequential-words"),
+)
 FILES = {"beauty": ("sequences.txt.gz", "items.tsv.gz")}
 
 
@@ -81,9 +88,13 @@ def print_table(decision: Decision, study: Study, seconds: float) -> None:
     print("|---|---|---|---|---|---|---|---|")
     for choice in sorted(decision.choices, key=lambda c: c.trial.score.mean or 0.0):
         print(row(choice.trial, study))
-    for worth in (decision.language_model, *decision.pairs):
-        if worth is not None:
-            print(worth.sentence)
+    trials = {c.name: c.trial for c in decision.choices}
+    for name, twin in PAIRS:
+        if name in trials and twin in trials:
+            gain = paired_difference(trials[name].values, trials[twin].values)
+            print(f"{name} against {twin}: {gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]")
+    if decision.language_model is not None:
+        print(decision.language_model.sentence)
     for choice in decision.choices:
         print(json.dumps({choice.name: choice.trial.plan.recommender.to_dict()}), file=sys.stderr)
     print(f"whole run {seconds:.0f} s; peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB")
