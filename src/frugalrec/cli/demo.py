@@ -33,7 +33,7 @@ def demo(
     config = parse_config(
         {
             "data": {"dataset": "movielens-100k"},
-            "tuning": {"seconds": 8, "max_queries": 943},
+            "tuning": {"seconds": 20, "max_queries": 943},
         },
         "the demo's configuration",
     )
