@@ -147,7 +147,8 @@ def again(context: Context) -> Markup:
     return section(
         "again",
         "How to do it again",
-        "The same command on the same data gives the same quality to the last digit; times depend on the machine.",
+        "The same command on the same data gives the same quality, unless a search for settings ran out of time; "
+        "times depend on the machine.",
         tag("pre", tag("code", context.command[:MOST_COMMAND])),
         tag(
             "div",
