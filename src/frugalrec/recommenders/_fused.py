@@ -1,0 +1,119 @@
+"""What recommenders made of other recommenders share: scores made comparable, summed, and cold items placed."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from frugalrec.cost import charge
+from frugalrec.data.dataset import Query, Reason
+from frugalrec.data.interactions import IntArray
+from frugalrec.interfaces import Explains, Matrix, Recommender
+from frugalrec.recommenders._base import BLOCK_BYTES, LISTED_REASONS, Scores, mask_scores, require_fitted
+
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
+
+
+class Fused(Scores):
+    """Base of weighted sums of members' scores; ``fit`` must set ``n_items_`` and ``warm_`` (items with events).
+
+    A member without weight is not asked. Cold items are placed by the members that score them, where those have weight.
+    """
+
+    members: tuple[Recommender, ...]
+    warm_: Mask
+
+    @abstractmethod
+    def _weights(self) -> tuple[float, ...]:
+        """Return one weight a member."""
+
+    def _comparable(self, scores: Matrix, reference: Mask) -> Matrix:
+        """Return a member's scores on the scale that all members share."""
+        return standardised(scores, reference)
+
+    def score(self, queries: Sequence[Query]) -> Matrix:
+        """Return float32 ``(n_queries, n_items)``: the members' fused scores."""
+        require_fitted(self, "warm_")
+        weighted = [pair for pair in zip(self.members, self._weights(), strict=True) if pair[1] > 0]
+        places = any(scores_cold_items(member) for member, _ in weighted)
+        fused = np.empty((len(queries), self.n_items_), dtype=np.float32)
+        # About ten arrays of this shape are alive at once.
+        rows = max(1, BLOCK_BYTES // (40 * max(1, self.n_items_)))
+        for start in range(0, len(queries), rows):
+            block = queries[start : start + rows]
+            warm, cold, reference = self._masks(block)
+            place = np.zeros(warm.shape, dtype=np.float32)
+            total = np.zeros(warm.shape, dtype=np.float32)
+            for member, weight in weighted:
+                scores = member.score(block)
+                total += weight * self._comparable(scores, reference)
+                charge(flops=2.0 * scores.size)
+                if scores_cold_items(member) and cold.any():
+                    place += weight * standardised(scores, reference)
+                    charge(flops=2.0 * scores.size)
+            if places and cold.any():
+                _insert(total, place, warm, cold)
+            fused[start : start + rows] = total
+        return fused
+
+    def explain(self, query: Query, items: IntArray) -> list[tuple[Reason, ...]]:
+        """Return the members' reasons, each weighed by its member's part of the fused score."""
+        require_fitted(self, "warm_")
+        _, _, reference = self._masks([query])
+        parts = np.zeros((len(self.members), len(items)))
+        for row, (member, weight) in enumerate(zip(self.members, self._weights(), strict=True)):
+            parts[row] = weight * self._comparable(member.score([query]), reference)[0, items]
+            if not scores_cold_items(member):
+                parts[row, ~self.warm_[items]] = 0.0
+        sizes = np.abs(parts).sum(axis=0)
+        shares = np.divide(parts, sizes, out=np.zeros_like(parts), where=sizes > 0)
+        reasons: list[list[Reason]] = [[] for _ in items]
+        for member, share in zip(self.members, shares, strict=True):
+            if isinstance(member, Explains):
+                for found, part, given in zip(reasons, share, member.explain(query, items), strict=True):
+                    found.extend(replace(reason, share=float(part) * reason.share) for reason in given)
+        return [tuple(sorted(found, key=lambda reason: -reason.share)[:LISTED_REASONS]) for found in reasons]
+
+    def _masks(self, queries: Sequence[Query]) -> tuple[Mask, Mask, Mask]:
+        """Return which warm and which cold items may be recommended, and the warm ones to compare members on.
+
+        Where no warm item may be, the cold ones are compared among themselves and none is left to place.
+        """
+        allowed = np.isfinite(mask_scores(np.zeros((len(queries), self.n_items_), dtype=np.float32), queries))
+        warm, cold = allowed & self.warm_, allowed & ~self.warm_
+        known = warm.any(axis=1, keepdims=True)
+        return warm, cold & known, np.where(known, warm, allowed)
+
+
+def scores_cold_items(member: Recommender) -> bool:
+    return bool(getattr(member, "scores_cold_items", False))
+
+
+def standardised(scores: Matrix, reference: Mask) -> Matrix:
+    """Return ``scores`` with mean 0 and deviation 1 over each row's ``reference`` items; constant rows become zeros."""
+    n = np.maximum(np.count_nonzero(reference, axis=1, keepdims=True), 1)
+    mean = np.sum(scores, axis=1, keepdims=True, dtype=np.float64, where=reference) / n
+    centred = scores - mean.astype(np.float32)
+    deviation = np.sqrt(np.sum(np.square(centred), axis=1, keepdims=True, dtype=np.float64, where=reference) / n)
+    # Scores closer together than float32 can tell are constant, whatever their rounding errors say.
+    varied = deviation > 1e-6 * np.abs(mean)
+    charge(flops=6.0 * scores.size)
+    return np.where(varied, centred / np.where(varied, deviation, 1.0), 0.0).astype(np.float32)
+
+
+def _insert(fused: Matrix, place: Matrix, warm: Mask, cold: Mask) -> None:
+    """Give each cold item, in place, the fused score found where ``place`` puts it among the warm ones."""
+    for row in np.flatnonzero(cold.any(axis=1)):
+        rungs, ladder = np.sort(place[row, warm[row]]), np.sort(fused[row, warm[row]])
+        own = place[row, cold[row]]
+        below = (np.searchsorted(rungs, own, side="left") + np.searchsorted(rungs, own, side="right")) / 2
+        scale = ladder.std() / rungs.std() if rungs[0] < rungs[-1] else 0.0
+        beyond = scale * np.maximum(own - rungs[-1], 0.0)
+        fused[row, cold[row]] = np.interp(below - 0.5, np.arange(len(ladder)), ladder) + beyond
+
+
+__all__ = ["Fused", "Mask", "scores_cold_items", "standardised"]
