@@ -121,18 +121,28 @@ def test_a_member_of_weight_zero_is_not_asked():
     assert oracle.asked == before
 
 
-def test_a_share_of_the_newest_events_is_held_out():
+def timed(item):
+    """Return ten users who choose ``item`` (10, 8), one a second."""
     users, items = IdMap([f"u{i}" for i in range(10)]), IdMap([f"i{i}" for i in range(8)])
-    user, item = np.repeat(np.arange(10), 8).astype(np.int32), np.tile(np.arange(8), 10).astype(np.int32)
-    log = Interactions.from_events(user, item, users, items, timestamp=np.tile(np.arange(8.0), 10))
-    data = Dataset(log, Catalog(items))
+    user, time = np.repeat(np.arange(10), 8).astype(np.int32), np.tile(np.arange(8.0), 10)
+    log = Interactions.from_events(user, item.ravel().astype(np.int32), users, items, timestamp=time)
+    return Dataset(log, Catalog(items))
+
+
+def test_a_share_of_the_newest_events_is_held_out():
+    data = timed((np.arange(10)[:, None] + np.arange(8)) % 8)
     oracle = Oracle(data)
-    fusion = Fusion((oracle, Popularity()), held_share=0.25).fit(data)
+    Fusion((oracle, Popularity()), held_share=0.25).fit(data)
     assert oracle.sizes == [60, 80]
-    np.testing.assert_array_equal(fusion.weights_, [1.0, 1.0])  # what came later is new to everybody: nothing to learn
-    untimed = replace(data, interactions=replace(log, timestamp=None))
+    untimed = replace(data, interactions=replace(data.interactions, timestamp=None))
     with pytest.raises(DataError, match="needs timestamps"):
         Fusion((ItemKnn(), Popularity()), held_share=0.25).fit(untimed)
+
+
+def test_from_items_new_to_everybody_nothing_is_learned():
+    data = timed(np.tile(np.arange(8), (10, 1)))
+    fusion = Fusion((ItemKnn(), Popularity()), held_share=0.25).fit(data)
+    np.testing.assert_array_equal(fusion.weights_, [1.0, 1.0])
 
 
 def test_users_with_one_event_leave_nothing_to_learn_from():
