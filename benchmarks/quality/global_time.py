@@ -33,7 +33,7 @@ from frugalrec.significance import paired_difference
 from frugalrec.tuning import Search, tune
 
 METRICS = ("ndcg@20", "recall@20")
-# No values declared for tuning reach beyond these; on this split the best ones lie there.
+# Fixed here because the values that the components declare for tuning end before the best ones on this split.
 GRID = {
     "popularity": [Spec("popularity", {"half_life_days": days}) for days in (0.0, 1.0, 3.0, 7.0, 14.0, 30.0, 90.0)],
     "ease": [Spec("ease", {"ridge": ridge}) for ridge in (1000.0, 3000.0, 10000.0, 30000.0, 100000.0)],
