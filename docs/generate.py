@@ -34,6 +34,7 @@ NOTICE = "<!-- Written by docs/generate.py. Do not edit: change the code and run
 KINDS = {
     "recommender": "Queries → a score for every item of the catalogue.",
     "reranker": "The best few of a ranking → a better order. Paid on every request.",
+    "rating-model": "A user and an item → the rating to expect. Used from Python; plans rank and do not rate.",
     "encoder": "Texts → vectors. Paid once an item.",
     "llm": "Prompts → tokens, and texts → log-probabilities.",
     "metric": "Ranks of the relevant items → a number a query. Named `ndcg@10` where there is a cut-off, else `auc`.",

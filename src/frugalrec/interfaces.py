@@ -98,6 +98,23 @@ class Explains(Protocol):
         ...
 
 
+@runtime_checkable
+class RatingModel(Protocol):
+    """A user and an item → the rating to expect."""
+
+    def fit(self, dataset: Dataset) -> Self:
+        """Learn from the ratings of ``dataset`` and return self; raises `DataError` when there are none."""
+        ...
+
+    def predict(self, users: IntArray, items: IntArray) -> FloatArray:
+        """Return float64 ``(n,)``, one a pair of codes, finite and within the range of the ratings learned from.
+
+        A code outside the data (-1, say) stands for somebody or something unknown, of whom averages are expected.
+        Raises `NotFittedError` before ``fit``.
+        """
+        ...
+
+
 class Reranker(Protocol):
     """Candidates → better order."""
 
@@ -224,6 +241,7 @@ __all__ = [
     "Metric",
     "Query",
     "Ranking",
+    "RatingModel",
     "Reason",
     "Recommender",
     "Reranker",

@@ -21,6 +21,7 @@ from frugalrec.errors import ConfigError, UnknownNameError
 KINDS: dict[str, str] = {
     "recommender": "recommenders",
     "reranker": "rerankers",
+    "rating-model": "rating_models",
     "encoder": "encoders",
     "llm": "llms",
     "metric": "metrics",

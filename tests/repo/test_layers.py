@@ -19,7 +19,7 @@ ROWS: list[set[str]] = [
     {"interfaces"},
     {"registry"},
     {"text"},
-    {"encoders", "llms", "recommenders", "rerankers", "metrics", "list_metrics", "stores"},
+    {"encoders", "llms", "recommenders", "rerankers", "rating_models", "metrics", "list_metrics", "stores"},
     {"rating_metrics", "significance"},
     {"plan"},
     {"pipeline"},
@@ -33,7 +33,7 @@ ROWS: list[set[str]] = [
     {"cli"},
     {"__main__"},
 ]
-SIBLINGS = {"encoders", "llms", "recommenders", "rerankers", "metrics", "list_metrics", "stores"}
+SIBLINGS = {"encoders", "llms", "recommenders", "rerankers", "rating_models", "metrics", "list_metrics", "stores"}
 LOOKS_ACROSS: set[tuple[str, str]] = {
     ("plan", "pipeline"),  # `Plan.build` returns what a plan becomes: that method alone imports it
 }

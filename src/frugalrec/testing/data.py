@@ -76,6 +76,30 @@ def toy_dataset(
     return Dataset(events, _catalog(items, texts) if text else Catalog(items), "toy")
 
 
+def toy_ratings(n_users: int = 40, n_items: int = 20, seed: int = 0, *, share: float = 0.5) -> Dataset:
+    """Return ratings of 1 to 5 where users differ in generosity, items in quality, and tastes come in two kinds.
+
+    Even users like even items better, odd users odd ones. Each pair is rated with probability ``share``; the last item
+    is rated by nobody, nor does the last user rate anything.
+
+    >>> data = toy_ratings()
+    >>> data.interactions.value.min(), data.interactions.value.max()
+    (np.float32(1.0), np.float32(5.0))
+    """
+    rng = np.random.default_rng(seed)
+    taste = np.where(np.add.outer(np.arange(n_users), np.arange(n_items)) % 2 == 0, 1.0, -1.0)
+    liking = 3 + taste + rng.normal(0, 0.5, (n_users, 1)) + rng.normal(0, 0.5, n_items)
+    rated = rng.random((n_users, n_items)) < share
+    rated[-1], rated[:, -1] = False, False
+    user, item = np.nonzero(rated)
+    items = _ids("item", n_items)
+    values = np.clip(np.rint(liking), 1, 5)[user, item].astype(np.float32)
+    events = Interactions.from_events(
+        user.astype(np.int32), item.astype(np.int32), _ids("user", n_users), items, value=values
+    )
+    return Dataset(events, Catalog(items), "toy ratings")
+
+
 def _ids(what: str, n: int) -> IdMap:
     return IdMap([f"{what}-{i}" for i in range(n)], what=what)
 
@@ -84,4 +108,4 @@ def _catalog(items: IdMap, titles: list[str]) -> Catalog:
     return Catalog(items, {"title": titles}, text=("title",))
 
 
-__all__ = ["checkerboard", "toy_dataset"]
+__all__ = ["checkerboard", "toy_dataset", "toy_ratings"]

@@ -1,0 +1,219 @@
+"""LLMRank's task on MovieLens-1M: put 20 candidates, the next item among them, in order; plans beside its figures.
+
+    python benchmarks/quality/llmrank.py --data DIR     # DIR holds users-200/ml-1m.random.gz, users-6040/ml-1m-full.…
+
+Hou et al., "Large Language Models are Zero-Shot Rankers for Recommender Systems", 2024. The candidates are the authors'
+own lists: the truth and the first 19 other items of a user's line. The truth is the user's last event, the history all
+before it; weights are fitted without the last two events of every user. Settings of item-knn and ease, the ridge of
+sequential (its twins with text take it over) and the text weight are chosen on the second to last event among the same
+19 others, of all users; half-lives of the sequential plans are those that full ranking chooses. Ranked are all 20
+candidates, items of the history too; a second column puts those last. N@10: NDCG@10, equal scores share their average
+rank. Intervals: percentile bootstrap over users. One thread.
+
+What may differ from the paper: which event is last where a user's last events share a timestamp (here file order, or
+--ties), and which candidate makes room for the truth.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import itertools
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+for variable in ("FRUGALREC_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
+
+import numpy as np
+
+from frugalrec import registry
+from frugalrec.config import parse_config
+from frugalrec.data.dataset import Dataset, Fold
+from frugalrec.datasets import load_data
+from frugalrec.interfaces import Judged, Recommender
+from frugalrec.machine import describe
+from frugalrec.significance import bootstrap_interval, paired_difference
+
+LISTS = {"users-200": "ml-1m.random.gz", "users-6040": "ml-1m-full.random.gz"}
+N_CANDIDATES = 20
+BLOCK = 256
+SEQUENTIAL = {
+    "half_lives": (1.5, 15.0), "gap_half_life": 60.0, "frequency_ridge": 0.05, "target_half_life": 1.0,
+}  # fmt: skip
+TEXT = {"whitening": 0.3, "text_weight": 6.0, "text_half_life": 3.0}
+SCORED_TEXT = {"text_weight": (0.0, 1.0, 3.0, 10.0), "text_half_life": (3.0, 10.0)}
+Grid = Mapping[str, Sequence[Any]]
+PLANS: dict[str, tuple[str, Mapping[str, Any], str, Grid, Grid]] = {
+    "chance": ("chance", {}, "", {}, {}),
+    "popularity": ("popularity", {}, "", {}, {}),
+    "item-knn": (
+        "item-knn", {}, "",
+        {"feature_weighting": ("tf-idf", "bm25"), "neighbours": (100, 1000)},
+        {"half_life": (0.0, 1.5, 4.0, 12.0)},
+    ),
+    "ease": ("ease", {}, "", {"ridge": (300.0, 1000.0, 3000.0, 10000.0)}, {"history_half_life": (0.0, 2.0, 5.0, 15.0)}),
+    "sequential": ("sequential-linear", SEQUENTIAL, "", {"ridge": (300.0, 1000.0, 3000.0, 10000.0)}, {}),
+    "sequential-words": ("sequential-linear", {**SEQUENTIAL, **TEXT}, "bag-of-words", {}, SCORED_TEXT),
+    "sequential-text": ("sequential-linear", {**SEQUENTIAL, **TEXT}, "onnx", {}, SCORED_TEXT),
+}  # fmt: skip
+"""Component, settings, encoder, settings to choose by fitting, settings to choose by scoring alone."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """Requests, what their users did next, and the candidates ``(n, 20)``, the truth first."""
+
+    fold: Fold
+    candidates: np.ndarray[Any, Any]
+
+    def quality(self, model: Recommender) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """Return N@10 of each request, with all candidates in the running and with those of the history last."""
+        ranks: list[tuple[float, float]] = []
+        for start in range(0, len(self.fold), BLOCK):
+            queries = self.fold.queries[start : start + BLOCK]
+            lists = self.candidates[start : start + BLOCK]
+            for query, scores, items in zip(queries, model.score(queries), lists, strict=True):
+                found = scores[items].astype(np.float64)
+                ranks.append((rank(found), rank(np.where(np.isin(items, query.history), -np.inf, found))))
+        both = np.array(ranks)
+        return ndcg(both[:, 0]), ndcg(both[:, 1])
+
+
+def rank(scores: np.ndarray[Any, Any]) -> float:
+    """Return the rank of the first score, 1 is best; equal scores share their average rank."""
+    return float(1 + np.sum(scores[1:] > scores[0]) + np.sum(scores[1:] == scores[0]) / 2)
+
+
+def ndcg(ranks: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    metric = registry.load("metric", "ndcg")(10)
+    n = len(ranks)
+    return np.asarray(metric(Judged(ranks, np.arange(n + 1), np.full(n, N_CANDIDATES))))
+
+
+def lines_of(path: Path) -> Iterator[tuple[str, list[str]]]:
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        for line in file:
+            user, items = line.rstrip("\n").split("\t")
+            yield user, items.split()
+
+
+def codes_of_items(dataset: Dataset, path: Path) -> dict[str, int]:
+    """Return the code of each MovieLens number in the authors' item file; some copies of the data go by titles."""
+    catalog = dataset.catalog
+    found: dict[str, int] = {}
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        for line in itertools.islice(file, 1, None):
+            number, title, year, _ = line.rstrip("\n").split("\t")
+            known = [each for each in (f"{title} ({year})", number) if each in catalog.items]
+            assert known, f"movie {number}, {title} ({year}), is not in the catalogue"
+            found[number] = catalog.items.code(known[0])
+    assert len(set(found.values())) == len(found) == len(catalog), "two movies are taken for one"
+    return found
+
+
+def task(dataset: Dataset, fold: Fold, path: Path, codes: Mapping[str, int]) -> Task:
+    """Return the requests of the users in a candidate file; the truth is each user's last event in ``dataset``."""
+    log = dataset.interactions
+    row_of = {query.user: row for row, query in enumerate(fold.queries)}
+    rows, lists = [], []
+    for user_id, item_ids in lines_of(path):
+        user = log.users.code(user_id if user_id in log.users else f"1m_{user_id}")
+        row = row_of[user]
+        (truth,) = fold.relevant[row].tolist()
+        events = log.item[log.events_of(user)]
+        assert truth == events[-1], f"user {user_id}: the truth is not the next event"
+        np.testing.assert_array_equal(fold.queries[row].history, events[:-1])
+        others = [code for code in dict.fromkeys(codes[i] for i in item_ids) if code != truth]
+        rows.append(row)
+        lists.append([truth, *others[: N_CANDIDATES - 1]])
+    return Task(fold.take(np.array(rows)), np.array(lists, dtype=np.int32))
+
+
+def combinations(grid: Grid) -> Iterator[dict[str, Any]]:
+    for values in itertools.product(*grid.values()):
+        yield dict(zip(grid, values, strict=True))
+
+
+def chosen(
+    name: str, train: Dataset, validation: Task, given: Mapping[str, Any]
+) -> tuple[Recommender, dict[str, Any], float]:
+    """Return a plan fitted with the settings best on ``validation``, those settings, and the CPU seconds of one fit."""
+    component, fixed, encoder, fitting, scoring = PLANS[name]
+    settings = {**fixed, **given, **({"encoder": registry.build("encoder", encoder, {})} if encoder else {})}
+    best: tuple[float, dict[str, Any]] = (-1.0, {})
+    fitted: dict[str, Any] = {}
+    model: Any = None
+    seconds = 0.0
+    for fitted in combinations(fitting):
+        started = time.process_time()
+        model = registry.build("recommender", component, {**settings, **fitted}).fit(train)
+        seconds = time.process_time() - started
+        for scored in combinations(scoring) if fitting or scoring else ():
+            found = float(validation.quality(with_settings(model, scored))[0].mean())
+            print(f"  {name} {fitted | scored}: validation {100 * found:.2f}", file=sys.stderr, flush=True)
+            if found > best[0]:
+                best = (found, {**fitted, **scored})
+    if any(best[1][setting] != value for setting, value in fitted.items()):
+        model = registry.build("recommender", component, {**settings, **best[1]}).fit(train)
+    return with_settings(model, best[1]), best[1], seconds
+
+
+def with_settings(model: Any, settings: Mapping[str, Any]) -> Any:
+    for setting, value in settings.items():
+        setattr(model, setting, value)
+    return model
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--data", type=Path, required=True, help="folder of the authors' candidate lists")
+    arguments.add_argument("--plans", nargs="*", default=list(PLANS), choices=list(PLANS))
+    arguments.add_argument("--ties", default="file", choices=["file", "item-id", "random"])
+    given = arguments.parse_args()
+    section = {"dataset": "movielens-1m", "ties": given.ties}
+    dataset, _ = load_data(parse_config({"data": section}, "the benchmark's configuration").data, Path())
+    split = registry.build("split", "leave-last-out", {}).split(dataset)
+    everybody = given.data / "users-6040" / LISTS["users-6040"]
+    codes = codes_of_items(dataset, given.data / "users-200" / "ml-1m.item.gz")
+    validation = task(dataset.with_interactions(without_last(dataset)), split.validation, everybody, codes)
+    tests = {folder: task(dataset, split.test, given.data / folder / file, codes) for folder, file in LISTS.items()}
+    machine = describe()
+    print(f"data: {dataset.name}, {dataset.fingerprint()}, ties in the order of {given.ties}; seed 0")
+    print(f"machine: {machine['processor']}, {machine['threads']} thread(s), {machine['blas']}")
+    for folder, each in tests.items():
+        met = [np.isin(row, q.history).sum() for q, row in zip(each.fold.queries, each.candidates, strict=True)]
+        print(f"{folder}: {len(each.fold)} users; {np.mean(met):.2f} of {N_CANDIDATES} candidates are in the history")
+    print("| plan | users | N@10 x 100 [95% interval] | items of the history last | fit CPU s |")
+    print("|---|---|---|---|---|", flush=True)
+    values: dict[tuple[str, str], np.ndarray[Any, Any]] = {}
+    shared: dict[str, Any] = {"ridge": 300.0}  # what full ranking chooses, where `sequential` is not asked for
+    for name in given.plans:
+        model, settings, seconds = chosen(name, split.train, validation, shared if PLANS[name][2] else {})
+        shared = settings if name == "sequential" else shared
+        print(f"{name}: {settings}", file=sys.stderr, flush=True)
+        for folder, each in tests.items():
+            plain, last = each.quality(model)
+            values[name, folder] = plain
+            columns = [bootstrap_interval(100 * v) for v in (plain, last)]
+            cells = [f"{c.mean:.1f} [{c.low:.1f}, {c.high:.1f}]" for c in columns]
+            print(f"| {name} | {folder} | {' | '.join(cells)} | {seconds:.1f} |", flush=True)
+        del model
+    for one, other in itertools.combinations(given.plans, 2):
+        gain = paired_difference(100 * values[other, "users-6040"], 100 * values[one, "users-6040"])
+        print(f"{other} against {one}, users-6040: {gain.mean:+.1f} [{gain.low:+.1f}, {gain.high:+.1f}]")
+
+
+def without_last(dataset: Dataset) -> Any:
+    """Return the events without the last of each user, so that the validation event is the last."""
+    log = dataset.interactions
+    return log.take(np.arange(len(log)) != log.offsets[log.user + 1] - 1)
+
+
+if __name__ == "__main__":
+    main()
