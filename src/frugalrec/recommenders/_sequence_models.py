@@ -96,6 +96,10 @@ class SequenceModel(Scores):
     def network_flops(self, n: int, width: int) -> float:
         """Return the FLOPs of the matrix products in `states` for ``n`` histories of ``width``."""
 
+    def training_flops(self, n: int, width: int) -> float:
+        """Return the FLOPs of the matrix products in `states` and of the way back."""
+        return BACKWARD * self.network_flops(n, width)
+
     def fit(self, dataset: Dataset) -> Self:
         """Train on the events; raises `MissingExtraError` when torch is not installed."""
         with one_machine() as torch:
@@ -177,7 +181,7 @@ class SequenceModel(Scores):
             logits = torch.cat([torch.einsum("nd,nd->n", states, items[wanted])[:, None], others], dim=1)
             wanted = torch.zeros_like(wanted)
             scored = n * (1 + self.n_negatives)
-        charge(flops=BACKWARD * (self.network_flops(*tokens.shape) + 2.0 * scored * self.dimension))
+        charge(flops=self.training_flops(*tokens.shape) + BACKWARD * 2.0 * scored * self.dimension)
         return torch.nn.functional.cross_entropy(logits, wanted, reduction="sum"), n
 
     def _validation(self, dataset: Dataset, held: Rows, parameters: dict[str, Tensor]) -> Callable[[], float]:
