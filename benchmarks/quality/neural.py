@@ -1,0 +1,73 @@
+"""Next-item quality of a neural recommender under the strict protocol, for a given number of CPU seconds.
+
+    python benchmarks/quality/neural.py sasrec --data movielens-1m --cpu-seconds 900
+    python benchmarks/quality/neural.py sasrec --data movielens-1m --set length=200 --set layers=1
+
+Leave-last-out: weights are fitted without the last two events of every user, the epoch kept is chosen on the last event
+of what remains, and the last event of all is reported, with the second to last in the history. The whole catalogue is
+ranked, seen items left out; events at the same time are in file order. Intervals: percentile bootstrap over users. One
+thread unless FRUGALREC_THREADS says more. Needs the extra torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+os.environ.setdefault("FRUGALREC_THREADS", "1")
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(variable, os.environ["FRUGALREC_THREADS"])
+
+from frugalrec import metrics, registry
+from frugalrec.config import parse_config
+from frugalrec.cost import Ledger
+from frugalrec.datasets import NAMED, load_data
+from frugalrec.evaluation import quick_values
+from frugalrec.machine import describe
+from frugalrec.plan import Plan
+from frugalrec.progress import listening
+from frugalrec.significance import bootstrap_interval
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("model", choices=["sasrec", "gru4rec"])
+    arguments.add_argument("--data", default="movielens-100k", choices=[*NAMED])
+    arguments.add_argument("--cpu-seconds", type=float, default=0.0, help="train no further than this; 0: no limit")
+    arguments.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting, as in TOML")
+    given = arguments.parse_args()
+    settings = {"cpu-seconds": given.cpu_seconds, **tomllib.loads("\n".join(given.set))}
+    plan = Plan.from_dict({"name": given.model, "recommender": {"component": given.model, **settings}})
+
+    config = parse_config({"data": {"dataset": given.data, "ties": "file"}}, "the benchmark's configuration")
+    dataset, _ = load_data(config.data, Path())
+    split = registry.build("split", "leave-last-out", {}).split(dataset)
+    ledger, started = Ledger(), time.perf_counter()
+
+    def say(stage: str, done: int, total: int) -> None:
+        print(f"{stage}: {done} of {total}, {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
+
+    with listening(say):
+        pipeline = plan.build().fit(split.train, ledger)
+    values = {name: quick_values(pipeline, split.test, metrics.parse(name)) for name in ("hr@10", "ndcg@10")}
+    model, fit = pipeline.recommender, ledger.total(plan=plan.name, phase="refresh")
+    machine = describe()
+    print(f"data: {dataset.name}, {dataset.fingerprint()}; {len(split.test)} test events")
+    print(f"machine: {machine['processor']}, {machine['threads']} thread(s)")
+    print(f"model: {given.model} {json.dumps(settings)}, {model.parameters_.size:,} parameters")
+    print(f"epochs: {len(model.losses_)}, kept: {model.best_epoch_}")
+    print(f"loss by epoch: {' '.join(f'{loss:.3f}' for loss in model.losses_)}")
+    print(f"validation NDCG@10 by epoch: {' '.join(f'{quality:.4f}' for quality in model.qualities_)}")
+    for name, each in values.items():
+        interval = bootstrap_interval(each)
+        print(f"{name}: {interval.mean:.4f} [{interval.low:.4f}, {interval.high:.4f}]")
+    print(f"fit: {fit.flops / 1e9:,.0f} GFLOP, {fit.cpu_seconds:.1f} CPU s, {fit.seconds:.1f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,200 @@
+import json
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs the extra 'torch'")
+
+from frugalrec import progress  # noqa: E402
+from frugalrec.cost import Ledger  # noqa: E402
+from frugalrec.data.dataset import Query  # noqa: E402
+from frugalrec.errors import ConfigError, DataError  # noqa: E402
+from frugalrec.pipeline import build  # noqa: E402
+from frugalrec.plan import Plan  # noqa: E402
+from frugalrec.recommenders._sequence_models import Windows, ndcg_at_10  # noqa: E402
+from frugalrec.recommenders.gru4rec import Gru4rec  # noqa: E402
+from frugalrec.recommenders.sasrec import Sasrec  # noqa: E402
+from frugalrec.testing.data import toy_dataset  # noqa: E402
+from frugalrec.testing.encoders import HashEncoder  # noqa: E402
+
+MODELS = pytest.mark.parametrize("model", [Sasrec, Gru4rec])
+
+
+@pytest.fixture(scope="module")
+def data():
+    return toy_dataset(n_users=60, n_items=20, cold=2)
+
+
+def successors(model):
+    """How many of the items of the ring come first after the item before them."""
+    queries = [Query(np.array([i], dtype=np.int32)) for i in range(17)]
+    return sum(int(r.items[0]) == i + 1 for i, r in enumerate(model.recommend(queries, 1)))
+
+
+@MODELS
+@pytest.mark.parametrize("loss", ["cross-entropy", "sampled-softmax"])
+def test_the_ring_is_learned(model, loss, data):
+    few = {"dimension": 16, "epochs": 60, "dropout": 0.0, "learning_rate": 0.01, "batch_size": 32, "patience": 0}
+    fitted = model(**few, loss=loss, n_negatives=12).fit(data)
+    # Chance finds 1 of 17; a quarter of the steps are jumps, and few sampled negatives take longer to learn from.
+    assert successors(fitted) >= 12
+    assert fitted.losses_[-1] < 0.6 * fitted.losses_[0]
+
+
+@MODELS
+@pytest.mark.parametrize("loss", ["cross-entropy", "sampled-softmax"])
+@pytest.mark.parametrize("layers", [1, 2])
+def test_flops_are_those_that_torch_counts(model, loss, layers, data):
+    from torch.utils.flop_counter import FlopCounterMode
+
+    ledger = Ledger()
+    recommender = model(dimension=8, layers=layers, epochs=2, length=7, loss=loss, n_negatives=9, batch_size=16)
+    with ledger.span("fit"), FlopCounterMode(display=False) as counter:
+        recommender.fit(data)
+    assert ledger.entries[0].cost.flops == counter.get_total_flops()
+
+
+@MODELS
+def test_a_killed_run_goes_on_to_the_same_result(model, data, tmp_path):
+    class KilledError(Exception):
+        pass
+
+    def kill(stage, done, total):
+        if done == 3:
+            raise KilledError
+
+    few = {"dimension": 8, "epochs": 6, "batch_size": 16, "patience": 4}
+    whole = model(**few).fit(data)
+    with pytest.raises(KilledError), progress.listening(kill):
+        model(**few, checkpoint=str(tmp_path)).fit(data)
+    done = []
+    with progress.listening(lambda stage, epoch, total: done.append(epoch)):
+        resumed = model(**few, checkpoint=str(tmp_path)).fit(data)
+    assert done[0] == 4
+    assert resumed.losses_ == whole.losses_
+    assert resumed.qualities_ == whole.qualities_
+    np.testing.assert_array_equal(resumed.parameters_, whole.parameters_)
+
+
+def test_a_checkpoint_serves_its_own_settings_alone(data, tmp_path):
+    Sasrec(dimension=8, epochs=1, checkpoint=str(tmp_path)).fit(data)
+    Sasrec(dimension=4, epochs=1, checkpoint=str(tmp_path)).fit(data)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_damaged_checkpoint_is_named(data, tmp_path):
+    Sasrec(dimension=8, epochs=1, checkpoint=str(tmp_path)).fit(data)
+    (weights,) = tmp_path.glob("*/*.safetensors")
+    weights.write_bytes(b"half")
+    with pytest.raises(DataError, match="damaged"):
+        Sasrec(dimension=8, epochs=2, checkpoint=str(tmp_path)).fit(data)
+
+
+def test_early_stopping_keeps_the_best_epoch(data):
+    few = {"dimension": 8, "batch_size": 16, "learning_rate": 0.02}
+    fitted = Sasrec(**few, epochs=200, patience=2).fit(data)
+    assert len(fitted.losses_) < 200
+    assert fitted.best_epoch_ == 1 + int(np.argmax(fitted.qualities_)) == len(fitted.losses_) - 2
+    again = Sasrec(**few, epochs=fitted.best_epoch_, patience=2).fit(data)
+    np.testing.assert_array_equal(again.parameters_, fitted.parameters_)
+
+
+def test_validation_events_are_not_trained_on(data):
+    log = data.interactions
+    changed = log.item.copy()
+    last = log.offsets[1:] - 1
+    changed[last] = (changed[last] + 1) % 18
+    other = data.with_interactions(type(log)(log.user, changed, log.users, log.items, log.value, log.timestamp))
+    one, two = (Sasrec(dimension=8, epochs=1).fit(d) for d in (data, other))
+    np.testing.assert_array_equal(one.parameters_, two.parameters_)
+
+
+def test_cpu_seconds_end_training(data):
+    assert len(Sasrec(dimension=8, epochs=50, patience=0, cpu_seconds=1e-9).fit(data).losses_) == 1
+
+
+def test_tensorboard_gets_the_losses(data, tmp_path):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    fitted = Sasrec(dimension=8, epochs=3, log_dir=str(tmp_path)).fit(data)
+    events = accumulator.EventAccumulator(str(tmp_path)).Reload()
+    np.testing.assert_allclose([e.value for e in events.Scalars("loss")], fitted.losses_, rtol=1e-6)
+
+
+def test_windows_hold_every_event_once():
+    log = toy_dataset(n_users=3, n_items=12, length=7).interactions
+    windows = Windows.of(log, 3)
+    assert (windows.lasts - windows.firsts).tolist() == [3, 3, 1] * 3
+    tokens, targets = windows.batch(np.array([0, 2]))
+    items = log.item[:7].tolist()
+    assert tokens[0].tolist() == items[3:6]
+    assert targets[0].tolist() == items[4:7]
+    assert (tokens[1][0], targets[1].tolist()) == (12, [items[0], -1, -1])
+
+
+def test_ndcg_by_hand():
+    scores = np.array([[3.0, 2.0, 1.0], [5.0, 5.0, 9.0]], dtype=np.float32)
+    queries = [Query(np.array([0], dtype=np.int32)), Query()]
+    # First: item 0 is left out, item 1 is best. Second: item 2 is best, items 0 and 1 share rank 2.5.
+    found = ndcg_at_10(lambda block: scores, queries, np.array([1, 0], dtype=np.int32))
+    assert found == pytest.approx((1.0 + 1.0 / np.log2(3.5)) / 2)
+
+
+def test_states_do_not_see_what_comes_later(data):
+    for model in (Sasrec(dimension=8, epochs=1, heads=2), Gru4rec(dimension=8, epochs=1)):
+        from frugalrec.recommenders._torch_training import unflattened
+
+        parameters = unflattened(model.fit(data).parameters_, model.shapes(20))
+        one, two = torch.tensor([[20, 3, 4, 5]]), torch.tensor([[20, 3, 4, 9]])
+        a, b = (model.states(parameters, tokens, training=False) for tokens in (one, two))
+        torch.testing.assert_close(a[:, :3], b[:, :3])
+        assert not torch.allclose(a[:, 3], b[:, 3])
+
+
+def test_text_changes_where_embeddings_start(data):
+    plain, told = (Sasrec(dimension=8, epochs=1, encoder=e).fit(data) for e in (None, HashEncoder()))
+    assert plain.losses_ != told.losses_
+
+
+@pytest.mark.parametrize("name", ["sasrec", "gru4rec"])
+def test_a_plan_is_saved_and_loaded(name, data, tmp_path):
+    plan = Plan.from_dict({"name": "own", "recommender": {"component": name, "dimension": 8, "epochs": 1}})
+    fitted = build(plan).fit(data)
+    fitted.save(tmp_path)
+    queries = [data.query(user) for user in range(4)]
+    np.testing.assert_array_equal(build(plan).load(tmp_path).score(queries), fitted.score(queries))
+
+
+@pytest.mark.parametrize("wrong", [{"heads": 3}, {"epochs": 0}, {"dropout": 1.0}, {"length": 0}, {"patience": -1}])
+def test_wrong_settings_are_refused(wrong):
+    with pytest.raises(ConfigError):
+        Sasrec(**wrong)
+
+
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="torch was built without distributed training")
+def test_two_processes_take_the_steps_of_one(data, tmp_path):
+    program = textwrap.dedent(
+        """
+        import json, sys
+        import torch.distributed as group
+        from frugalrec.recommenders.sasrec import Sasrec
+        from frugalrec.testing.data import toy_dataset
+        rank, meeting = int(sys.argv[1]), sys.argv[2]
+        group.init_process_group("gloo", init_method="file://" + meeting, rank=rank, world_size=2)
+        data = toy_dataset(n_users=60, n_items=20, cold=2)
+        model = Sasrec(dimension=8, epochs=5, dropout=0.0, batch_size=16).fit(data)
+        group.destroy_process_group()
+        print(json.dumps([model.losses_, float(model.parameters_.sum())]))
+        """
+    )
+    command = [sys.executable, "-c", program]
+    workers = [
+        subprocess.Popen([*command, str(rank), str(tmp_path / "meeting")], stdout=subprocess.PIPE, text=True)
+        for rank in range(2)
+    ]
+    told = [json.loads(worker.communicate(timeout=120)[0]) for worker in workers]
+    alone = Sasrec(dimension=8, epochs=5, dropout=0.0, batch_size=16).fit(data)
+    assert told[0] == told[1]
+    np.testing.assert_allclose(told[0][0], alone.losses_, rtol=1e-4)
