@@ -202,3 +202,8 @@ def test_flops(method, cold, flops):
     with ledger.span("score"):
         hybrid.score([Query(), Query()])
     assert ledger.entries[0].cost.flops == flops
+
+
+def test_a_sum_adds_the_scores_as_they_are():
+    fused = fuse([Fixed([1.0, 2.0, 4.0]), Fixed([10.0, 0.0, -2.0])], weights=(1.0, 0.5), method="sum")
+    np.testing.assert_allclose(fused, [6.0, 2.0, 3.0])

@@ -24,7 +24,8 @@ class Hybrid(Fused):
     Choose it to join what users chose (collaborative members) with what items are (text members). ``z-score`` gives
     each member mean 0 and deviation 1 over the items that may be recommended; a member that scores them all alike adds
     nothing. ``reciprocal-rank`` sums 1 / (60 + rank), equal scores sharing their average rank: coarser, and safe with
-    members whose scores are wild. ``weights`` default to 1; members beyond the last weight take that one.
+    members whose scores are wild. ``sum`` adds the scores as they are, for members that answer in the same unit, as
+    ``sequential-linear`` and ``state-knn`` do. ``weights`` default to 1; members beyond the last weight take that one.
 
     Items without training events (cold ones) cannot be compared directly: collaborative members score them at their
     floor, which would drown what the text says. So the members that can score them (``scores_cold_items``) place each
@@ -33,9 +34,9 @@ class Hybrid(Fused):
     deviations. Warm items keep their order, so the accuracy among them stays that of the fusion.
 
     Time: the members', and O(items) a query (O(items log items) for ranks or cold items). Memory: the members', and
-    blocks of scores. FLOPs a query beside the members': per item and member 8 for ``z-score`` and 5 for
-    ``reciprocal-rank`` (comparisons are not counted), and 8 more for members that place cold items. Paper: Cormack,
-    Clarke & Buettcher 2009.
+    blocks of scores. FLOPs a query beside the members': per item and member 8 for ``z-score``, 5 for
+    ``reciprocal-rank`` (comparisons are not counted) and 2 for ``sum``, and 8 more for members that place cold items.
+    Paper: Cormack, Clarke & Buettcher 2009.
 
     >>> from frugalrec.recommenders.content import Content
     >>> from frugalrec.recommenders.item_knn import ItemKnn
@@ -51,7 +52,7 @@ class Hybrid(Fused):
     weights: tuple[float, ...] = field(
         default=(1.0,), metadata={"tune": ((1.0, 0.1), (1.0, 0.3), (1.0, 1.0)), "stage": "score"}
     )
-    method: Literal["z-score", "reciprocal-rank"] = field(
+    method: Literal["z-score", "reciprocal-rank", "sum"] = field(
         default="z-score", metadata={"tune": ("z-score", "reciprocal-rank"), "stage": "score"}
     )
     n_items_: int = field(init=False, repr=False, compare=False)
@@ -79,6 +80,8 @@ class Hybrid(Fused):
         return self.weights + self.weights[-1:] * (len(self.members) - len(self.weights))
 
     def _comparable(self, scores: Matrix, reference: Mask) -> Matrix:
+        if self.method == "sum":
+            return scores
         return standardised(scores, reference) if self.method == "z-score" else _reciprocal_ranks(scores, reference)
 
 
