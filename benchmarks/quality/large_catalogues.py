@@ -87,7 +87,10 @@ def main() -> None:
     else:
         machine = describe()
         print(f"{given.model}, {given.solver}; {machine['processor']}, {machine['threads']} thread(s)")
-        print("| items | events | sums s | solve s | fit s | fit TFLOP | model MiB | evaluate ms a user | peak GiB |", end="")
+        print(
+            "| items | events | sums s | solve s | fit s | fit TFLOP | model MiB | evaluate ms a user | peak GiB |",
+            end="",
+        )
         print(" NDCG@10 [95% interval] |\n|---|---|---|---|---|---|---|---|---|---|", flush=True)
         for size in given.sizes:
             options = ["--model", given.model, "--solver", given.solver, "--queries", str(given.queries), "--inside"]
