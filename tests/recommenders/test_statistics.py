@@ -165,6 +165,19 @@ def test_inverse_and_its_charge() -> None:
     assert ledger.entries[0].cost.flops == 700.0**3
 
 
+@settings(max_examples=15, deadline=None)
+@given(log=logs())
+def test_small_windows_give_the_same_sums(log: Interactions) -> None:
+    before = _statistics.DENSE_SHARE, _statistics._WINDOW_PAIRS
+    _statistics.DENSE_SHARE = np.inf
+    try:
+        whole = accumulate_states(log, DECAYS, 1.0)
+        _statistics._WINDOW_PAIRS = 3
+        assert_same(accumulate_states(log, DECAYS, 1.0), whole, tolerance=1e-12)
+    finally:
+        _statistics.DENSE_SHARE, _statistics._WINDOW_PAIRS = before
+
+
 def test_flops_of_a_counted_case() -> None:
     # Lengths 3 and 2: pairs (1,0), (2,1), (2,0) and (1,0) for one block; gram and cross each add once a pair.
     log = log_of([0, 0, 0, 1, 1], [0, 1, 2, 3, 4], [0, 1, 2, 0, 1])

@@ -13,7 +13,7 @@ out; which ones are depends on the user's own sequence alone, so adding and subt
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -29,7 +29,11 @@ HORIZON = 5
 DENSE_SHARE = 0.1
 """Statistics are kept dense when at least this share of their entries is expected to be used."""
 
+DENSE_ROWS = 15_000
+"""A system of more rows than this is never held, or by default solved, as a dense table."""
+
 _WINDOW_BYTES = 1_500_000  # the scatter is fast while its target stays in the second-level cache
+_WINDOW_PAIRS, _WINDOW_LAGS = 4_000_000, 100
 
 Table: TypeAlias = np.ndarray[Any, np.dtype[np.float64]] | sparse.csr_array
 
@@ -116,22 +120,21 @@ def accumulate_states(log: Interactions, decays: Sequence[Decay], target_half_li
     gammas = [d.log_decay(log) for d in decays]
     tails = [[_tail(gammas[k], gammas[m], following) for m in range(K)] for k in range(K)]
     reach = sum(_mean_reach(d, position) for d in decays)
-    dense = len(log) * reach >= DENSE_SHARE * n * n
-    gram, cross = _Blocks(n, K, K, dense), _Blocks(n, K, 1, dense)
+    dense = len(log) * reach >= DENSE_SHARE * n * n and K * n <= DENSE_ROWS
+    gram, cross = (_Dense if dense else _Sparse)(n, K, K), (_Dense if dense else _Sparse)(n, K, 1)
     adds = 0
-    for items, events in _windows(log):
+    for items, events in _windows(log, dense, position):
         for m in range(K):
-            window = [np.zeros((len(items), n)) for _ in range(K)]
+            scatters = [gram.window(items) for _ in range(K)]
             for newer, older, weight in _past(gammas[m], position, events):
-                flat = (log.item[newer] - items.start) * n + log.item[older]
                 for k in range(K):
-                    np.add.at(window[k].reshape(-1), flat, weight * tails[k][m][newer])
+                    scatters[k].add(log.item[newer], log.item[older], weight * tails[k][m][newer])
                 adds += K * len(newer)
             for k in range(K):
-                gram.put(k, m, items, window[k])
-            reached = np.zeros((len(items), n))
+                gram.put(k, m, items, scatters[k])
+            reached = cross.window(items)
             for newer, older, weight in _next(gammas[m], position, events, target_half_life):
-                np.add.at(reached.reshape(-1), (log.item[newer] - items.start) * n + log.item[older], weight)
+                reached.add(log.item[newer], log.item[older], weight)
                 adds += len(newer)
             cross.put(m, 0, items, reached)
     # Every term is one multiplication and one addition.
@@ -170,17 +173,29 @@ def _tail(g1: FloatArray, g2: FloatArray, following: np.ndarray[Any, Any]) -> Fl
     return total
 
 
-def _windows(log: Interactions) -> Iterator[tuple[range, np.ndarray[Any, Any]]]:
-    """Yield ranges of item codes small enough for the cache, with the events whose item lies in the range."""
+def _windows(
+    log: Interactions, dense: bool, position: np.ndarray[Any, Any]
+) -> Iterator[tuple[range, np.ndarray[Any, Any]]]:
+    """Yield consecutive ranges of item codes, of little enough work at a time, with the events whose item is in each.
+
+    Dense windows stay in the cache; sparse ones hold at most `_WINDOW_PAIRS` terms of a lag of `_WINDOW_LAGS`, or one
+    item's.
+    """
     n = log.n_items
-    rows = max(1, _WINDOW_BYTES // (8 * max(n, 1)))
     by_item = np.argsort(log.item, kind="stable")
     bounds = np.concatenate([[0], np.cumsum(log.popularity)])
-    for first in range(0, n, rows):
+    rows = max(1, _WINDOW_BYTES // (8 * max(n, 1)))
+    # With the reach unknown, count at most this many partners for each event.
+    pairs = np.concatenate([[0], np.cumsum(np.minimum(position[by_item], _WINDOW_LAGS), dtype=np.int64)])[bounds]
+    first = 0
+    while first < n:
         last = min(first + rows, n)
+        if not dense:
+            last = max(first + 1, int(np.searchsorted(pairs, pairs[first] + _WINDOW_PAIRS, side="right")) - 1)
         events = by_item[bounds[first] : bounds[last]]
-        if len(events):
+        if len(events) or not dense:
             yield range(first, last), events
+        first = last
 
 
 def _past(
@@ -230,57 +245,117 @@ def _next(
         target, base, gain = target[kept], base[kept], gain[kept]
 
 
-class _Blocks:
-    """A table of K × M blocks of n × n, filled window of rows by window of rows; dense or CSR."""
+class _DenseWindow:
+    """Rows of a block, as a table."""
 
-    def __init__(self, n: int, rows: int, columns: int, dense: bool) -> None:
+    def __init__(self, items: range, n: int) -> None:
+        self._first, self._n = items.start, n
+        self.table = np.zeros((len(items), n))
+
+    def add(self, rows: np.ndarray[Any, Any], columns: np.ndarray[Any, Any], weights: FloatArray) -> None:
+        """Add ``weights`` at (row, column)."""
+        np.add.at(self.table.reshape(-1), (rows - self._first) * self._n + columns, weights)
+
+
+class _Dense:
+    """A table of K × M blocks of n × n, filled window of rows by window of rows."""
+
+    def __init__(self, n: int, rows: int, columns: int) -> None:
         self.n, self.rows, self.columns = n, rows, columns
-        self._dense = np.zeros((rows * n, columns * n)) if dense else None
-        self._parts: list[tuple[int, int, sparse.coo_array]] = []
+        self._table = np.zeros((rows * n, columns * n))
 
-    def put(self, k: int, m: int, items: range, window: FloatArray) -> None:
+    def window(self, items: range) -> _DenseWindow:
+        """Return what to add the rows ``items`` of a block up in."""
+        return _DenseWindow(items, self.n)
+
+    def put(self, k: int, m: int, items: range, window: Any) -> None:
         """Set the rows ``items`` of block (k, m)."""
         top, left = k * self.n + items.start, m * self.n
-        if self._dense is not None:
-            self._dense[top : top + len(items), left : left + self.n] = window
-        else:
-            self._parts.append((top, left, sparse.coo_array(window)))
-
-    def _collected(self) -> sparse.csr_array:
-        shape = (self.rows * self.n, self.columns * self.n)
-        empty: list[np.ndarray[Any, Any]] = [np.empty(0, dtype=np.int64)]
-        rows = np.concatenate(empty + [top + part.coords[0] for top, _, part in self._parts])
-        columns = np.concatenate(empty + [left + part.coords[1] for _, left, part in self._parts])
-        values = np.concatenate([np.empty(0), *(part.data for _, _, part in self._parts)])
-        return sparse.coo_array((values, (rows, columns)), shape=shape).tocsr()
+        self._table[top : top + len(items), left : left + self.n] = window.table
 
     def symmetric(self, diagonals: Sequence[Sequence[FloatArray]]) -> Table:
         """Return the table plus its transpose plus the diagonals of its blocks."""
         n = self.n
-        if self._dense is None:
-            table = self._collected()
-            return (
-                table + table.T + sparse.block_array([[sparse.diags_array(d) for d in row] for row in diagonals])
-            ).tocsr()
         for k in range(self.rows):
             for m in range(k, self.columns):
-                upper = self._dense[k * n : (k + 1) * n, m * n : (m + 1) * n]
-                lower = self._dense[m * n : (m + 1) * n, k * n : (k + 1) * n]
+                upper = self._table[k * n : (k + 1) * n, m * n : (m + 1) * n]
+                lower = self._table[m * n : (m + 1) * n, k * n : (k + 1) * n]
                 both = upper + lower.T
                 both[np.arange(n), np.arange(n)] += diagonals[k][m]
                 upper[:] = both
                 lower[:] = both.T
-        return self._dense
+        return self._table
 
     def transposed(self) -> Table:
         """Return the table with each of its blocks transposed."""
-        if self._dense is None:
-            blocks = self._collected()
-            return sparse.vstack([blocks[k * self.n : (k + 1) * self.n].T for k in range(self.rows)]).tocsr()
         for k in range(self.rows):
-            block = self._dense[k * self.n : (k + 1) * self.n]
+            block = self._table[k * self.n : (k + 1) * self.n]
             block[:] = block.T.copy()
-        return self._dense
+        return self._table
+
+
+class _SparseWindow:
+    """Rows of a block, as terms to be added up: nothing here is as long as the catalogue."""
+
+    def __init__(self, items: range, n: int) -> None:
+        self._items, self._n = items, n
+        self._terms: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], FloatArray]] = []
+
+    def add(self, rows: np.ndarray[Any, Any], columns: np.ndarray[Any, Any], weights: FloatArray) -> None:
+        """Add ``weights`` at (row, column)."""
+        self._terms.append((rows - np.int32(self._items.start), columns, weights))
+
+    def summed(self) -> sparse.csr_array:
+        """Return the sums."""
+        empty = np.empty(0, dtype=np.int32)
+        rows, columns = (np.concatenate([empty, *(term[axis] for term in self._terms)]) for axis in (0, 1))
+        weights = np.concatenate([np.empty(0), *(term[2] for term in self._terms)])
+        self._terms.clear()
+        return sparse.csr_array(sparse.coo_array((weights, (rows, columns)), shape=(len(self._items), self._n)).tocsr())
+
+
+class _Sparse:
+    """As `_Dense`, in CSR: a window holds sorted rows, and windows stack up."""
+
+    def __init__(self, n: int, rows: int, columns: int) -> None:
+        self.n, self.rows, self.columns = n, rows, columns
+        self._parts: dict[tuple[int, int], list[sparse.csr_array]] = {
+            (k, m): [] for k in range(rows) for m in range(columns)
+        }
+
+    def window(self, items: range) -> _SparseWindow:
+        """Return what to add the rows ``items`` of a block up in."""
+        return _SparseWindow(items, self.n)
+
+    def put(self, k: int, m: int, items: range, window: Any) -> None:
+        """Set the rows ``items`` of block (k, m); windows come in ascending order and leave none out."""
+        self._parts[k, m].append(window.summed())
+
+    def _block(self, k: int, m: int) -> sparse.csr_array:
+        parts = self._parts.pop((k, m))
+        if not parts:
+            return sparse.csr_array((self.n, self.n))
+        lengths = np.concatenate([np.diff(part.indptr) for part in parts])
+        offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+        data = np.concatenate([part.data for part in parts])
+        indices = np.concatenate([part.indices for part in parts])
+        return sparse.csr_array((data, indices, offsets), shape=(self.n, self.n))
+
+    def symmetric(self, diagonals: Sequence[Sequence[FloatArray]]) -> Table:
+        """Return the table plus its transpose plus the diagonals of its blocks."""
+        blocks = [[self._block(k, m) for m in range(self.columns)] for k in range(self.rows)]
+        table = blocks[0][0] if self.rows == self.columns == 1 else sparse.block_array(blocks, format="csr")
+        del blocks
+        both = table + table.T.tocsr()
+        del table
+        # The blocks' diagonals lie on diagonals of the table, and adding them one by one copies it each time.
+        diagonal = sparse.block_array([[sparse.diags_array(d) for d in row] for row in diagonals], format="csr")
+        return sparse.csr_array(both + diagonal)
+
+    def transposed(self) -> Table:
+        """Return the table with each of its blocks transposed."""
+        blocks = [self._block(k, 0).T.tocsr() for k in range(self.rows)]
+        return blocks[0] if self.rows == 1 else sparse.csr_array(sparse.vstack(blocks, format="csr"))
 
 
 @dataclass(frozen=True)
@@ -311,6 +386,27 @@ class Prior:
                 gram[start : start + n, start : start + n] -= self.ridge * (half.T @ half)
             charge(flops=n * d * d * 2.0 + d**3 / 3 + (size // n) * 2.0 * n * n * d)
 
+    def on_parts(self) -> Callable[[np.ndarray[Any, Any], np.ndarray[Any, Any], int], np.ndarray[Any, Any]]:
+        """Return ``add(part, rows, n)``, which adds Λ's rows and columns ``rows`` to ``part`` of the gram in place."""
+        half: np.ndarray[Any, Any] | None = None
+        if self.kappa and self.vectors is not None:
+            E = self.vectors.astype(np.float64)
+            inner = linalg.cholesky(E.T @ E + np.eye(E.shape[1]) / self.kappa, lower=True)
+            half = linalg.solve_triangular(inner, E.T, lower=True).astype(np.float32)
+            charge(flops=4.0 * E.shape[0] * E.shape[1] ** 2 + E.shape[1] ** 3 / 3)
+
+        def add(part: np.ndarray[Any, Any], rows: np.ndarray[Any, Any], n: int) -> np.ndarray[Any, Any]:
+            diagonal = np.einsum("ii->i", part)
+            diagonal *= 1.0 + self.frequency_ridge
+            diagonal += self.ridge
+            if half is not None:
+                near = half[:, rows % n]
+                part -= (self.ridge * (near.T @ near) * (rows[:, None] // n == rows // n)).astype(part.dtype)
+                charge(flops=2.0 * len(rows) ** 2 * len(near))
+            return part
+
+        return add
+
 
 def dense(table: Table, dtype: type[np.floating[Any]]) -> np.ndarray[Any, Any]:
     """Return a dense copy of ``table`` with element type ``dtype``."""
@@ -321,9 +417,9 @@ def invert(gram: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Return the inverse of a symmetric positive definite matrix, which is overwritten. n³ FLOPs."""
     potrf, potri = linalg.get_lapack_funcs(("potrf", "potri"), (gram,))
     lower, info = potrf(gram.T, lower=False, overwrite_a=True, clean=False)
-    _check(info)
+    check_definite(info)
     inverse, info = potri(lower, lower=False, overwrite_c=True)
-    _check(info)
+    check_definite(info)
     _mirror_upper(inverse)
     charge(flops=float(len(gram)) ** 3)
     return np.asarray(inverse)
@@ -346,14 +442,15 @@ def solve(statistics: Statistics, prior: Prior, dtype: type[np.floating[Any]] = 
         return np.ascontiguousarray((cross.T.astype(dtype).tocsr() @ inverse).T)
     potrf, potrs = linalg.get_lapack_funcs(("potrf", "potrs"), (gram,))
     factor, info = potrf(gram.T, lower=False, overwrite_a=True, clean=False)
-    _check(info)
+    check_definite(info)
     weights, info = potrs(factor, np.asfortranarray(dense(cross, dtype)), lower=False, overwrite_b=True)
-    _check(info)
+    check_definite(info)
     charge(flops=size**3 / 3 + 2.0 * size**2 * n)
     return np.ascontiguousarray(weights)
 
 
-def _check(info: int) -> None:
+def check_definite(info: int) -> None:
+    """Raise `DataError` unless LAPACK's ``info`` says that all went well."""
     if info:
         raise DataError(
             f"the ridge system is not positive definite (LAPACK info {info})",

@@ -13,9 +13,18 @@ from frugalrec.data.dataset import Query, Reason
 from frugalrec.data.interactions import IntArray, Interactions
 from frugalrec.errors import ConfigError
 from frugalrec.interfaces import Matrix, TextEncoder
+from frugalrec.recommenders._approximate import (
+    Solver,
+    Weights,
+    check_solver,
+    entries,
+    is_sparse,
+    times,
+    zero_diagonal_sparse,
+)
 from frugalrec.recommenders._base import history_reasons, query_matrix, require_fitted
 from frugalrec.recommenders._linear import Linear
-from frugalrec.recommenders._statistics import Prior, Statistics, dense, invert
+from frugalrec.recommenders._statistics import DENSE_ROWS, Prior, Statistics, dense, invert
 from frugalrec.recommenders._text import TextSpace
 
 
@@ -27,7 +36,8 @@ class Ease(Linear):
     the item text vectors (L3AE, Moon et al., 2025): B = μPC - P·diag((1 + μ diag(PC)) / diag(P)), P = (XᵀX + (λ+μ)I)⁻¹.
     ``history_half_life`` (in positions; 0 = off) weighs the newest events more when scoring.
 
-    Time n³ for n items, memory n² floats: practical to about 20,000 items. Adds and forgets users exactly.
+    Time n³ for n items, memory n² floats; beyond 15,000 items (``solver`` "auto") the system is solved in
+    neighbourhoods, in time and memory linear in the items. Adds and forgets users exactly.
 
     >>> from frugalrec.testing.data import toy_dataset
     >>> data = toy_dataset(n_users=50, n_items=20, seed=0)
@@ -44,12 +54,14 @@ class Ease(Linear):
     text_ridge: float = field(default=10.0, metadata={"stage": "solve", "tune": (1.0, 10.0, 100.0), "text": True})
     whitening: float = field(default=0.0, metadata={"stage": "solve", "tune": (0.0, 0.3), "text": True})
     precision: Literal["float32", "float64"] = "float32"
+    solver: Solver = "auto"
     n_items_: int = field(init=False, repr=False, compare=False)
-    weights_: np.ndarray[Any, Any] = field(init=False, repr=False, compare=False)
+    weights_: Weights = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.ridge <= 0:
             raise ConfigError(f"ridge must be above 0, not {self.ridge}")
+        check_solver(self.solver)
 
     def accumulate(self, interactions: Interactions) -> Statistics:
         """Return XᵀX of the binary user × item matrix; the sums of disjoint users add up."""
@@ -57,7 +69,7 @@ class Ease(Linear):
         gram = (X.T @ X).tocsr()
         per_user = np.diff(X.indptr).astype(np.float64)
         charge(flops=2.0 * float(per_user @ per_user))
-        if gram.nnz >= 0.1 * gram.shape[0] * gram.shape[1]:
+        if gram.nnz >= 0.1 * gram.shape[0] * gram.shape[1] and gram.shape[0] <= DENSE_ROWS:
             gram = gram.toarray()
         return Statistics(gram, None, int(np.count_nonzero(per_user)), len(interactions))
 
@@ -65,11 +77,18 @@ class Ease(Linear):
         """Learn the weights from ``statistics``; cheap to repeat with another ridge."""
         require_fitted(self, "n_items_")
         dtype = np.float32 if self.precision == "float32" else np.float64
+        E: np.ndarray[Any, Any] | None = None
+        if self.encoder is not None and self.text_weight:
+            E = TextSpace.fit(self._encoded, self.whitening).project(self._encoded).astype(dtype)
+        if is_sparse(self.solver, self.n_items_):
+            text = None if E is None else (E, self.text_ridge, self.text_weight)
+            prior = Prior(self.ridge + (self.text_weight if text else 0.0))
+            self.weights_ = zero_diagonal_sparse(statistics.gram, prior, dtype, text=text)
+            return self
         gram = dense(statistics.gram, dtype)
-        if self.encoder is None or not self.text_weight:
+        if E is None:
             self.weights_ = _zero_diagonal(gram, self.ridge)
             return self
-        E: np.ndarray[Any, Any] = TextSpace.fit(self._encoded, self.whitening).project(self._encoded).astype(dtype)
         charge(flops=2.0 * E.shape[0] ** 2 * E.shape[1])
         C = _zero_diagonal(E @ E.T, self.text_ridge)
         Prior(self.ridge + self.text_weight).add_to(gram)
@@ -84,15 +103,14 @@ class Ease(Linear):
     def score(self, queries: Sequence[Query]) -> Matrix:
         """Return float32 ``(n_queries, n_items)``; 2 · (history items) · n_items FLOPs a query."""
         require_fitted(self, "weights_")
-        X = query_matrix(queries, self.n_items_, self.history_half_life).astype(self.weights_.dtype)
-        charge(flops=2.0 * X.nnz * self.n_items_)
-        return np.asarray(X @ self.weights_, dtype=np.float32)
+        X = query_matrix(queries, self.n_items_, self.history_half_life)
+        return times(X, self.weights_)
 
     def explain(self, query: Query, items: IntArray) -> list[tuple[Reason, ...]]:
         """Return the history items with the largest terms in each score; exact, since a score is their sum."""
         require_fitted(self, "weights_")
         x = query_matrix([query], self.n_items_, self.history_half_life)
-        return history_reasons("history", x.indices, x.data[:, None] * self.weights_[x.indices][:, items])
+        return history_reasons("history", x.indices, x.data[:, None] * entries(self.weights_, x.indices, items))
 
 
 def _zero_diagonal(gram: np.ndarray[Any, Any], ridge: float) -> np.ndarray[Any, Any]:

@@ -14,9 +14,10 @@ from frugalrec.data.dataset import Query, Reason
 from frugalrec.data.interactions import IntArray, Interactions
 from frugalrec.errors import ConfigError, DataError
 from frugalrec.interfaces import Matrix, TextEncoder
+from frugalrec.recommenders._approximate import Solver, Weights, check_solver, entries, solve_by_size, times, work
 from frugalrec.recommenders._base import history_reasons, require_fitted
 from frugalrec.recommenders._linear import Linear
-from frugalrec.recommenders._statistics import Decay, Prior, Statistics, accumulate_states, solve
+from frugalrec.recommenders._statistics import Decay, Prior, Statistics, accumulate_states
 from frugalrec.recommenders._text import TextSpace, encode_queries
 
 _FAINT = 1e-3  # history items that weigh less than this share of the newest one do not move a ranking
@@ -31,8 +32,9 @@ class SequentialLinear(Linear):
     twice: as a prior on W (``text_prior``) and as a similarity term, so that items nobody has touched get scores. The
     text is encoded once an item; no language model runs at request time.
 
-    Time: pairs of events within reach, plus one Cholesky of (blocks · items)³/3 FLOPs. Memory: (blocks · items)²
-    floats; practical to about 15,000 items. Adds and forgets users exactly: ``solve(statistics - accumulate(user))``.
+    Time: pairs of events within reach, plus one Cholesky of (blocks · items)³/3 FLOPs, and (blocks · items)² floats.
+    Beyond 15,000 blocks · items (``solver`` "auto") the system is solved in neighbourhoods, in time and memory linear
+    in the items. Adds and forgets users exactly: ``solve(statistics - accumulate(user))``.
 
     Scores are x W + (text_weight / ridge) · x_text E Eᵀ. Ridge from stacked recency-weighted histories follows
     EASE (Steck, 2019) in form and SLIST (Choi et al., 2021, eq. 8) in weighting by recency.
@@ -61,8 +63,9 @@ class SequentialLinear(Linear):
     )
     gap_half_life: float = field(default=0.0, metadata={"stage": "accumulate", "tune": (0.0, 60.0)})
     precision: Literal["float32", "float64"] = "float32"
+    solver: Solver = "auto"
     n_items_: int = field(init=False, repr=False, compare=False)
-    weights_: np.ndarray[Any, Any] = field(init=False, repr=False, compare=False)
+    weights_: Weights = field(init=False, repr=False, compare=False)
     vectors_: Matrix = field(init=False, repr=False, compare=False)
     mean_: Matrix = field(init=False, repr=False, compare=False)
     transform_: Matrix | None = field(init=False, repr=False, compare=False)
@@ -75,6 +78,7 @@ class SequentialLinear(Linear):
                 raise ConfigError(f"{name} must be above 0, not {getattr(self, name)}")
         if any(h <= 0 for h in self.half_lives):
             raise ConfigError(f"half_lives must all be above 0, not {self.half_lives}")
+        check_solver(self.solver)
 
     def accumulate(self, interactions: Interactions) -> Statistics:
         """Return the sums over the users of ``interactions``; sums of disjoint users add up."""
@@ -98,15 +102,14 @@ class SequentialLinear(Linear):
             self.vectors_ = space.project(self._encoded)
         prior = Prior(self.ridge, self.frequency_ridge, self.text_prior, self.vectors_ if self.encoder else None)
         dtype = np.float32 if self.precision == "float32" else np.float64
-        self.weights_ = solve(statistics, prior, dtype)
+        self.weights_ = solve_by_size(statistics, prior, dtype, self.solver)
         return self
 
     def score(self, queries: Sequence[Query]) -> Matrix:
         """Return float32 ``(n_queries, n_items)``; 2 · (history items in reach) · n_items FLOPs a query."""
         require_fitted(self, "weights_")
-        states = decayed_histories(queries, self._decays(), self.n_items_).astype(self.weights_.dtype)
-        scores = np.asarray(states @ self.weights_, dtype=np.float32)
-        charge(flops=2.0 * states.nnz * self.n_items_)
+        states = decayed_histories(queries, self._decays(), self.n_items_)
+        scores = times(states, self.weights_)
         if self.encoder is not None and self.text_weight:
             profile = self._text_profiles(queries)
             scores += (self.text_weight / self.ridge) * (profile @ self.vectors_.T)
@@ -121,7 +124,7 @@ class SequentialLinear(Linear):
         states = decayed_histories([query], self._decays(), self.n_items_).tocoo()
         block, item = np.divmod(states.coords[1], self.n_items_)
         rows = np.searchsorted(history, item)
-        np.add.at(terms, rows, states.data[:, None] * self.weights_[block * self.n_items_ + item][:, items])
+        np.add.at(terms, rows, states.data[:, None] * entries(self.weights_, block * self.n_items_ + item, items))
         said = np.zeros(len(items))
         if self.encoder is not None and self.text_weight:
             recent = decayed_histories([query], [Decay(self.text_half_life, "positions")], self.n_items_).tocoo()
@@ -132,8 +135,8 @@ class SequentialLinear(Linear):
         return history_reasons("history", history.astype(np.int32), terms, words=query.text, said=said)
 
     def work(self, n_items: int) -> float:
-        """Return how much work fitting is, up to a constant: the cube of the size of the system."""
-        return float(len(self._decays()) * n_items) ** 3
+        """Return how much work fitting is, up to a constant."""
+        return work(self.solver, len(self._decays()) * n_items)
 
     def _decays(self) -> list[Decay]:
         decays = [Decay(h, "positions") for h in self.half_lives]
