@@ -12,7 +12,8 @@ from frugalrec.errors import ConfigError
 from frugalrec.interfaces import Recommender
 from frugalrec.plan import Plan, Spec
 from frugalrec.recommenders._approximate import is_sparse, solve_sparse, work, zero_diagonal_sparse
-from frugalrec.recommenders._statistics import Decay, Prior, Statistics, accumulate_states, solve
+from frugalrec.recommenders._ridge import Prior, solve
+from frugalrec.recommenders._statistics import Decay, Statistics, accumulate_states
 from frugalrec.recommenders.ease import Ease
 from frugalrec.recommenders.sequential_linear import SequentialLinear
 from frugalrec.testing.data import toy_dataset

@@ -13,6 +13,7 @@ from frugalrec.data.splits.leave_last_out import LeaveLastOut
 from frugalrec.errors import ConfigError, DataError
 from frugalrec.pipeline import Pipeline
 from frugalrec.plan import Plan
+from frugalrec.recommenders._base import Scores
 from frugalrec.recommenders.chance import Chance
 from frugalrec.recommenders.fusion import Fusion, most_likely_weights
 from frugalrec.recommenders.item_knn import ItemKnn
@@ -20,12 +21,12 @@ from frugalrec.recommenders.popularity import Popularity
 from frugalrec.testing.data import toy_dataset
 
 
-class Oracle:
+class Oracle(Scores):
     """Knows the last item of every user, and counts how it was used."""
 
     def __init__(self, dataset):
         self.last = dataset.interactions.item[dataset.interactions.offsets[1:] - 1]
-        self.n_items, self.sizes, self.asked = dataset.n_items, [], 0
+        self.n_items_, self.sizes, self.asked = dataset.n_items, [], 0
 
     def fit(self, dataset):
         self.sizes.append(len(dataset.interactions))
@@ -33,12 +34,9 @@ class Oracle:
 
     def score(self, queries):
         self.asked += 1
-        scores = np.zeros((len(queries), self.n_items), dtype=np.float32)
+        scores = np.zeros((len(queries), self.n_items_), dtype=np.float32)
         scores[np.arange(len(queries)), [self.last[q.user] for q in queries]] = 1.0
         return scores
-
-    def recommend(self, queries, k):
-        raise NotImplementedError
 
 
 @pytest.mark.parametrize(

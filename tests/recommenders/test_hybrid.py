@@ -11,6 +11,7 @@ from frugalrec.cost import Ledger
 from frugalrec.data.catalog import Catalog
 from frugalrec.data.dataset import Dataset, Query, Reason
 from frugalrec.errors import ConfigError
+from frugalrec.recommenders._base import Scores
 from frugalrec.recommenders.chance import Chance
 from frugalrec.recommenders.content import Content
 from frugalrec.recommenders.hybrid import Hybrid
@@ -26,20 +27,18 @@ def codes(*items):
     return np.array(items, dtype=np.int32)
 
 
-class Fixed:
+class Fixed(Scores):
     """A recommender with given scores, the same for every query."""
 
     def __init__(self, scores, cold=False, words=""):
         self.scores, self.scores_cold_items, self.words = np.array(scores, dtype=np.float32), cold, words
 
     def fit(self, dataset):
+        self.n_items_ = dataset.n_items
         return self
 
     def score(self, queries):
         return np.tile(self.scores, (len(queries), 1))
-
-    def recommend(self, queries, k):
-        raise NotImplementedError
 
     def explain(self, query, items):
         return [(Reason("fixed", 1.0, words=self.words),) for _ in items]

@@ -21,7 +21,8 @@ from frugalrec.cost import charge
 from frugalrec.data.interactions import FloatArray
 from frugalrec.errors import ConfigError
 from frugalrec.recommenders._base import product
-from frugalrec.recommenders._statistics import DENSE_ROWS, Prior, Statistics, Table, check_definite, solve
+from frugalrec.recommenders._ridge import Prior, check_definite, solve
+from frugalrec.recommenders._statistics import DENSE_ROWS, Statistics, Table
 
 SOURCES = 1000
 TARGETS = 64

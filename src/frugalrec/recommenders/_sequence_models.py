@@ -45,11 +45,13 @@ NOT_A_MATTER_OF_RESULT = ("epochs", "patience", "cpu_seconds", "log_dir", "check
 class SequenceModel(Scores):
     """Base of networks that read a history from left to right and score the next item against item embeddings.
 
-    Every event is predicted once an epoch, from the ``length`` events before it at most; a history begins with a start
-    symbol, so that strangers get an answer. ``loss`` is the cross-entropy over the catalogue, or over the target and
-    ``n_negatives`` items drawn uniformly for each batch. With ``patience``, the last event of each user is not trained
-    on; NDCG@10 on it (``validation_users`` of them) decides which epoch is kept. With ``encoder``, item embeddings
-    start from the principal directions of the item texts.
+    Every event is predicted once an epoch, from the events before it in its window: windows of ``length`` do not
+    overlap, so the first target of one that does not begin a history sees one event alone. A history begins with a
+    start symbol, so that strangers get an answer. ``loss`` is the cross-entropy over the catalogue, or over the target
+    and ``n_negatives`` items drawn uniformly for each batch. With ``patience``, the last event of each user is not
+    trained on; NDCG@10 on it (``validation_users`` of them) decides which epoch is kept, and there is no refit with it:
+    a handicap beside models that learn from every event. Sampled negatives are shared by a batch. With ``encoder``,
+    item embeddings start from the principal directions of the item texts.
     """
 
     dimension: int = field(default=64, metadata={"stage": "accumulate"})
@@ -248,7 +250,10 @@ class Windows:
 
 
 def ndcg_at_10(scores_of: Callable[[Sequence[Query]], Matrix], queries: Sequence[Query], wanted: IntArray) -> float:
-    """Return mean NDCG@10 of one wanted item a query, equal scores sharing their average rank."""
+    """Return mean NDCG@10 of one wanted item a query, equal scores sharing their average rank.
+
+    `frugalrec.metrics` has it for any fold, but component folders never import each other.
+    """
     gains = []
     for start in range(0, len(queries), SCORED_AT_ONCE):
         block = queries[start : start + SCORED_AT_ONCE]

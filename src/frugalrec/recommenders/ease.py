@@ -24,7 +24,8 @@ from frugalrec.recommenders._approximate import (
 )
 from frugalrec.recommenders._base import history_reasons, query_matrix, require_fitted
 from frugalrec.recommenders._linear import Linear
-from frugalrec.recommenders._statistics import DENSE_ROWS, Prior, Statistics, dense, invert
+from frugalrec.recommenders._ridge import Prior, dense, invert
+from frugalrec.recommenders._statistics import DENSE_ROWS, Statistics
 from frugalrec.recommenders._text import TextSpace
 
 
@@ -36,8 +37,10 @@ class Ease(Linear):
     the item text vectors (L3AE, Moon et al., 2025): B = μPC - P·diag((1 + μ diag(PC)) / diag(P)), P = (XᵀX + (λ+μ)I)⁻¹.
     ``history_half_life`` (in positions; 0 = off) weighs the newest events more when scoring.
 
-    Time n³ for n items, memory n² floats; beyond 15,000 items (``solver`` "auto") the system is solved in
-    neighbourhoods, in time and memory linear in the items. Adds and forgets users exactly.
+    Time n³ for n items, memory n² floats. Beyond 15,000 items (``solver`` "auto") blocks of items are solved on the
+    thousand sources that explain them best: each block costs the same, but with text it is compared with all items
+    first, n²d FLOPs in all for vectors of d. Users are added and forgotten exactly in the sums, and in the weights as
+    far as a block's sources stay the same; dense weights equal a refit to rounding.
 
     >>> from frugalrec.testing.data import toy_dataset
     >>> data = toy_dataset(n_users=50, n_items=20, seed=0)

@@ -17,7 +17,8 @@ from frugalrec.interfaces import Matrix, TextEncoder
 from frugalrec.recommenders._approximate import Solver, Weights, check_solver, entries, solve_by_size, times, work
 from frugalrec.recommenders._base import history_reasons, require_fitted
 from frugalrec.recommenders._linear import Linear
-from frugalrec.recommenders._statistics import Decay, Prior, Statistics, accumulate_states
+from frugalrec.recommenders._ridge import Prior
+from frugalrec.recommenders._statistics import Decay, Statistics, accumulate_states
 from frugalrec.recommenders._text import TextSpace, encode_queries
 
 _FAINT = 1e-3  # history items that weigh less than this share of the newest one do not move a ranking
@@ -33,8 +34,10 @@ class SequentialLinear(Linear):
     text is encoded once an item; no language model runs at request time.
 
     Time: pairs of events within reach, plus one Cholesky of (blocks · items)³/3 FLOPs, and (blocks · items)² floats.
-    Beyond 15,000 blocks · items (``solver`` "auto") the system is solved in neighbourhoods, in time and memory linear
-    in the items. Adds and forgets users exactly: ``solve(statistics - accumulate(user))``.
+    Beyond 15,000 blocks · items (``solver`` "auto") blocks of items are solved on the thousand sources that explain
+    them best, each at the same cost; the sums still grow with the pairs. Users are added and forgotten exactly in the
+    sums: ``solve(statistics - accumulate(user))`` equals a refit to rounding, with sparse weights as far as a block's
+    sources stay the same.
 
     Scores are x W + (text_weight / ridge) · x_text E Eᵀ. Ridge from stacked recency-weighted histories follows
     EASE (Steck, 2019) in form and SLIST (Choi et al., 2021, eq. 8) in weighting by recency.

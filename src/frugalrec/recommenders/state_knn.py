@@ -29,8 +29,9 @@ class StateKnn(Scores):
     half-life)) with f = ``late_share`` where times are known. The cosine of the query's state with every training state
     that shares one of its newest items is estimated from those, the ``pool`` best are compared in full, and the
     ``neighbours`` best vote, by similarity to the power of ``sharpness``, for the five items that followed, the j-th
-    counting 2^(-j / target_half_life). Choose it beside a linear model where users walk the same paths, as through
-    the pages of one site. After V-SKNN (Ludewig & Jannach, 2018), with states inside a history for sessions.
+    counting 2^(-j / target_half_life), j from 0. An item met twice within reach counts twice in a training state.
+    Choose it beside a linear model where users walk the same paths, as through the pages of one site. After V-SKNN
+    (Ludewig & Jannach, 2018), with states inside a history for sessions.
 
     Time: O(events · reach) to fit; a query costs the events of its newest items and ``pool`` · ``reach``. Memory: the
     log. FLOPs: 3 for each lag of each state to fit; 2 per estimated pair and 3 for each lag of the pool to score.
@@ -85,7 +86,7 @@ class StateKnn(Scores):
         return self
 
     def score(self, queries: Sequence[Query]) -> Matrix:
-        """Return float32 ``(n_queries, n_items)``: the neighbours' votes, at most 1.94 (five full ones) in all."""
+        """Return float32 ``(n_queries, n_items)``: votes, Σ_j 2^(-j / target_half_life) in all."""
         require_fitted(self, "n_items_")
         scores = np.zeros((len(queries), self.n_items_), dtype=np.float32)
         discounts = np.exp2(-np.arange(HORIZON) / self.target_half_life)
