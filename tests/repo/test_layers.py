@@ -13,8 +13,9 @@ ROOT = Path(frugalrec.__file__).parent
 
 ROWS: list[set[str]] = [
     {"errors", "progress", "peak_memory"},
-    {"cost"},
+    {"cost", "work"},
     {"machine", "assets", "prices"},
+    {"machine_profile"},
     {"data"},
     {"interfaces"},
     {"registry"},
@@ -24,7 +25,7 @@ ROWS: list[set[str]] = [
     {"plan"},
     {"pipeline"},
     {"evaluation"},
-    {"tuning", "forecast"},
+    {"tuning", "forecast", "calibration"},
     {"planner"},
     {"config", "portfolio"},
     {"datasets", "run_folder"},

@@ -9,9 +9,12 @@ import numpy as np
 
 from frugalrec.cost import charge
 from frugalrec.data.dataset import Dataset
+from frugalrec.data.shape import DataShape
 from frugalrec.errors import ConfigError
 from frugalrec.interfaces import Matrix, Recommender
+from frugalrec.recommenders._expected import expected_of
 from frugalrec.recommenders._fused import Fused, Mask, scores_cold_items, standardised
+from frugalrec.work import Expected, Stages, Work
 
 RANK_OFFSET = 60.0
 """What reciprocal-rank fusion adds to a rank, so that the first few do not decide alone."""
@@ -75,6 +78,24 @@ class Hybrid(Fused):
         self.warm_ = dataset.interactions.popularity > 0
         self.n_items_ = dataset.n_items
         return self
+
+    def expected(self, shape: DataShape) -> Stages:
+        """Return what fitting and scoring take for data of ``shape``: the members' parts, and fusing their scores."""
+        parts = [part for member in self.members if (part := expected_of(member, shape)) is not None]
+        if len(parts) < len(self.members):
+            return Stages()
+        n = shape.items
+        weighted = [(m, p) for m, p, w in zip(self.members, parts, self._weights(), strict=True) if w > 0]
+        places = sum(scores_cold_items(m) for m, _ in weighted) if shape.n_warm < n else 0
+        an_item = len(weighted) * {"z-score": 8.0, "reciprocal-rank": 5.0, "sum": 2.0}[self.method] + 8.0 * places
+        fused = Expected((Work("stream", 60.0 * n * len(weighted)),), an_item * n, 0.0, 0.0, 40.0 * n, 0.0, 1.3)
+        fit = Expected.nothing()
+        for part in parts:
+            fit += part.fit
+        score = batch = fused
+        for _, part in weighted:
+            score, batch = score + part.score, batch + part.in_batch
+        return Stages(fit, score, batch)
 
     def _weights(self) -> tuple[float, ...]:
         return self.weights + self.weights[-1:] * (len(self.members) - len(self.weights))

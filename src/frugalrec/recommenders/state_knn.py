@@ -11,9 +11,11 @@ import numpy as np
 from frugalrec.cost import charge
 from frugalrec.data.dataset import Dataset, Query
 from frugalrec.data.interactions import FloatArray, IntArray
+from frugalrec.data.shape import DataShape
 from frugalrec.errors import ConfigError
 from frugalrec.interfaces import Matrix
 from frugalrec.recommenders._base import Scores, require_fitted
+from frugalrec.work import Expected, Stages, Work
 
 HORIZON = 5
 NEWEST_OF_QUERY = 8
@@ -101,6 +103,13 @@ class StateKnn(Scores):
                 there = states + 1 + j < self.ends_[states]
                 np.add.at(scores[row], self.item_[states[there] + 1 + j], votes[there] * discount)
         return scores
+
+    def expected(self, shape: DataShape) -> Stages:
+        """Return what fitting takes for data of ``shape``; what a query meets, only the log knows."""
+        events = shape.n_events
+        flops = 3.0 * events * self.reach
+        fit = Expected((Work("states", events * self.reach),), flops, 0.0, 0.0, 110.0 * events, 44.0 * events)
+        return Stages(fit)
 
     def _nearest(self, query: Query) -> tuple[Rows, FloatArray]:
         """Return the most similar training states that have a future (rows of the log) and their cosines."""
