@@ -7,13 +7,13 @@ moves them little; rates of several threads are by the clock, since that is what
 
 from __future__ import annotations
 
+import operator
 import os
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import partial
 from importlib import metadata, util
 from pathlib import Path
 from typing import Any
@@ -23,19 +23,21 @@ from scipy import linalg, sparse
 from threadpoolctl import threadpool_limits
 
 from frugalrec import assets, progress
+from frugalrec.cost import Ledger
 from frugalrec.data.catalog import Catalog
-from frugalrec.data.dataset import Dataset, Fold
+from frugalrec.data.dataset import Dataset, Fold, Query
 from frugalrec.data.ids import IdMap
 from frugalrec.data.interactions import Interactions
 from frugalrec.encoders.bag_of_words import BagOfWords
 from frugalrec.encoders.onnx import Onnx
 from frugalrec.evaluation import quick_values
+from frugalrec.interfaces import LanguageModel
 from frugalrec.machine_profile import Power, Profile, hardware
 from frugalrec.metrics import parse
 from frugalrec.plan import Plan, Spec
-from frugalrec.recommenders._base import top_k
 from frugalrec.recommenders._ridge import invert
 from frugalrec.recommenders._statistics import Decay, accumulate_states
+from frugalrec.recommenders.ease import Ease
 from frugalrec.recommenders.state_knn import StateKnn
 
 Points = list[tuple[float, float]]
@@ -103,7 +105,9 @@ class _Bench:
             notes=tuple(self.notes),
         )
 
-    def _measure(self, kind: str, size: float, amount: float, call: Callable[[], Any], *, threads: int = 1) -> None:
+    def _measure(
+        self, kind: str, size: float, amount: float, call: Callable[..., Any], *given: Any, threads: int = 1
+    ) -> None:
         """Add the rate of ``amount`` units a call: the median of several, the first of which only warms up."""
         if time.perf_counter() > self._until:
             self.notes.append(f"{kind} {size:,.0f}: not measured, out of time")
@@ -113,7 +117,7 @@ class _Bench:
             begun = time.perf_counter()
             while len(taken) < 4 or time.perf_counter() - begun < _SLICE:
                 wall, cpu = time.perf_counter(), time.process_time()
-                call()
+                call(*given)
                 wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
                 if threads == 1 and cpu > 1e-3:
                     self._ratios.append(wall / cpu)
@@ -127,7 +131,7 @@ class _Bench:
         for name, dtype in (("f32", np.float32), ("f64", np.float64)):
             for n in (256, 2048):
                 a = np.random.default_rng(0).standard_normal((n, n)).astype(dtype)
-                self._measure(f"gemm-{name}", n, 2.0 * n**3, partial(np.matmul, a, a))
+                self._measure(f"gemm-{name}", n, 2.0 * n**3, np.matmul, a, a)
 
     def _factors(self) -> None:
         for name, dtype in (("f32", np.float32), ("f64", np.float64)):
@@ -137,11 +141,11 @@ class _Bench:
                 definite = _definite(n, dtype)
                 potrf, potrs = linalg.get_lapack_funcs(("potrf", "potrs"), (definite,))
                 factor = potrf(definite, lower=False)[0]
-                self._measure(f"factor-{name}", n, n**3 / 3, lambda f=potrf, a=definite: f(a, lower=False))  # type: ignore[misc]
+                self._measure(f"factor-{name}", n, n**3 / 3, potrf, definite)
                 self._measure(
                     f"substitute-{name}", n, 2.0 * n**2 * (n // 4), _substitution(potrs, factor, definite[:, : n // 4])
                 )
-                self._measure(f"invert-{name}", n, float(n) ** 3, lambda a=definite: invert(a.copy(order="F")))  # type: ignore[misc]
+                self._measure(f"invert-{name}", n, float(n) ** 3, _inverted, definite)
         square = _definite(384, np.float64)
         self._measure("eigen-f64", 384, 9.0 * 384**3, lambda: np.linalg.eigh(square))
 
@@ -149,14 +153,14 @@ class _Bench:
         for size in (1 << 22, 1 << 26):
             source = np.ones(size // 8)
             target = np.empty_like(source)
-            self._measure("stream", size, 2.0 * size, lambda a=source, b=target: np.copyto(b, a))  # type: ignore[misc]
+            self._measure("stream", size, 2.0 * size, np.copyto, target, source)
         for n_items in (1_500, 6_000):
             chosen = _log(n_items, 60_000).matrix().astype(np.float64)
             lengths = np.diff(chosen.indptr).astype(np.float64)
-            self._measure("sparse-product", n_items, float(lengths @ lengths), lambda x=chosen: x.T @ x)  # type: ignore[misc]
+            self._measure("sparse-product", n_items, float(lengths @ lengths), _gram, chosen)
             weights = np.ones((n_items, n_items), dtype=np.float32)
             histories = sparse.csr_array(chosen[:200].astype(np.float32))
-            self._measure("gather", n_items, float(histories.nnz) * n_items, lambda h=histories, w=weights: h @ w)  # type: ignore[misc]
+            self._measure("gather", n_items, float(histories.nnz) * n_items, operator.matmul, histories, weights)
         lists = [np.random.default_rng(0).random(400).astype(np.float32) for _ in range(500)]
         self._measure("rows", 1, 500, lambda: [_row(values) for values in lists])
 
@@ -170,7 +174,7 @@ class _Bench:
             log = _log(n_items, n_events, length=120 if kind == "pairs-dense" else 9)
             self._measure(
                 kind, n_items, _terms(log), lambda x=log: accumulate_states(x, [Decay(3.0, "positions")], 1.0)
-            )  # type: ignore[misc]
+            )
         data = _dataset(2_000, 60_000)
         self._measure("states", 1, 60_000.0 * 30, lambda: StateKnn().fit(data))
 
@@ -203,22 +207,15 @@ class _Bench:
             data = _dataset(n_items, 30_000)
             fitted = plan.build().fit(data)
             queries = [data.query(user) for user in range(100)]
-            single = lambda p=fitted, qs=queries: [p.recommend([q], 10) for q in qs[:50]]  # type: ignore[misc]  # noqa: E731
-            self._measure("answer", n_items, 50.0, single)
+            self._measure("answer", n_items, 50.0, _answer_each, fitted, queries[:50])
             fold = Fold(queries, [q.history[-1:] for q in queries])
-            metric = parse("ndcg@10")
 
-            def judge(p: Any = fitted, f: Fold = fold, m: Any = metric, n: int = n_items) -> None:
-                quick_values(p, f, m)
-                top_k(np.zeros((1, n), dtype=np.float32), 10)
-
-            self._measure("judge", n_items, 100.0 * n_items, judge)
+            self._measure("judge", n_items, 100.0 * n_items, quick_values, fitted, fold, parse("ndcg@10"))
 
     def _als(self) -> None:
         if util.find_spec("implicit") is None:
             self.notes.append("als: not measured, implicit is not installed (pip install 'frugalrec[als]')")
             return
-        from frugalrec.cost import Ledger
         from frugalrec.recommenders.als import Als
 
         data = _dataset(1_500, 60_000)
@@ -228,13 +225,12 @@ class _Bench:
                 Als(factors=factors, iterations=1).fit(data)
             flops = ledger.entries[0].cost.flops
             assert flops is not None
-            self._measure("als", factors, flops, lambda f=factors: Als(factors=f, iterations=1).fit(data))  # type: ignore[misc]
+            self._measure("als", factors, flops, Als(factors=factors, iterations=1).fit, data)
 
     def _language_models(self) -> None:
         if util.find_spec("llama_cpp") is None:
             self.notes.append("language models: not measured, pip install 'frugalrec[llm]'")
             return
-        from frugalrec.cost import Ledger
         from frugalrec.llms.llama_cpp import LlamaCpp
 
         cached = [s.asset.name for s in assets.status() if s.variant is not None and _is_gguf(s.variant)]
@@ -247,13 +243,12 @@ class _Bench:
             with ledger.span("once"):
                 model.loglikelihoods(prompt, [" end"])
             tokens = ledger.entries[0].cost.tokens_in or 1.0
-            self._measure(f"prompt {name}", 1, tokens, lambda m=model, p=prompt: m.loglikelihoods(p, [" end"]))  # type: ignore[misc]
+            self._measure(f"prompt {name}", 1, tokens, model.loglikelihoods, prompt, [" end"])
             with ledger.span("write"):
                 model.generate(["The list of things:\n-"], max_tokens=24)
             written = ledger.entries[1].cost.tokens_out or 1.0
             if written > 1:
-                again = lambda m=model: m.generate(["The list of things:\n-"], max_tokens=24)  # type: ignore[misc]  # noqa: E731
-                self._measure(f"write {name}", 1, written, again)
+                self._measure(f"write {name}", 1, written, _write, model)
 
     def _threads(self) -> None:
         """Measure what threads change: products, factors and the encoder, by the clock."""
@@ -277,7 +272,7 @@ class _Bench:
                 texts = [_SENTENCE[i : i + 50] for i in range(32)]
                 tokens = _tokens(encoder, texts)
                 self.rates.setdefault("clock encode", {})[n] = [
-                    (tokens / 32, _clock(lambda e=encoder, t=texts: e.encode(t), tokens))  # type: ignore[misc]
+                    (tokens / 32, _clock(lambda: encoder.encode(texts), tokens))
                 ]
 
     def _recommended(self) -> dict[str, int]:
@@ -381,6 +376,28 @@ def _substitution(potrs: Any, factor: np.ndarray[Any, Any], right: np.ndarray[An
     return lambda: potrs(factor, np.asfortranarray(right), lower=False)
 
 
+def _inverted(definite: np.ndarray[Any, Any]) -> Any:
+    return invert(definite.copy(order="F"))
+
+
+def _gram(chosen: sparse.csr_array) -> Any:
+    return chosen.T @ chosen
+
+
+def _answer_each(pipeline: Any, queries: Sequence[Query]) -> None:
+    for query in queries:
+        pipeline.recommend([query], 10)
+
+
+def _score_each(model: Ease, queries: Sequence[Query]) -> None:
+    for query in queries:
+        model.score([query])
+
+
+def _write(model: LanguageModel) -> Any:
+    return model.generate(["The list of things:\n-"], max_tokens=24)
+
+
 def _row(values: np.ndarray[Any, Any]) -> Any:
     """Do what item-knn does for a row of similarities."""
     other = (values > 0.1) & (np.arange(len(values)) != 3)
@@ -390,7 +407,6 @@ def _row(values: np.ndarray[Any, Any]) -> Any:
 
 
 def _terms(log: Interactions) -> float:
-    from frugalrec.cost import Ledger
 
     ledger = Ledger()
     with ledger.span("pairs"):
@@ -418,7 +434,6 @@ def _ids(prefix: str, n: int) -> IdMap:
 
 
 def _tokens(encoder: Onnx, texts: Sequence[str]) -> float:
-    from frugalrec.cost import Ledger
 
     ledger = Ledger()
     with ledger.span("tokens"):

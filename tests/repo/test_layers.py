@@ -28,7 +28,7 @@ ROWS: list[set[str]] = [
     {"tuning", "forecast", "calibration"},
     {"planner"},
     {"config", "portfolio"},
-    {"datasets", "run_folder"},
+    {"datasets", "run_folder", "estimation"},
     {"study"},
     {"report"},
     {"cli"},

@@ -107,11 +107,11 @@ class Als(Scores):
         # Factors of users and items as they are learned, the items' once more as float64, and the log both ways.
         peak = 4.0 * f * (shape.users + 4.0 * n) + 40.0 * shape.n_chosen + 24.0 * shape.n_events
         held = 4.0 * f * n + 8.0 * f * f
-        fit = Expected((Work("als", flops, f), Work("stream", 100.0 * shape.n_events)), flops, 0.0, 0.0, peak, held)
+        fit = Expected((Work("als", flops, f), Work("events", shape.n_events)), flops, 0.0, 0.0, peak, held)
         own = 0.0 if self.alpha == 1.0 else 2 * f**2 * shape.mean_distinct
         scoring = 2 * f**2 + 2 * f * n + 2 * f * shape.mean_distinct + own
         # The item factors are turned into float64 at every call.
-        alone = (Work("stream", (20.0 + 4.0) * f * n, 1 << 26), Work("gemm-f64", f**3 / 3 + own, f))
+        alone = (Work("query", 1.0), Work("stream", (20.0 + 4.0) * f * n, 1 << 26), Work("gemm-f64", f**3 / 3 + own, f))
         batch = scoring + (0.0 if self.alpha == 1.0 else f**3 / 3)
         return Stages(
             fit,

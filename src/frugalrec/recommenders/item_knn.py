@@ -92,7 +92,8 @@ class ItemKnn(Scores):
         work = (
             Work("sparse-product", twice * products, n),
             Work("rows", n),
-            Work("stream", 40.0 * cells + 200.0 * chosen),
+            Work("events", 2.0 * shape.n_events),
+            Work("stream", 40.0 * cells),
         )
         met = shape.mean_distinct * kept / n
         score = Expected(

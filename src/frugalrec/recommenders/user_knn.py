@@ -67,14 +67,17 @@ class UserKnn(Scores):
     def expected(self, shape: DataShape) -> Stages:
         """Return what fitting and scoring take for data of ``shape``."""
         n, users = shape.items, shape.users
-        fit = Expected(
-            (Work("stream", 160.0 * shape.n_events),), 0.0, 0.0, 0.0, 40.0 * shape.n_events, 16.0 * shape.n_chosen
-        )
+        fit = Expected((Work("events", shape.n_events),), 0.0, 0.0, 0.0, 40.0 * shape.n_events, 16.0 * shape.n_chosen)
         read = shape.mean_distinct * shape.mean_popularity
         kept = min(float(self.neighbours), users)
         voted = kept * shape.mean_distinct
         flops = 2.0 * read + 2.0 * shape.mean_distinct + 2.0 * users + kept + 2.0 * voted
-        work = (Work("sparse-product", read + voted, n), Work("judge", users, users), Work("stream", 60.0 * users))
+        work = (
+            Work("query", 2.0),
+            Work("sparse-product", read + voted, n),
+            Work("rank", users, users),
+            Work("stream", 60.0 * users),
+        )
         return Stages(fit, Expected(work, flops, 0.0, 0.0, 40.0 * users, 0.0, 1.5))
 
     def explain(self, query: Query, items: IntArray) -> list[tuple[Reason, ...]]:
