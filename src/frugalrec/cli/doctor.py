@@ -18,6 +18,9 @@ def doctor(
         float | None,
         typer.Option(min=0.0, help="Power of the processor, where the machine does not measure its own energy."),
     ] = None,
+    seconds: Annotated[
+        float, typer.Option(min=1.0, help="Begin no measurement after this; raise it on a busy machine.")
+    ] = 45.0,
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE.html|FILE.svg", help="Where to draw the roofline; default: the cache.")
     ] = None,
@@ -37,7 +40,7 @@ def doctor(
     from frugalrec.machine import describe, missing_extras
 
     if calibrate:
-        _calibrate(tdp_watts, plot, as_json)
+        _calibrate(tdp_watts, seconds, plot, as_json)
         return
     machine = describe()
     cached = [status.asset.name for status in assets.status() if status.variant is not None]
@@ -65,7 +68,7 @@ def doctor(
         typer.echo(f"{'missing':<14}{why}: pip install 'frugalrec[{name}]'")
 
 
-def _calibrate(tdp_watts: float | None, plot: Path | None, as_json: bool) -> None:
+def _calibrate(tdp_watts: float | None, seconds: float, plot: Path | None, as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -77,7 +80,7 @@ def _calibrate(tdp_watts: float | None, plot: Path | None, as_json: bool) -> Non
     from frugalrec.run_folder import write_whole
 
     with shown_progress() as say:
-        profile = calibrate(tdp_watts=tdp_watts)
+        profile = calibrate(tdp_watts=tdp_watts, seconds=seconds)
         path = profile.save()
         drawn = path.with_suffix(".html") if plot is None else plot
         write_whole(drawn, standalone(roofline(profile)) if drawn.suffix == ".svg" else profile_page.render(profile))

@@ -143,12 +143,17 @@ def expected_text_space(shape: DataShape, dim: int, whitening: float) -> Expecte
     return Expected(tuple(work), flops, 0.0, 0.0, peak, 8.0 * n * d)
 
 
-def expected_weights(n: float, nonzeros: float, *, dense: bool) -> Expected:
-    """Return what one query with ``nonzeros`` history entries takes against item × item weights."""
+def expected_weights(n: float, nonzeros: float, *, dense: bool, alone: bool = True) -> Expected:
+    """Return what one query with ``nonzeros`` history entries takes against item × item weights.
+
+    A query ``alone`` pays for looking up its own history.
+    """
+    own = (Work("query", 1.0),) if alone else ()
     if dense:
-        return Expected((Work("gather", nonzeros * n, n),), 2.0 * nonzeros * n, 0.0, 0.0, 4.0 * n, 0.0)
+        return Expected((*own, Work("gather", nonzeros * n, n)), 2.0 * nonzeros * n, 0.0, 0.0, 4.0 * n, 0.0)
     pairs = nonzeros * min(float(KEPT), n)
-    return Expected((Work("sparse-product", pairs, n),), 2.0 * pairs, 0.0, 0.0, 16.0 * n, 0.0, UNSOLVED_SPREAD)
+    work = (*own, Work("sparse-product", pairs, n))
+    return Expected(work, 2.0 * pairs, 0.0, 0.0, 16.0 * n, 0.0, UNSOLVED_SPREAD)
 
 
 __all__ = [

@@ -123,13 +123,21 @@ class Ease(Linear):
         dense = cells >= 0.1 * n * n and n <= DENSE_ROWS
         held = 8.0 * n * n if dense else 12.0 * cells
         peak = max(24.0 * cells, 12.0 * cells + held if dense else 0.0) + 24.0 * shape.n_chosen
-        work = (Work("sparse-product", shape.squares, n), Work("stream", 40.0 * cells + 2 * held))
+        work = (
+            Work("sparse-product", shape.squares, n),
+            Work("events", shape.n_events),
+            Work("stream", 40.0 * cells + 2 * held),
+        )
         sums = Expected(work, 2.0 * shape.squares, 0.0, 0.0, peak, held, 1.0 if dense else 1.15)
         # Counting items takes 2 FLOPs a cell of each pair; whatever text adds comes on top.
         text = expected_text_space(shape, dim, self.whitening) if dim else Expected.nothing()
+
+        def weights(*, dense: bool) -> list[Expected]:
+            return [expected_weights(n, shape.mean_distinct, dense=dense, alone=alone) for alone in (True, False)]
+
         if is_sparse(self.solver, int(n)):
             solved = expected_blockwise(shape, 1, dim)
-            return Stages(sums + text + solved, expected_weights(n, shape.mean_distinct, dense=False))
+            return Stages(sums + text + solved, *weights(dense=False))
         flops, steps = n**3, [Work(f"invert-{name}", n**3, n), Work("stream", 8 * width * n * n)]
         beside = 2.0
         if dim:
@@ -143,7 +151,7 @@ class Ease(Linear):
             ]
             beside = 5.0
         solved = Expected(tuple(steps), flops, 0.0, 0.0, beside * width * n * n, width * n * n)
-        return Stages(sums + text + solved, expected_weights(n, shape.mean_distinct, dense=True))
+        return Stages(sums + text + solved, *weights(dense=True))
 
     def explain(self, query: Query, items: IntArray) -> list[tuple[Reason, ...]]:
         """Return the history items with the largest terms in each score; exact, since a score is their sum."""

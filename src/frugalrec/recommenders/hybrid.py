@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Self
 
 import numpy as np
@@ -88,11 +88,12 @@ class Hybrid(Fused):
         weighted = [(m, p) for m, p, w in zip(self.members, parts, self._weights(), strict=True) if w > 0]
         places = sum(scores_cold_items(m) for m, _ in weighted) if shape.n_warm < n else 0
         an_item = len(weighted) * {"z-score": 8.0, "reciprocal-rank": 5.0, "sum": 2.0}[self.method] + 8.0 * places
-        fused = Expected((Work("stream", 60.0 * n * len(weighted)),), an_item * n, 0.0, 0.0, 40.0 * n, 0.0, 1.3)
+        passes = (Work("query", 1.0), Work("stream", 60.0 * n * len(weighted)))
+        fused = Expected(passes, an_item * n, 0.0, 0.0, 40.0 * n, 0.0, 1.3)
         fit = Expected.nothing()
         for part in parts:
             fit += part.fit
-        score = batch = fused
+        score, batch = fused, replace(fused, work=passes[1:])
         for _, part in weighted:
             score, batch = score + part.score, batch + part.in_batch
         return Stages(fit, score, batch)

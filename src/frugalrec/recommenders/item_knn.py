@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -96,11 +96,11 @@ class ItemKnn(Scores):
             Work("stream", 40.0 * cells),
         )
         met = shape.mean_distinct * kept / n
-        score = Expected(
-            (Work("sparse-product", met, n), Work("stream", 12.0 * n)), 2.0 * met, 0.0, 0.0, 8.0 * n, 0.0, 1.5
-        )
+        scored = (Work("query", 1.0), Work("sparse-product", met, n), Work("stream", 12.0 * n))
+        score = Expected(scored, 2.0 * met, 0.0, 0.0, 8.0 * n, 0.0, 1.5)
         spread = 1.15 if self.shrinkage > 0 else 1.0
-        return Stages(Expected(work, flops, 0.0, 0.0, peak, held, spread), score)
+        batch = replace(score, work=scored[1:])
+        return Stages(Expected(work, flops, 0.0, 0.0, peak, held, spread), score, batch)
 
     def explain(self, query: Query, items: IntArray) -> list[tuple[Reason, ...]]:
         """Return the history items whose votes weighed most for each item."""

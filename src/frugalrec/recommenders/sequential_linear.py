@@ -158,13 +158,15 @@ class SequentialLinear(Linear):
             )  # fmt: skip
         reaches = [-np.log2(_FAINT) * d.half_life if d.unit == "positions" else 0.0 for d in decays]
         seen = sum(shape.mean_reached(float(reach)) for reach in reaches)
-        score = batch = expected_weights(n, seen, dense=not sparse)
+        score, batch = (expected_weights(n, seen, dense=not sparse, alone=alone) for alone in (True, False))
         if any(d.unit == "seconds" for d in decays):
             # How many items lie within seconds of the newest, only the queries know.
-            score = batch = replace(score, spread=max(score.spread, 1.5))
+            score, batch = (replace(part, spread=max(part.spread, 1.5)) for part in (score, batch))
         if dim and self.text_weight:
             flops = 2.0 * n * dim
-            score += Expected((Work("stream", 4.0 * n * dim, 1 << 26),), flops, 0.0, 0.0, 8.0 * n, 0.0)
+            score += Expected(
+                (Work("query", 1.0), Work("stream", 4.0 * n * dim, 1 << 26)), flops, 0.0, 0.0, 8.0 * n, 0.0
+            )
             batch += Expected((Work("gemm-f32", flops, dim),), flops, 0.0, 0.0, 8.0 * n, 0.0)
         return Stages(sums + text + solved, score, batch)
 

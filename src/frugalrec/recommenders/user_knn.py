@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
@@ -78,7 +78,8 @@ class UserKnn(Scores):
             Work("rank", users, users),
             Work("stream", 60.0 * users),
         )
-        return Stages(fit, Expected(work, flops, 0.0, 0.0, 40.0 * users, 0.0, 1.5))
+        alone = Expected(work, flops, 0.0, 0.0, 40.0 * users, 0.0, 1.5)
+        return Stages(fit, alone, replace(alone, work=work[1:]))
 
     def explain(self, query: Query, items: IntArray) -> list[tuple[Reason, ...]]:
         """Return how many of the neighbours chose each item."""
