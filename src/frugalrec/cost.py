@@ -220,6 +220,11 @@ class Ledger:
                     if file.read() != b"\n":
                         file.write(b"\n")
 
+    @property
+    def kept(self) -> bool:
+        """Whether spans are written to a file."""
+        return self._path is not None
+
     @contextmanager
     def span(self, name: str, *, plan: str = "", phase: Phase = "refresh", units: int = 1) -> Iterator[Span]:
         """Open a stage. ``units``: how many requests (or other units) its cost is spread over."""

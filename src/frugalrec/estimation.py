@@ -154,8 +154,10 @@ class Estimator:
         """Return what trying ``plan`` will take; ``start``: settings that the search begins with."""
         pipeline = plan.build()
         recommender: Any = pipeline.recommender
+        open_settings = search_space(plan.recommender)
         for name, value in (start or {}).items():
-            setattr(recommender, name, value)
+            if name in open_settings:
+                setattr(recommender, name, value)
         stages = expected_stages(recommender, self.shape)
         label = f"{plan.recommender.component}"
         why = "" if stages is not None else f"{label} has no cost formula"

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import frugalrec
-from frugalrec.cli import assets, components, data, demo, doctor, plan, recommend
+from frugalrec.cli import assets, components, data, demo, doctor, estimate, plan, recommend
 from frugalrec.cli import run as run_command
 from frugalrec.errors import FrugalrecError
 
@@ -50,6 +50,7 @@ def _options(
 
 app.command("demo")(demo.demo)
 app.command("plan")(plan.plan)
+app.command("estimate")(estimate.estimate)
 app.command("run")(run_command.run)
 app.command("recommend")(recommend.recommend)
 app.command("components")(components.components)
