@@ -101,41 +101,56 @@ def _print(found: list[PlanEstimate], seconds: Range | None, money: Range | None
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(width=None if sys.stdout.isatty() else 132)
+    from frugalrec.estimation import total
+
+    console = Console(width=None if sys.stdout.isatty() else 140)
     table = Table(box=None, pad_edge=False)
-    headings = ("encode", "tune", "fit", "evaluate", "peak memory", "tokens", "request", f"{currency} a month")
-    table.add_column("plan")
+    headings = ("encode", "tune", "fit", "evaluate", "all", "peak memory", "tokens", "request", f"{currency} a month")
+    table.add_column("plan", no_wrap=True)
     for heading in headings:
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     for e in found:
         stages = e.stages
         table.add_row(
             e.name,
-            *(_time(stages[s].seconds) for s in ("encode", "tune", "fit", "evaluate")),
+            *(_time(stages[s].seconds, bounds=False) for s in ("encode", "tune", "fit", "evaluate")),
+            _time(e.seconds),
             _bytes(e.peak_bytes),
-            "unknown" if (tokens := stages["encode"].tokens) is None else f"{tokens.expected:,.0f}",
-            _time(stages["request"].seconds),
-            _money(e.month),
+            _tokens(e),
+            _time(stages["request"].seconds, bounds=False),
+            "unknown" if e.month is None else _short(e.month.expected),
         )
     console.print(table)
     for e in found:
         for reason in e.unknown:
             console.print(f"{e.name}: unknown where {reason}", markup=False, highlight=False)
+    known = [e for e in found if e.seconds is not None]
+    missing = [e.name for e in found if e.seconds is None]
     if seconds is None:
-        known = [e for e in found if e.seconds is not None]
-        typer.echo(f"all plans: unknown, since {len(found) - len(known)} of {len(found)} plans are")
-    else:
-        spent = "" if money is None else f", {currency} {_money(money)} of compute"
-        typer.echo(f"all plans, texts encoded once: {_time(seconds)}{spent}")
+        seconds, money = total(known)
+    spent = "" if money is None else f", {currency} {_money(money)} of compute"
+    but = f" but {', '.join(missing)}" if missing else ""
+    if known:
+        typer.echo(f"all plans{but}, texts encoded once: {_time(seconds)}{spent}")
 
 
-def _time(found: Range | None) -> str:
+def _tokens(e: PlanEstimate) -> str:
+    once = e.stages["encode"].tokens
+    each = e.stages["request"].tokens
+    shown = "unknown" if once is None else f"{once.expected:,.0f}"
+    if each is None:
+        return f"{shown} + unknown a request"
+    return f"{shown} + {each.expected:,.0f} a request" if each.expected else shown
+
+
+def _time(found: Range | None, *, bounds: bool = True) -> str:
     if found is None:
         return "unknown"
     if found.high == 0:
         return "0"
     unit, scale = ("ms", 1e3) if found.expected < 0.1 else ("s", 1.0) if found.expected < 300 else ("min", 1 / 60)
-    return f"{_short(found.expected * scale)} {unit} ({_short(found.low * scale)}–{_short(found.high * scale)})"
+    shown = f"{_short(found.expected * scale)} {unit}"
+    return f"{shown} ({_short(found.low * scale)}–{_short(found.high * scale)})" if bounds else shown
 
 
 def _bytes(found: Range | None) -> str:

@@ -82,7 +82,7 @@ class BagOfWords:
             2.0 * _CELLS * entries + 3.0 * self.dim * rows,
             0.0,
             0.0,
-            20.0 * rows * self.dim + 500.0 * entries,
+            12.0 * rows * self.dim + 100.0 * entries,
             4.0 * rows * self.dim,
         )
 

@@ -152,7 +152,7 @@ def expected_weights(n: float, nonzeros: float, *, dense: bool, alone: bool = Tr
     if dense:
         return Expected((*own, Work("gather", nonzeros * n, n)), 2.0 * nonzeros * n, 0.0, 0.0, 4.0 * n, 0.0)
     pairs = nonzeros * min(float(KEPT), n)
-    work = (*own, Work("sparse-product", pairs, n))
+    work = (*own, Work("sparse-product", pairs))
     return Expected(work, 2.0 * pairs, 0.0, 0.0, 16.0 * n, 0.0, UNSOLVED_SPREAD)
 
 

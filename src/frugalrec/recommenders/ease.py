@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -124,7 +124,7 @@ class Ease(Linear):
         held = 8.0 * n * n if dense else 12.0 * cells
         peak = max(24.0 * cells, 12.0 * cells + held if dense else 0.0) + 24.0 * shape.n_chosen
         work = (
-            Work("sparse-product", shape.squares, n),
+            Work("sparse-product", shape.squares, max(1.0, shape.squares / max(cells, 1.0))),
             Work("events", shape.n_events),
             Work("stream", 40.0 * cells + 2 * held),
         )
@@ -137,7 +137,7 @@ class Ease(Linear):
 
         if is_sparse(self.solver, int(n)):
             solved = expected_blockwise(shape, 1, dim)
-            return Stages(sums + text + solved, *weights(dense=False))
+            return Stages(replace(sums + text + solved, held_bytes=solved.held_bytes), *weights(dense=False))
         flops, steps = n**3, [Work(f"invert-{name}", n**3, n), Work("stream", 8 * width * n * n)]
         beside = 2.0
         if dim:
@@ -151,7 +151,7 @@ class Ease(Linear):
             ]
             beside = 5.0
         solved = Expected(tuple(steps), flops, 0.0, 0.0, beside * width * n * n, width * n * n)
-        return Stages(sums + text + solved, *weights(dense=True))
+        return Stages(replace(sums + text + solved, held_bytes=width * n * n), *weights(dense=True))
 
     def explain(self, query: Query, items: IntArray) -> list[tuple[Reason, ...]]:
         """Return the history items with the largest terms in each score; exact, since a score is their sum."""

@@ -88,7 +88,7 @@ class Hybrid(Fused):
         weighted = [(m, p) for m, p, w in zip(self.members, parts, self._weights(), strict=True) if w > 0]
         places = sum(scores_cold_items(m) for m, _ in weighted) if shape.n_warm < n else 0
         an_item = len(weighted) * {"z-score": 8.0, "reciprocal-rank": 5.0, "sum": 2.0}[self.method] + 8.0 * places
-        passes = (Work("query", 1.0), Work("stream", 60.0 * n * len(weighted)))
+        passes = (Work("query", 1.0), Work("stream", 1000.0 * n * len(weighted), 1 << 26))
         fused = Expected(passes, an_item * n, 0.0, 0.0, 40.0 * n, 0.0, 1.3)
         fit = Expected.nothing()
         for part in parts:

@@ -90,13 +90,13 @@ class ItemKnn(Scores):
         block = min(BLOCK_BYTES / 16, cells)
         peak = 48.0 * chosen + 8.0 * twice * block + 2.0 * held
         work = (
-            Work("sparse-product", twice * products, n),
+            Work("sparse-product", twice * products, max(1.0, products / max(cells, 1.0))),
             Work("rows", n),
             Work("events", 2.0 * shape.n_events),
             Work("stream", 40.0 * cells),
         )
         met = shape.mean_distinct * kept / n
-        scored = (Work("query", 1.0), Work("sparse-product", met, n), Work("stream", 12.0 * n))
+        scored = (Work("query", 1.0), Work("sparse-product", met), Work("stream", 12.0 * n))
         score = Expected(scored, 2.0 * met, 0.0, 0.0, 8.0 * n, 0.0, 1.5)
         spread = 1.15 if self.shrinkage > 0 else 1.0
         batch = replace(score, work=scored[1:])

@@ -168,7 +168,8 @@ class SequentialLinear(Linear):
                 (Work("query", 1.0), Work("stream", 4.0 * n * dim, 1 << 26)), flops, 0.0, 0.0, 8.0 * n, 0.0
             )
             batch += Expected((Work("gemm-f32", flops, dim),), flops, 0.0, 0.0, 8.0 * n, 0.0)
-        return Stages(sums + text + solved, score, batch)
+        held = (solved.held_bytes or 0.0) + 8.0 * n * dim
+        return Stages(replace(sums + text + solved, held_bytes=held), score, batch)
 
     def explain(self, query: Query, items: IntArray) -> list[tuple[Reason, ...]]:
         """Return the history items, and the request's words, with the largest terms in each score: it is their sum."""

@@ -66,7 +66,7 @@ class UserKnn(Scores):
 
     def expected(self, shape: DataShape) -> Stages:
         """Return what fitting and scoring take for data of ``shape``."""
-        n, users = shape.items, shape.users
+        users = shape.users
         fit = Expected((Work("events", shape.n_events),), 0.0, 0.0, 0.0, 40.0 * shape.n_events, 16.0 * shape.n_chosen)
         read = shape.mean_distinct * shape.mean_popularity
         kept = min(float(self.neighbours), users)
@@ -74,7 +74,7 @@ class UserKnn(Scores):
         flops = 2.0 * read + 2.0 * shape.mean_distinct + 2.0 * users + kept + 2.0 * voted
         work = (
             Work("query", 2.0),
-            Work("sparse-product", read + voted, n),
+            Work("sparse-product", read + voted),
             Work("rank", users, users),
             Work("stream", 60.0 * users),
         )
