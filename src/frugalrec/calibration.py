@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from hashlib import sha256
 from importlib import metadata, util
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from scipy import linalg, sparse
 from threadpoolctl import threadpool_limits
 
 from frugalrec import assets, progress
-from frugalrec.cost import Ledger
+from frugalrec.cost import Cost, Ledger
 from frugalrec.data.catalog import Catalog
 from frugalrec.data.dataset import Dataset, Fold, Query, Split
 from frugalrec.data.ids import IdMap
@@ -40,6 +41,7 @@ from frugalrec.recommenders._statistics import Decay, accumulate_states
 from frugalrec.recommenders.ease import Ease
 from frugalrec.recommenders.popularity import Popularity
 from frugalrec.recommenders.state_knn import StateKnn
+from frugalrec.stores.array_cache import ArrayCache
 
 Points = list[tuple[float, float]]
 
@@ -187,6 +189,9 @@ class _Bench:
         drawn = np.random.default_rng(0).integers(0, 900, (500, 5))
         texts = [" ".join(f"name{word}" for word in row) for row in drawn]
         self._measure("words", 1, float(sum(map(len, texts))), lambda: BagOfWords().encode(texts))
+        with tempfile.TemporaryDirectory() as folder:
+            store = ArrayCache(Path(folder) / "arrays.sqlite")
+            self._measure("store", 1, 500.0, _stored, store, texts)
         if not self._encoder_is_cached():
             self.notes.append(
                 "encoder: not measured, its weights are not cached (frugalrec assets fetch all-minilm-l6-v2-int8)"
@@ -406,6 +411,15 @@ def _answer_each(pipeline: Any, queries: Sequence[Query]) -> None:
 def _score_each(model: Ease, queries: Sequence[Query]) -> None:
     for query in queries:
         model.score([query])
+
+
+def _stored(store: ArrayCache, texts: Sequence[str]) -> None:
+    vectors = np.zeros((len(texts), 384), dtype=np.float32)
+    again = [f"{text} {time.perf_counter_ns()}" for text in texts]
+    for start in range(0, len(texts), 128):
+        keys = [sha256(text.encode()).hexdigest() for text in again[start : start + 128]]
+        store.get(keys)
+        store.put({key: (vector, Cost.zero()) for key, vector in zip(keys, vectors, strict=False)})
 
 
 def _write(model: LanguageModel) -> Any:

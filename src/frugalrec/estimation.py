@@ -224,7 +224,11 @@ class Estimator:
     def _encoded_by(self, spec: Spec) -> Expected:
         try:
             encoder: Any = registry.build("encoder", spec.component, spec.settings)
-            return encoder.expected(self.shape) if isinstance(encoder, ExpectsText) else Expected()
+            if not isinstance(encoder, ExpectsText):
+                return Expected()
+            return encoder.expected(self.shape) + Expected(
+                (Work("store", self.shape.distinct_texts),), 0.0, 0.0, 0.0, 0.0, 0.0
+            )
         except FrugalrecError:
             return Expected()  # what is not there cannot be counted; trying the plan will say what is missing
 

@@ -118,6 +118,7 @@ class Study:
             ready = self._compare(trials[plan.name], expected)
             self.say(_line(trials[plan.name], ready))
         progress.report("plans", len(plans), len(plans))
+        (self.folder / "shape.json").write_text(json.dumps(self.estimator.shape.to_dict()), encoding="utf-8")
         bills = {t.name: bill(t, self.traffic, self.prices) for t in trials.values()}
         floor, budget = Floor.parse(self.config.quality.floor), Budget(**self.config.budget.model_dump())
         decision = decide(list(trials.values()), bills, floor, budget, seed=self.config.seed)

@@ -29,6 +29,7 @@ UNITS: Mapping[str, str] = {
     "states": "lag",
     "words": "character",
     "encode": "token",
+    "store": "text",
     "answer": "request",
     "query": "request",
     "rank": "score",

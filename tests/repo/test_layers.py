@@ -14,6 +14,7 @@ ROOT = Path(frugalrec.__file__).parent
 ROWS: list[set[str]] = [
     {"errors", "progress", "peak_memory"},
     {"cost", "work"},
+    {"price_tables"},
     {"machine", "assets", "prices"},
     {"machine_profile"},
     {"data"},
@@ -28,7 +29,8 @@ ROWS: list[set[str]] = [
     {"tuning", "forecast", "calibration"},
     {"planner"},
     {"config", "portfolio"},
-    {"datasets", "run_folder", "estimation"},
+    {"datasets", "run_folder", "estimation", "spending", "scale"},
+    {"spending_exports"},
     {"study"},
     {"report"},
     {"cli"},

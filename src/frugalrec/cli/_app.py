@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import frugalrec
-from frugalrec.cli import assets, components, data, demo, doctor, estimate, plan, recommend
+from frugalrec.cli import assets, components, costs, data, demo, doctor, estimate, plan, recommend
 from frugalrec.cli import run as run_command
 from frugalrec.errors import FrugalrecError
 
@@ -55,6 +55,7 @@ app.command("run")(run_command.run)
 app.command("recommend")(recommend.recommend)
 app.command("components")(components.components)
 app.command("doctor")(doctor.doctor)
+app.add_typer(costs.app)
 app.add_typer(data.app)
 app.add_typer(assets.app)
 

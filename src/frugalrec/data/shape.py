@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
@@ -43,6 +43,8 @@ class DataShape:
     log: Interactions | None = field(default=None, repr=False, compare=False)
     repeat: float = 1.0
     exact: bool = True
+    timed: bool = False
+    counted: dict[str, float] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, dataset: Dataset) -> DataShape:
@@ -61,6 +63,7 @@ class DataShape:
             n_texts=float(len(texts)),
             distinct_texts=float(len(set(texts))),
             log=log,
+            timed=log.timestamp is not None,
         )
 
     def scaled(self, *, users: float | None = None, items: float | None = None) -> DataShape:
@@ -90,6 +93,44 @@ class DataShape:
             exact=False,
         )
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-ready form, without texts and the log: what pairs were counted in it goes along."""
+        histograms = {n: [part.tolist() for part in getattr(self, n)] for n in ("lengths", "distinct", "popularity")}
+        sampled = self.texts[:: max(1, len(self.texts) // 1000)]
+        return {
+            "users": self.users,
+            "items": self.items,
+            **histograms,
+            "n_texts": self.n_texts,
+            "distinct_texts": self.distinct_texts,
+            "characters_a_text": sum(map(len, sampled)) / len(sampled) if sampled else 0.0,
+            "timed": self.timed,
+            "counted": self.counted,
+        }
+
+    @classmethod
+    def from_dict(cls, table: Mapping[str, Any]) -> DataShape:
+        """Read what `to_dict` returned; texts are made up, of the mean length. Raises `ConfigError`."""
+        try:
+            lengths, distinct, popularity = (
+                (np.asarray(table[n][0], dtype=np.float64), np.asarray(table[n][1], dtype=np.float64))
+                for n in ("lengths", "distinct", "popularity")
+            )
+            return cls(
+                users=float(table["users"]),
+                items=float(table["items"]),
+                lengths=lengths,
+                distinct=distinct,
+                popularity=popularity,
+                texts=["x" * max(1, round(table["characters_a_text"]))] if table["n_texts"] else [],
+                n_texts=float(table["n_texts"]),
+                distinct_texts=float(table["distinct_texts"]),
+                timed=bool(table["timed"]),
+                counted={str(k): float(v) for k, v in table["counted"].items()},
+            )
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise ConfigError(f"not the shape of a data set: {error!r}") from error
+
     @property
     def n_users(self) -> float:
         """Users who have events."""
@@ -113,7 +154,7 @@ class DataShape:
     @property
     def has_times(self) -> bool:
         """Whether events have timestamps."""
-        return self.log is not None and self.log.timestamp is not None
+        return self.timed
 
     @property
     def mean_history(self) -> float:
@@ -156,13 +197,16 @@ class DataShape:
         n = np.maximum(most - first + 1, 0)
         return float((n * (lengths - (first + most) / 2)) @ counts)
 
-    def pairs_within(self, seconds: float, *, ahead: int = 0, behind: int = 0, same: bool = False) -> float | None:
+    def pairs_within(self, seconds: float, *, ahead: int = 0, same: bool = False) -> float | None:
         """Return the pairs of events of one user at most ``seconds`` apart; None where there are no times.
 
-        ``ahead``: the newer has that many events after it; ``behind``: the older has that many before it. ``same``
-        counts an event with itself as well.
+        ``ahead``: the newer has that many events after it. ``same`` counts an event with itself as well. What was
+        counted once is remembered, and kept by `to_dict`.
         """
         log = self.log
+        key = f"{seconds!r} {ahead} {same}"
+        if key in self.counted:
+            return self.repeat * self.counted[key]
         if log is None or log.timestamp is None:
             return None
         if not len(log):
@@ -175,9 +219,10 @@ class DataShape:
         apart = float(relative.max()) + seconds + 1.0
         axis = relative + np.repeat(np.arange(len(lengths)), lengths) * apart
         oldest = np.searchsorted(axis, axis - seconds, side="left")
-        oldest = np.maximum(oldest, start + behind)
+        oldest = np.maximum(oldest, start)
         counted = np.maximum(rows - oldest + same, 0)
-        return self.repeat * float(counted[rows + ahead < end].sum())
+        self.counted[key] = float(counted[rows + ahead < end].sum())
+        return self.repeat * self.counted[key]
 
     def sampled_texts(self) -> tuple[Sequence[str], float]:
         """Return different item texts, at most `SAMPLED_TEXTS`, and how many of this size each stands for."""
