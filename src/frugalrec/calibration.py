@@ -42,6 +42,7 @@ from frugalrec.recommenders.ease import Ease
 from frugalrec.recommenders.popularity import Popularity
 from frugalrec.recommenders.state_knn import StateKnn
 from frugalrec.stores.array_cache import ArrayCache
+from frugalrec.work import ANSWERED
 
 Points = list[tuple[float, float]]
 
@@ -214,7 +215,7 @@ class _Bench:
 
     def _answers(self) -> None:
         plan = Plan("popularity", Spec("popularity"))
-        for n_items in (1_000, 4_000, 16_000):
+        for n_items in (1_000, 4_000, ANSWERED):
             data = _dataset(n_items, 30_000)
             fitted = plan.build().fit(data)
             queries = [data.query(user) for user in range(400)]

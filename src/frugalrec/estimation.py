@@ -17,7 +17,7 @@ from frugalrec.machine_profile import Profile
 from frugalrec.plan import Plan, Spec
 from frugalrec.prices import PriceSheet
 from frugalrec.tuning import search_space
-from frugalrec.work import Expected, Stages, Work
+from frugalrec.work import Expected, Stages, Work, answering
 
 STAGES = ("encode", "tune", "fit", "evaluate", "request")
 """The stages of trying a plan, in their order; ``request`` is one answer."""
@@ -166,8 +166,7 @@ class Estimator:
             why = f"{label} cannot tell its cost for these data"
         encode = self._encoding(plan)
         fits, score, batch = [found.fit], found.score, found.in_batch
-        answer = Expected((Work("answer", 1.0, self.shape.items),), 0.0, 0.0, 0.0, 20.0 * self.shape.items, 0.0)
-        request = score + answer
+        request = score + answering(self.shape.items)
         if plan.reranker is not None:
             reranking = expected_stages(pipeline.reranker, self.shape)
             if reranking is None:

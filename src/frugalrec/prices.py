@@ -159,15 +159,12 @@ class PriceSheet:
         """Return the price of tokens bought from ``model``'s provider; raises `PriceError` when it is not listed."""
         try:
             prices: Mapping[str, Any] = self.tokens.get(model) or token_prices(self.tokens_from, model)
-            return (
-                self.exchanged(1.0, prices.get("currency"))
-                * (
-                    tokens_in * prices["in"]
-                    + (tokens_out * prices["out"] if tokens_out else 0.0)
-                    + (tokens_cached * prices["cached"] if tokens_cached else 0.0)
-                )
-                / 1e6
+            amount = float(
+                tokens_in * prices["in"]
+                + (tokens_out * prices["out"] if tokens_out else 0.0)
+                + (tokens_cached * prices["cached"] if tokens_cached else 0.0)
             )
+            return self.exchanged(amount / 1e6, prices.get("currency"))
         except KeyError as error:
             raise PriceError(
                 f"no token price for '{model}' ({error.args[0]!r} is missing)",

@@ -301,7 +301,7 @@ def _line(trial: Trial, expected: Range | None = None) -> str:
     if score.low is not None and score.high is not None:
         quality += f" [{score.low:.4f}, {score.high:.4f}]"
     seconds = (trial.cost["once"] + trial.cost["refresh"]).seconds
-    told = "" if expected is None else f" (expected {expected.low:.1f} to {expected.high:.1f})"
+    told = "" if expected is None else f" (expected {expected.low:.1f} to {expected.high:.1f} of CPU)"
     tried = f"{len(trial.tuning)} settings tried"
     return f"{trial.name}: {trial.metric} {quality}, ready in {seconds:.1f} s{told}, {tried}"
 

@@ -40,6 +40,10 @@ UNITS: Mapping[str, str] = {
 """Kinds of work and the unit of each. ``size`` of a `Work` says how large one operation is (rows, tokens a text)."""
 
 
+ANSWERED = 16_000
+"""The largest catalogue that calibration answers requests from; beyond it, time grows with the items."""
+
+
 @dataclass(frozen=True)
 class Work:
     """``amount`` units of one kind of work, in operations of some ``size``: what a rate of the machine is looked up by.
@@ -118,8 +122,13 @@ class Stages:
         return self.score if self.batch is None else self.batch
 
 
+def answering(items: float) -> Expected:
+    """Return what picking the best of ``items`` scores for one request takes; rates are measured up to `ANSWERED`."""
+    return Expected((Work("answer", max(1.0, items / ANSWERED), items),), 0.0, 0.0, 0.0, 20.0 * items, 0.0)
+
+
 def _plus(a: float | None, b: float | None) -> float | None:
     return None if a is None or b is None else a + b
 
 
-__all__ = ["UNITS", "Expected", "Stages", "Work"]
+__all__ = ["ANSWERED", "UNITS", "Expected", "Stages", "Work", "answering"]
