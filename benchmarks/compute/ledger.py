@@ -19,7 +19,7 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 from frugalrec.cli._study import run_study
 from frugalrec.config import parse_config
 from frugalrec.cost import Ledger, charge
-from frugalrec.spending import Run
+from frugalrec.run_costs import Run
 
 SPANS = 5000
 

@@ -11,7 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from frugalrec.prices import PriceSheet
-    from frugalrec.spending import Line
+    from frugalrec.run_costs import Line
 
 app = typer.Typer(name="costs", no_args_is_help=True, rich_markup_mode=None, help="What runs spent, and on what.")
 
@@ -31,7 +31,7 @@ def show(runs: Runs, prices: Sheet = None, as_json: Json = False) -> None:
       frugalrec costs show nightly/*
     """
     from frugalrec.prices import PriceSheet
-    from frugalrec.spending import Run, by, stage_of
+    from frugalrec.run_costs import Run, by, stage_of
 
     sheet = PriceSheet.load(prices)
     read = [Run.read(folder) for folder in runs]
@@ -96,7 +96,7 @@ def diff(
       frugalrec costs diff main-run branch-run --fail-if "+10% per_refresh flops of ease"
     """
     from frugalrec.prices import PriceSheet
-    from frugalrec.spending import Gate, Run, changes
+    from frugalrec.run_costs import Gate, Run, changes
 
     gates = [Gate.parse(text) for text in fail_if or []]
     sheet = PriceSheet.load(prices)
@@ -144,7 +144,7 @@ def top(
 ) -> None:
     """Show the stages that took most CPU time, over all runs given."""
     from frugalrec.prices import PriceSheet
-    from frugalrec.spending import Line, Run, stage_of
+    from frugalrec.run_costs import Line, Run, stage_of
 
     sheet = PriceSheet.load(prices)
     lines = [
@@ -176,7 +176,7 @@ def calibrate(
 
     from frugalrec import machine_profile
     from frugalrec.errors import ConfigError
-    from frugalrec.spending import corrected, errors
+    from frugalrec.run_costs import corrected, errors
 
     found = errors(runs)
     profile = machine_profile.load()
@@ -218,23 +218,23 @@ def export(
       frugalrec costs export shop-run --format otel
       frugalrec costs export shop-run --format codecarbon --region us-average
     """
-    from frugalrec import machine_profile, spending_exports
+    from frugalrec import machine_profile, run_cost_exports
     from frugalrec.prices import PriceSheet
+    from frugalrec.run_costs import Run
     from frugalrec.run_folder import write_whole
-    from frugalrec.spending import Run
 
     sheet, read = PriceSheet.load(prices), Run.read(run)
     if form == "focus":
-        text = spending_exports.focus(read, sheet)
+        text = run_cost_exports.focus(read, sheet)
     elif form == "otel":
-        text = spending_exports.opentelemetry(read)
+        text = run_cost_exports.opentelemetry(read)
     else:
         profile = machine_profile.load()
         cores = 1 if profile is None else int(profile.hardware.get("cores") or 1)
         power = None if profile is None else profile.power.watts
         watts = None if power is None else power / cores
         carbon = sheet.carbon_of(region) if region else None
-        text = spending_exports.codecarbon(read, watts=watts, carbon=carbon, region=region)
+        text = run_cost_exports.codecarbon(read, watts=watts, carbon=carbon, region=region)
     if out is None:
         typer.echo(text, nl=False)
     else:

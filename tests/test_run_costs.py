@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from frugalrec import spending_exports
+from frugalrec import run_cost_exports
 from frugalrec.cost import Ledger, charge
 from frugalrec.errors import ConfigError
 from frugalrec.prices import PriceSheet
-from frugalrec.spending import Gate, Run, by, changes, corrected, errors, stage_of
+from frugalrec.run_costs import Gate, Run, by, changes, corrected, errors, stage_of
 
 PRICES = PriceSheet.load()
 
@@ -134,7 +134,7 @@ def test_a_search_is_no_error(tmp_path: Path) -> None:
 
 
 def test_focus(tmp_path: Path) -> None:
-    rows = list(csv.DictReader(io.StringIO(spending_exports.focus(run_of(tmp_path), PRICES))))
+    rows = list(csv.DictReader(io.StringIO(run_cost_exports.focus(run_of(tmp_path), PRICES))))
     assert len(rows) == 6
     assert {row["ChargeCategory"] for row in rows} == {"Usage"}
     assert all(row["BillingCurrency"] == "USD" for row in rows)
@@ -146,7 +146,7 @@ def test_focus(tmp_path: Path) -> None:
 
 
 def test_opentelemetry(tmp_path: Path) -> None:
-    document = json.loads(spending_exports.opentelemetry(run_of(tmp_path)))
+    document = json.loads(run_cost_exports.opentelemetry(run_of(tmp_path)))
     spans = document["resourceSpans"][0]["scopeSpans"][0]["spans"]
     assert len(spans) == len(Run.read(tmp_path).entries)
 
@@ -166,9 +166,9 @@ def test_opentelemetry(tmp_path: Path) -> None:
 
 def test_codecarbon_leaves_unknown_energy_empty(tmp_path: Path) -> None:
     run = run_of(tmp_path)
-    (unknown,) = csv.DictReader(io.StringIO(spending_exports.codecarbon(run, watts=None, carbon=0.4)))
+    (unknown,) = csv.DictReader(io.StringIO(run_cost_exports.codecarbon(run, watts=None, carbon=0.4)))
     assert (unknown["energy_consumed"], unknown["emissions"]) == ("", "")
-    (known,) = csv.DictReader(io.StringIO(spending_exports.codecarbon(run, watts=10.0, carbon=0.4, region="here")))
+    (known,) = csv.DictReader(io.StringIO(run_cost_exports.codecarbon(run, watts=10.0, carbon=0.4, region="here")))
     cpu = sum(e.cost.cpu_seconds or 0 for e in run.outermost)
     assert float(known["energy_consumed"]) == pytest.approx(10.0 * cpu / 3.6e6)
     assert float(known["emissions"]) == pytest.approx(0.4 * 10.0 * cpu / 3.6e6)

@@ -17,7 +17,7 @@ from typing import Any
 import frugalrec
 from frugalrec.machine import describe
 from frugalrec.prices import PriceSheet
-from frugalrec.spending import Run, Spent
+from frugalrec.run_costs import Run, Spent
 
 JOULES_A_KWH = 3.6e6
 
