@@ -44,7 +44,12 @@ def roofline(profile: Profile, *, width: int = 760, height: int = 430) -> Markup
     peaks = [r for r in roofs.values() if r is not None]
     ys = Scale.logarithmic([*(y for _, _, y in points), *peaks], bottom, top)
     area = Box(left + 2, top - 6, right - left, bottom - top + 4)
-    placed = place_labels([(xs(x), ys(y), name, 3.5) for name, x, y in _largest_last(points)], area, size=11, avoid=())
+    placed = place_labels(
+        [(xs(x), ys(y), name, 3.5) for name, x, y in _largest_last(points)],
+        area,
+        size=11,
+        avoid=[Box(right - 130, ys(r) - 20, 130, 18) for r in peaks],
+    )
     return svg(
         width,
         height,
