@@ -312,4 +312,13 @@ def _found(plan: Plan, trials: Mapping[str, Trial]) -> Spec | None:
     So text is judged by what it adds to the best that was found without, not by how far two searches happened to get.
     """
     tried = (t.plan.recommender for t in trials.values())
-    return next((spec for spec in tried if spec.component == plan.recommender.component), None)
+    return next((spec for spec in tried if _kin(spec, plan.recommender)), None)
+
+
+def _kin(tried: Spec, spec: Spec) -> bool:
+    """Whether the settings found for ``tried`` may start the search of ``spec``: what ``spec`` fixes is the same."""
+    return tried.component == spec.component and all(
+        len(tried.settings[key]) == len(value) if key == "members" else tried.settings.get(key, value) == value
+        for key, value in spec.settings.items()
+        if key == "members" or not isinstance(value, Spec)
+    )

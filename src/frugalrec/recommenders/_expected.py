@@ -15,6 +15,9 @@ from frugalrec.recommenders._approximate import KEPT, SOURCES, TARGETS
 from frugalrec.recommenders._statistics import DENSE_ROWS, DENSE_SHARE, HORIZON, NEGLIGIBLE, Decay
 from frugalrec.work import Expected, Stages, Work
 
+WINDOW_PAIRS = 2_000_000.0
+"""So many pairs of events are alive at once while sums are made, about 60 bytes each."""
+
 UNSOLVED_SPREAD = 2.0
 """What blocks of a sparse solution take depends on how items go together, which a shape does not tell."""
 
@@ -60,7 +63,7 @@ def expected_states(shape: DataShape, decays: Sequence[Decay], *, passes: int = 
     dense = is_dense(shape, decays)
     kind = "pairs-dense" if dense else "pairs-sparse"
     # Columns of the log as float64, their decays and tails, and where each item occurs.
-    columns = events * 8.0 * (8 + K + K * K)
+    columns = events * 8.0 * (8 + 2 * K + K * K) + 60.0 * min(past / K + events, WINDOW_PAIRS)
     if dense:
         held = 8.0 * n * n * K * (K + 1)
         peak = max(held + 8.0 * n * n, held * passes) + columns
@@ -71,7 +74,7 @@ def expected_states(shape: DataShape, decays: Sequence[Decay], *, passes: int = 
         filled = 2.0 * shape.filled(past / (K * K)) * K * K
         held = 12.0 * (filled + cells)
         # The table and its transpose before they are one, or the terms of a window.
-        peak = passes * held + 12.0 * filled + columns + 4e6 * 40
+        peak = passes * held + 12.0 * filled + columns
         work = (Work(kind, terms, n), Work("stream", 60.0 * filled))
     spread = 1.0 if dense else 1.3
     return Expected(work, 2.0 * terms, 0.0, 0.0, peak, held, spread), cells
@@ -80,9 +83,12 @@ def expected_states(shape: DataShape, decays: Sequence[Decay], *, passes: int = 
 def is_dense(shape: DataShape, decays: Sequence[Decay]) -> bool:
     """Return whether `accumulate_states` will hold its tables dense."""
     n = shape.items
-    limits = [d.half_life * -math.log2(NEGLIGIBLE) if d.unit == "positions" else 100.0 for d in decays]
-    reach = sum(shape.mean_position(limit) for limit in limits)
-    return shape.n_events * reach >= DENSE_SHARE * n * n and len(decays) * n <= DENSE_ROWS
+    limits = [d.half_life * -math.log2(NEGLIGIBLE) for d in decays]
+    pairs = sum(
+        shape.pairs(1, limit) if d.unit == "positions" else shape.pairs_within(limit) or 0.0
+        for d, limit in zip(decays, limits, strict=True)
+    )
+    return pairs >= DENSE_SHARE * n * n and len(decays) * n <= DENSE_ROWS
 
 
 def expected_solve(n: float, blocks: int, cells: float, *, sparse: bool, precision: str, prior_dim: int) -> Expected:
