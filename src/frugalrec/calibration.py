@@ -176,6 +176,7 @@ class _Bench:
         for kind, n_items, n_events in (
             ("pairs-dense", 800, 40_000),
             ("pairs-dense", 2_000, 120_000),
+            ("pairs-dense", 4_000, 150_000),
             ("pairs-sparse", 8_000, 60_000),
             ("pairs-sparse", 30_000, 60_000),
         ):

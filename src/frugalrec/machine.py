@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from functools import cache
 from importlib import metadata, util
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,12 @@ def describe() -> dict[str, Any]:
 def missing_extras() -> dict[str, str]:
     """Return the extras that are not installed, and what each is for."""
     return {name: why for name, (package, why) in EXTRAS.items() if util.find_spec(package) is None}
+
+
+@cache
+def hardware() -> dict[str, Any]:
+    """Return what speed depends on most: processor, cores and memory."""
+    return {"processor": _processor(), "cores": os.cpu_count(), "memory_gib": _memory_gib()}
 
 
 def available_memory_bytes() -> float | None:

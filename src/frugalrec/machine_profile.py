@@ -15,7 +15,7 @@ from typing import Any
 
 from frugalrec.assets import cache_dir
 from frugalrec.errors import ConfigError
-from frugalrec.machine import describe
+from frugalrec.machine import hardware
 from frugalrec.work import UNITS, Work
 
 VERSION = 1
@@ -172,12 +172,6 @@ def interpolated(points: Sequence[tuple[float, float]], size: float) -> float:
             share = math.log(size / a) / math.log(b / a)
             return math.exp(math.log(low) + share * (math.log(high) - math.log(low)))
     return points[-1][1]
-
-
-def hardware() -> dict[str, Any]:
-    """Return what a profile is keyed by: processor, cores and memory."""
-    found = describe()
-    return {"processor": found["processor"], "cores": found["cores"], "memory_gib": found["memory_gib"]}
 
 
 def key_of(found: Mapping[str, Any]) -> str:
