@@ -53,7 +53,7 @@ class StateKnn(Scores):
     gap_half_life: float = 60.0
     late_share: float = 0.3
     reach: int = 30
-    pool: int = 1000
+    pool: int = 500
     target_half_life: float = 1.0
     n_items_: int = field(init=False, repr=False, compare=False)
     item_: IntArray = field(init=False, repr=False, compare=False)
