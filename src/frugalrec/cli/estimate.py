@@ -121,9 +121,10 @@ def _print(found: list[PlanEstimate], seconds: Range | None, money: Range | None
             "unknown" if e.month is None else _short(e.month.expected),
         )
     console.print(table)
-    for e in found:
-        for reason in e.unknown:
-            console.print(f"{e.name}: unknown where {reason}", markup=False, highlight=False)
+    for reason in dict.fromkeys(reason for e in found for reason in e.unknown):
+        names = [e.name for e in found if reason in e.unknown]
+        about = "all plans" if len(names) == len(found) else ", ".join(names)
+        console.print(f"unknown of {about}: {reason}", markup=False, highlight=False)
     known = [e for e in found if e.seconds is not None]
     missing = [e.name for e in found if e.seconds is None]
     if seconds is None:
