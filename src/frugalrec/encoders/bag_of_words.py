@@ -12,11 +12,13 @@ import numpy as np
 from scipy import sparse
 
 from frugalrec import cost
+from frugalrec.data.shape import DataShape
 from frugalrec.errors import ConfigError
 from frugalrec.interfaces import Matrix, Role
 from frugalrec.text.clean import clean
 from frugalrec.text.stop_words import STOP_WORDS
 from frugalrec.text.words import words
+from frugalrec.work import Expected, Work
 
 _CELLS = 8  # non-zeros a word
 _VERSION = 1  # goes up when cleaning, segmentation or stop words change vectors
@@ -68,6 +70,21 @@ class BagOfWords:
         cost.charge(flops=float(2 * _CELLS * len(columns) + 3 * self.dim * len(texts)))
         np.divide(vectors, norms, out=vectors, where=norms > 0)
         return vectors
+
+    def expected(self, shape: DataShape) -> Expected:
+        """Return what encoding each different item text once takes; beyond 20,000 texts, from a sample of them."""
+        texts, scale = shape.sampled_texts()
+        entries = scale * sum(len(_counted(text)) for text in texts)
+        characters = scale * sum(map(len, texts))
+        rows = shape.distinct_texts
+        return Expected(
+            (Work("words", characters), Work("stream", 40.0 * rows * self.dim)),
+            2.0 * _CELLS * entries + 3.0 * self.dim * rows,
+            0.0,
+            0.0,
+            12.0 * rows * self.dim + 100.0 * entries,
+            4.0 * rows * self.dim,
+        )
 
     def fingerprint(self) -> str:
         """Return a string that names the method's version and ``dim``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from frugalrec.cost import charge
 from frugalrec.data.dataset import Query, Reason
 from frugalrec.data.interactions import IntArray, Interactions
+from frugalrec.data.shape import DataShape
 from frugalrec.errors import ConfigError
 from frugalrec.interfaces import Matrix, TextEncoder
 from frugalrec.recommenders._approximate import (
@@ -23,10 +24,12 @@ from frugalrec.recommenders._approximate import (
     zero_diagonal_sparse,
 )
 from frugalrec.recommenders._base import history_reasons, query_matrix, require_fitted
+from frugalrec.recommenders._expected import expected_blockwise, expected_text_space, expected_weights, width_of
 from frugalrec.recommenders._linear import Linear
 from frugalrec.recommenders._ridge import Prior, dense, invert
 from frugalrec.recommenders._statistics import DENSE_ROWS, Statistics
 from frugalrec.recommenders._text import TextSpace
+from frugalrec.work import Expected, Stages, Work
 
 
 @dataclass
@@ -108,6 +111,47 @@ class Ease(Linear):
         require_fitted(self, "weights_")
         X = query_matrix(queries, self.n_items_, self.history_half_life)
         return times(X, self.weights_)
+
+    def expected(self, shape: DataShape) -> Stages:
+        """Return what fitting and scoring take for data of ``shape``."""
+        dim = width_of(self.encoder) if self.text_weight else 0
+        if dim is None:
+            return Stages()
+        n, width = shape.items, 4.0 if self.precision == "float32" else 8.0
+        name = "f32" if self.precision == "float32" else "f64"
+        cells = shape.filled(shape.squares)
+        dense = cells >= 0.1 * n * n and n <= DENSE_ROWS
+        held = 8.0 * n * n if dense else 12.0 * cells
+        peak = max(24.0 * cells, 12.0 * cells + held if dense else 0.0) + 24.0 * shape.n_chosen
+        work = (
+            Work("sparse-product", shape.squares, max(1.0, shape.squares / max(cells, 1.0))),
+            Work("events", shape.n_events),
+            Work("stream", 40.0 * cells + 2 * held),
+        )
+        sums = Expected(work, 2.0 * shape.squares, 0.0, 0.0, peak, held, 1.0 if dense else 1.15)
+        # Counting items takes 2 FLOPs a cell of each pair; whatever text adds comes on top.
+        text = expected_text_space(shape, dim, self.whitening) if dim else Expected.nothing()
+
+        def weights(*, dense: bool) -> list[Expected]:
+            return [expected_weights(n, shape.mean_distinct, dense=dense, alone=alone) for alone in (True, False)]
+
+        if is_sparse(self.solver, int(n)):
+            solved = expected_blockwise(shape, 1, dim)
+            return Stages(replace(sums + text + solved, held_bytes=solved.held_bytes), *weights(dense=False))
+        flops, steps = n**3, [Work(f"invert-{name}", n**3, n), Work("stream", 8 * width * n * n)]
+        beside = 2.0
+        if dim:
+            similar = 2.0 * n * n * dim
+            flops = 2.0 * n**3 + similar + 2.0 * n**3
+            steps = [
+                Work(f"invert-{name}", 2.0 * n**3, n),
+                Work(f"gemm-{name}", 2.0 * n**3, n),
+                Work(f"gemm-{name}", similar, dim),
+                Work("stream", 24 * width * n * n),
+            ]
+            beside = 5.0
+        solved = Expected(tuple(steps), flops, 0.0, 0.0, beside * width * n * n, width * n * n)
+        return Stages(replace(sums + text + solved, held_bytes=width * n * n), *weights(dense=True))
 
     def explain(self, query: Query, items: IntArray) -> list[tuple[Reason, ...]]:
         """Return the history items with the largest terms in each score; exact, since a score is their sum."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Self
 
 import numpy as np
@@ -10,9 +10,12 @@ import numpy as np
 from frugalrec.cost import charge
 from frugalrec.data.dataset import Dataset
 from frugalrec.data.interactions import FloatArray
+from frugalrec.data.shape import DataShape
 from frugalrec.errors import ConfigError
 from frugalrec.interfaces import Matrix, Recommender
+from frugalrec.recommenders._expected import expected_of
 from frugalrec.recommenders._fused import Fused, Mask, deviations, scores_cold_items, standardised
+from frugalrec.work import Expected, Stages, Work
 
 RANK_OFFSET = 60.0
 """What reciprocal-rank fusion adds to a rank, so that the first few do not decide alone."""
@@ -83,6 +86,30 @@ class Hybrid(Fused):
         self.n_items_ = dataset.n_items
         self.scales_ = self._scales(dataset)
         return self
+
+    def expected(self, shape: DataShape) -> Stages:
+        """Return what fitting and scoring take for data of ``shape``: the members' parts, and fusing their scores."""
+        parts = [part for member in self.members if (part := expected_of(member, shape)) is not None]
+        if len(parts) < len(self.members):
+            return Stages()
+        n = shape.items
+        weighted = [(m, p) for m, p, w in zip(self.members, parts, self._weights(), strict=True) if w > 0]
+        places = sum(scores_cold_items(m) for m, _ in weighted) if shape.n_warm < n else 0
+        an_item = len(weighted) * {"z-score": 8.0, "reciprocal-rank": 5.0, "scale": 2.0}[self.method] + 8.0 * places
+        passes = (Work("query", 1.0), Work("stream", 1000.0 * n * len(weighted), 1 << 26))
+        fused = Expected(passes, an_item * n, 0.0, 0.0, 40.0 * n, 0.0, 1.3)
+        fit = Expected.nothing()
+        for part in parts:
+            fit += part.fit
+        # The scale of each member's scores is learned from a sample of users.
+        sampled = min(float(SCALED_BY), shape.n_users)
+        for part in parts:
+            scaled = Expected((Work("stream", 500.0 * n, 1 << 26),), 4.0 * n, 0.0, 0.0, 12.0 * n * sampled, 0.0, 1.3)
+            fit += (part.in_batch + scaled).times(sampled)
+        score, batch = fused, replace(fused, work=passes[1:])
+        for _, part in weighted:
+            score, batch = score + part.score, batch + part.in_batch
+        return Stages(fit, score, batch)
 
     def _scales(self, dataset: Dataset) -> FloatArray:
         """Return the deviation of each member's scores within a query, float64 ``(members,)``; 1 where it has none."""

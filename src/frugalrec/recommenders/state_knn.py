@@ -13,9 +13,11 @@ from scipy import sparse
 from frugalrec.cost import charge
 from frugalrec.data.dataset import Dataset, Query, Reason
 from frugalrec.data.interactions import FloatArray, IntArray
+from frugalrec.data.shape import DataShape
 from frugalrec.errors import ConfigError
 from frugalrec.interfaces import Matrix
 from frugalrec.recommenders._base import Scores, history_reasons, require_fitted
+from frugalrec.work import Expected, Stages, Work
 
 HORIZON = 5
 NEWEST_OF_QUERY = 8
@@ -101,6 +103,17 @@ class StateKnn(Scores):
             voted, weights, _ = self._votes(states, cosines)
             scores[row] = np.bincount(voted, weights=weights, minlength=self.n_items_)
         return scores
+
+    def expected(self, shape: DataShape) -> Stages:
+        """Return what fitting and scoring take for data of ``shape``; how many states share an item is a guess."""
+        events = shape.n_events
+        fit = Expected(
+            (Work("states", events * self.reach),), 3.0 * events * self.reach, 0.0, 0.0, 260.0 * events, 60.0 * events
+        )
+        met = min(float(NEWEST_OF_QUERY), shape.mean_history) * shape.mean_popularity * NEWEST_OF_STATE
+        compared = float(self.pool) * self.reach
+        work = (Work("query", 2.0), Work("sparse-product", met), Work("states", 4.0 * compared))
+        return Stages(fit, Expected(work, 2.0 * met + 3.0 * compared, 0.0, 0.0, 40.0 * compared, 0.0, 2.5))
 
     def explain(self, query: Query, items: IntArray) -> list[tuple[Reason, ...]]:
         """Return the history items through which the voters are near: a vote is shared out by the terms of its cosine.
