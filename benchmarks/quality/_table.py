@@ -13,6 +13,7 @@ import argparse
 import json
 import shlex
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -24,8 +25,8 @@ import numpy as np
 import frugalrec
 from frugalrec import metrics
 from frugalrec.config import parse_config
-from frugalrec.cost import Cost
-from frugalrec.data.dataset import Dataset, Fold
+from frugalrec.cost import Cost, Ledger
+from frugalrec.data.dataset import Dataset, Fold, Split
 from frugalrec.datasets import NAMED, load_data
 from frugalrec.machine import describe
 from frugalrec.metrics import ranks_of
@@ -274,18 +275,44 @@ class Table:
         return f" ({len(row.seeds)} seeds: {_leading(low)} to {_leading(high)})"
 
 
-def mean_over_seeds(
-    seeds: Sequence[int], run: Callable[[int], tuple[Mapping[str, Values], Cost]]
-) -> tuple[dict[str, Values], Cost, dict[int, float]]:
-    """Return each metric of each user as the mean over ``seeds``, the mean cost, and the seeds' means of the first."""
-    found = [run(seed) for seed in seeds]
-    names = list(found[0][0])
-    values = {name: np.mean([values[name] for values, _ in found], axis=0) for name in names}
-    total = found[0][1]
-    for _, cost in found[1:]:
-        total = total + cost
-    means = {seed: float(np.nanmean(values[names[0]])) for seed, (values, _) in zip(seeds, found, strict=True)}
-    return values, total / len(found), means
+RANKING = "rank all users CPU s"
+"""The column of `measured`: scoring the catalogue for every test user and finding where the truth stands."""
+
+
+def measured(
+    name: str,
+    make: Callable[[int], Any],
+    split: Split,
+    names: Sequence[str],
+    *,
+    seeds: int = 1,
+    judge: Callable[[Any, Fold], Mapping[str, Values]] | None = None,
+    **row: Any,
+) -> Row:
+    """Return the row of a model: made and fitted once for each seed, and judged on the test fold.
+
+    Values and costs are means over the seeds. A model has ``fit`` and ``score`` as a recommender or a pipeline has.
+    """
+    found: list[Mapping[str, Values]] = []
+    taken: list[float] = []
+    total = Cost.zero()
+    for seed in range(seeds):
+        model, ledger = make(seed), Ledger()
+        with ledger.span("fit", plan=name):
+            model = model.fit(split.train)
+        started = time.process_time()
+        found.append(judge(model, split.test) if judge else judged(model, split.test, names))
+        taken.append(time.process_time() - started)
+        total = total + ledger.total()
+        del model
+    return Row(
+        name,
+        {each: np.mean([values[each] for values in found], axis=0) for each in names},
+        total / seeds,
+        seeds={seed: float(np.nanmean(values[names[0]])) for seed, values in enumerate(found)} if seeds > 1 else {},
+        more={RANKING: f"{np.mean(taken):.1f}"},
+        **row,
+    )
 
 
 def plain(value: Any) -> Any:

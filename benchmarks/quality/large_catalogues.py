@@ -26,17 +26,16 @@ os.environ.setdefault("FRUGALREC_THREADS", "1")
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(variable, os.environ["FRUGALREC_THREADS"])
 
+import _table
 import numpy as np
 
 from frugalrec import metrics
-from frugalrec.config import parse_config
 from frugalrec.cost import Ledger
 from frugalrec.data.catalog import Catalog
 from frugalrec.data.dataset import Dataset, Fold, Split
 from frugalrec.data.ids import IdMap
 from frugalrec.data.interactions import Interactions
 from frugalrec.data.splits.leave_last_out import LeaveLastOut
-from frugalrec.datasets import load_data
 from frugalrec.encoders.bag_of_words import BagOfWords
 from frugalrec.evaluation import quick_values
 from frugalrec.machine import describe
@@ -44,9 +43,8 @@ from frugalrec.pipeline import Pipeline
 from frugalrec.plan import Plan, Spec
 from frugalrec.recommenders.ease import Ease
 from frugalrec.recommenders.sequential_linear import SequentialLinear
-from frugalrec.significance import bootstrap_interval, paired_difference
+from frugalrec.significance import bootstrap_interval
 
-FILES = {"beauty": ("sequences.txt.gz", "items.tsv.gz")}
 CLUSTER, EVENTS_PER_ITEM, EVENTS_PER_USER = 50, 50, 25
 WORDS = {"text_weight": 4.0, "text_half_life": 1.0, "whitening": 0.7}
 MODELS: dict[str, Callable[[str], Any]] = {
@@ -64,10 +62,10 @@ MODELS: dict[str, Callable[[str], Any]] = {
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments = _table.arguments_of(__doc__)
     commands = arguments.add_subparsers(dest="command", required=True)
     loss = commands.add_parser("loss")
-    loss.add_argument("name", choices=["movielens-100k", "movielens-1m", *FILES])
+    loss.add_argument("name", choices=_table.DATASETS)
     loss.add_argument("--data", type=Path, help="folder of the files, for data that cannot be fetched by name")
     loss.add_argument("--models", nargs="*", choices=MODELS, default=["sequential-tuned"])
     loss.add_argument("--fold", choices=["validation", "test"], default="test")
@@ -79,8 +77,6 @@ def main() -> None:
     growth.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     given = arguments.parse_args()
     if given.command == "loss":
-        if given.name in FILES and given.data is None:
-            loss.error(f"{given.name} cannot be fetched: give its folder with --data")
         compare(given)
     elif given.inside:
         print(grown(given), flush=True)
@@ -98,34 +94,29 @@ def main() -> None:
 
 
 def compare(given: argparse.Namespace) -> None:
-    split = LeaveLastOut().split(read(given.name, given.data))
+    data = _table.read(given.name, given.data)
+    split = LeaveLastOut().split(data)
     fold = getattr(split, given.fold)
-    print(f"{given.name}, {given.fold} fold, {len(fold)} users, {split.train.n_items} items")
-    print("| model | solver | NDCG@10 [95% interval] | solve CPU s | TFLOP | model MiB |\n|---|---|---|---|---|---|")
+    protocol = f"{given.fold} fold, {len(fold):,} users, {data.n_items:,} items; the cost is that of the solution alone"
+    table = _table.Table(data.name, data, ("ndcg@10",), protocol=protocol, more=["model MiB"])
+    table.head()
     for name in given.models:
         model = MODELS[name]("dense").read(split.train.catalog)
         statistics = model.accumulate(split.train.interactions)
-        values = {}
         for solver in ("dense", "sparse"):
             model.solver = solver
-            ledger, started = Ledger(), time.process_time()
+            ledger = Ledger()
             with ledger.span("solve"):
                 model.solve(statistics)
-            seconds = time.process_time() - started
-            values[solver], size = judged(model, fold)
-            shown = bootstrap_interval(values[solver])
-            print(
-                f"| {name} | {solver} | {shown.mean:.4f} [{shown.low:.4f}, {shown.high:.4f}] | {seconds:.1f} | "
-                f"{(ledger.entries[0].cost.flops or 0) / 1e12:.2f} | {size / 2**20:.0f} |",
-                flush=True,
-            )
-        loss = paired_difference(values["sparse"], values["dense"])
-        dense = float(np.nanmean(values["dense"]))
-        print(
-            f"{name}: sparse - dense {loss.mean:+.4f} [{loss.low:+.4f}, {loss.high:+.4f}], "
-            f"{100 * loss.mean / dense:+.1f}% [{100 * loss.low / dense:+.1f}, {100 * loss.high / dense:+.1f}]",
-            flush=True,
-        )
+            values, size = judged(model, fold)
+            more = {"model MiB": f"{size / 2**20:.0f}"}
+            table.add(_table.Row(f"{name}, {solver}", {"ndcg@10": values}, ledger.total(), more=more))
+    table.compare([(f"{name}, sparse", f"{name}, dense") for name in given.models])
+    rows = {row.name: float(np.nanmean(row.values["ndcg@10"])) for row in table.rows}
+    for found in table.comparisons:
+        mean, low, high = (100 * found[part] / rows[found["other"]] for part in ("mean", "low", "high"))
+        print(f"  {found['one']}: {mean:+.1f}% [{low:+.1f}, {high:+.1f}]")
+    table.close(given.out)
 
 
 def grown(given: argparse.Namespace) -> str:
@@ -159,12 +150,6 @@ def judged(model: Any, fold: Fold) -> tuple[Any, int]:
     """Return NDCG@10 of each query over the whole catalogue, and the bytes of the model."""
     pipeline = Pipeline(Plan("benchmark", recommender=Spec("benchmark")), model, None, (), ())
     return quick_values(pipeline, fold, metrics.parse("ndcg@10")), pipeline.model_bytes
-
-
-def read(name: str, folder: Path | None) -> Dataset:
-    files = FILES.get(name)
-    data = {"dataset": name} if files is None else {"interactions": files[0], "items": files[1], "text": ["title"]}
-    return load_data(parse_config({"data": data}, "the benchmark's configuration").data, folder or Path())[0]
 
 
 def synthetic(n_items: int, seed: int = 0) -> Dataset:

@@ -26,6 +26,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 for variable in ("FRUGALREC_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"):
@@ -84,6 +85,7 @@ class Peer:
         return sparse.csr_matrix(query_matrix(queries, self.n_items))
 
     def judge(self, fold: Fold) -> dict[str, _table.Values]:
+        """Return each metric of each query."""
         return _table.judged(self, fold, METRICS)
 
     def score(self, queries: Sequence[Query]) -> Any:
@@ -304,21 +306,12 @@ def searched(name: str, contender: Contender, split: Split, seconds: float) -> d
     return best[1]
 
 
-def run(name: str, make: Callable[[int], Any], split: Split, seeds: int, **row: Any) -> _table.Row:
-    """Return the row of a model with chosen settings: fitted for each seed, and judged on the test fold."""
-    taken: list[float] = []
+def seeds(name: str, n: int) -> int:
+    return n if name in RANDOM else 1
 
-    def once(seed: int) -> tuple[dict[str, _table.Values], Any]:
-        ledger = Ledger()
-        with ledger.span("fit", plan=name):
-            model = make(seed).fit(split.train)
-        started = time.process_time()
-        values = model.judge(split.test) if isinstance(model, Peer) else _table.judged(model, split.test, METRICS)
-        taken.append(time.process_time() - started)
-        return values, ledger.entries[-1].cost
 
-    values, cost, by_seed = _table.mean_over_seeds(range(seeds if name in RANDOM else 1), once)
-    return _table.Row(name, values, cost, seeds=by_seed, more={"rank all users CPU s": f"{np.mean(taken):.1f}"}, **row)
+def ours(name: str, spec: Spec) -> Callable[[int], Any]:
+    return lambda seed: Plan(name, spec.with_settings(seed=seed) if name in RANDOM else spec).build()
 
 
 def main() -> None:
@@ -333,7 +326,7 @@ def main() -> None:
     dataset = _table.read(given.name, given.data, given.ties)
     split: Split = registry.build("split", "leave-last-out", {}).split(dataset)
     protocol = f"strict leave-last-out, {len(split.test):,} users, ties in the order of {given.ties}"
-    table = _table.Table(dataset.name, dataset, METRICS, protocol=protocol, more=["rank all users CPU s"])
+    table = _table.Table(dataset.name, dataset, METRICS, protocol=protocol, more=[_table.RANKING])
     table.head()
     for name in given.ours:
         plan = Plan(name, PLANS.get(name, Spec(name)))
@@ -341,10 +334,8 @@ def main() -> None:
         settings = dict(tuned.recommender.settings)
         _table.progress(f"{name}: {_table.plain(settings)}")
 
-        def ours(seed: int, spec: Spec = tuned.recommender, name: str = name) -> Any:
-            return Plan(name, spec.with_settings(seed=seed) if name in RANDOM else spec).build().recommender
-
-        table.add(run(name, ours, split, given.seeds, settings=settings))
+        make = ours(name, tuned.recommender)
+        table.add(_table.measured(name, make, split, METRICS, seeds=seeds(name, given.seeds), settings=settings))
     for name in given.peers:
         contender = CONTENDERS[name]
         if importlib.util.find_spec(contender.needs) is None:
@@ -354,8 +345,17 @@ def main() -> None:
         _table.progress(f"{name}: {settings}")
         version = importlib.import_module(contender.needs).__version__
         note = "; ".join([f"{contender.needs} {version}, {settings}", *filter(None, [contender.note])])
-        make = lambda seed, c=contender, s=settings: c.make(s, seed)  # noqa: E731
-        table.add(run(name, make, split, given.seeds, settings=settings, note=note))
+        row = _table.measured(
+            name,
+            partial(contender.make, settings),
+            split,
+            METRICS,
+            seeds=seeds(name, given.seeds),
+            judge=lambda model, fold: model.judge(fold),
+            settings=settings,
+            note=note,
+        )
+        table.add(row)
     table.compare_with_best()
     table.close(given.out, PUBLISHED[given.name])
 
