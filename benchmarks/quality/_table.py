@@ -46,8 +46,12 @@ Values = np.ndarray[Any, np.dtype[np.float64]]
 def arguments_of(about: str | None) -> argparse.ArgumentParser:
     """Return a parser that knows --out."""
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, help="write the results here as JSON")
+    add_out(parser)
     return parser
+
+
+def add_out(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, help="write the results here as JSON")
 
 
 def add_data(parser: argparse.ArgumentParser) -> None:

@@ -13,6 +13,7 @@ process of its own; the peak is of the whole process, data and evaluation of --q
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import resource
 import subprocess
@@ -38,7 +39,6 @@ from frugalrec.data.interactions import Interactions
 from frugalrec.data.splits.leave_last_out import LeaveLastOut
 from frugalrec.encoders.bag_of_words import BagOfWords
 from frugalrec.evaluation import quick_values
-from frugalrec.machine import describe
 from frugalrec.pipeline import Pipeline
 from frugalrec.plan import Plan, Spec
 from frugalrec.recommenders.ease import Ease
@@ -62,14 +62,16 @@ MODELS: dict[str, Callable[[str], Any]] = {
 
 
 def main() -> None:
-    arguments = _table.arguments_of(__doc__)
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = arguments.add_subparsers(dest="command", required=True)
     loss = commands.add_parser("loss")
+    _table.add_out(loss)
     loss.add_argument("name", choices=_table.DATASETS)
     loss.add_argument("--data", type=Path, help="folder of the files, for data that cannot be fetched by name")
     loss.add_argument("--models", nargs="*", choices=MODELS, default=["sequential-tuned"])
     loss.add_argument("--fold", choices=["validation", "test"], default="test")
     growth = commands.add_parser("growth")
+    _table.add_out(growth)
     growth.add_argument("--sizes", nargs="*", type=int, default=[2_000, 5_000, 10_000, 20_000, 50_000, 100_000])
     growth.add_argument("--model", choices=MODELS, default="sequential-words")
     growth.add_argument("--solver", choices=["auto", "dense", "sparse"], default="sparse")
@@ -79,18 +81,33 @@ def main() -> None:
     if given.command == "loss":
         compare(given)
     elif given.inside:
-        print(grown(given), flush=True)
+        print(json.dumps(grown(given)), flush=True)
     else:
-        machine = describe()
-        print(f"{given.model}, {given.solver}; {machine['processor']}, {machine['threads']} thread(s)")
-        print(
-            "| items | events | sums s | solve s | fit s | fit TFLOP | model MiB | evaluate ms a user | peak GiB |",
-            end="",
-        )
-        print(" NDCG@10 [95% interval] |\n|---|---|---|---|---|---|---|---|---|---|", flush=True)
-        for size in given.sizes:
-            options = ["--model", given.model, "--solver", given.solver, "--queries", str(given.queries), "--inside"]
-            subprocess.run([sys.executable, __file__, "growth", "--sizes", str(size), *options], check=True)
+        grow(given)
+
+
+COLUMNS = {
+    "items": "{:,}", "events": "{:,}", "sums s": "{:.1f}", "solve s": "{:.1f}", "fit s": "{:.1f}",
+    "fit TFLOP": "{:.2f}", "model MiB": "{:.0f}", "evaluate ms a user": "{:.1f}", "peak GiB": "{:.2f}",
+    "NDCG@10": "{:.4f}",
+}  # fmt: skip
+
+
+def grow(given: argparse.Namespace) -> None:
+    """Run every size in a process of its own, so that the peak is its own."""
+    title = f"{given.model}, {given.solver}, synthetic logs"
+    table = _table.Table(title, None, ("ndcg@10",), protocol=f"{given.queries:,} test users; CPU seconds")
+    print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}", flush=True)
+    table.facts["growth"] = []
+    for size in given.sizes:
+        options = ["--model", given.model, "--solver", given.solver, "--queries", str(given.queries), "--inside"]
+        command = [sys.executable, __file__, "growth", "--sizes", str(size), *options]
+        found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+        table.facts["growth"].append(found)
+        cells = [form.format(found[name]) for name, form in COLUMNS.items()]
+        low, high = found["interval"]
+        print(f"| {' | '.join(cells)} [{low:.4f}, {high:.4f}] |", flush=True)
+    table.close(given.out)
 
 
 def compare(given: argparse.Namespace) -> None:
@@ -119,7 +136,7 @@ def compare(given: argparse.Namespace) -> None:
     table.close(given.out)
 
 
-def grown(given: argparse.Namespace) -> str:
+def grown(given: argparse.Namespace) -> dict[str, Any]:
     (size,) = given.sizes
     split: Split = LeaveLastOut().split(synthetic(size))
     fold = split.test.sample(given.queries)
@@ -138,12 +155,19 @@ def grown(given: argparse.Namespace) -> str:
     clock.append(time.process_time())
     shown = bootstrap_interval(values)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    return (
-        f"| {size:,} | {len(split.train.interactions):,} | {clock[2] - clock[1]:.1f} | {clock[3] - clock[2]:.1f} | "
-        f"{clock[3] - clock[0]:.1f} | {(ledger.entries[0].cost.flops or 0) / 1e12:.2f} | {model_bytes / 2**20:.0f} | "
-        f"{1000 * (clock[4] - clock[3]) / len(fold):.1f} | {peak:.2f} | "
-        f"{shown.mean:.4f} [{shown.low:.4f}, {shown.high:.4f}] |"
-    )
+    return {
+        "items": size,
+        "events": len(split.train.interactions),
+        "sums s": clock[2] - clock[1],
+        "solve s": clock[3] - clock[2],
+        "fit s": clock[3] - clock[0],
+        "fit TFLOP": (ledger.entries[0].cost.flops or 0) / 1e12,
+        "model MiB": model_bytes / 2**20,
+        "evaluate ms a user": 1000 * (clock[4] - clock[3]) / len(fold),
+        "peak GiB": peak,
+        "NDCG@10": shown.mean,
+        "interval": [shown.low, shown.high],
+    }
 
 
 def judged(model: Any, fold: Fold) -> tuple[Any, int]:

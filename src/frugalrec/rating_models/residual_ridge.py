@@ -114,8 +114,8 @@ def _improve(kernel: Doubles, residuals: sparse.csr_array, noise: float) -> None
     change = np.zeros_like(kernel)
     rows = _rows(residuals)
     for rated, e in rows:
-        # By Cholesky, which takes half of what a general inverse does and leaves only the lower triangle: a user's items
-        # are in ascending order, so it falls into the lower triangle of the sum.
+        # By Cholesky, which takes half of what a general inverse does and gives the lower triangle: a user's items
+        # ascend, so it falls into the lower triangle of the sum.
         factor, _ = linalg.cho_factor(_noisy(kernel, rated, noise), lower=True, check_finite=False)
         weights = linalg.cho_solve((factor, True), e, check_finite=False)
         inverse, _ = linalg.lapack.dpotri(factor, lower=True)
