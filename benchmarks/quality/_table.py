@@ -198,6 +198,8 @@ class Table:
         """Print the differences of ``pairs`` (one, other) in the first metric, corrected for their number."""
         rows = {row.name: row for row in self.rows}
         pairs = [(one, other) for one, other in pairs if one in rows and other in rows and one != other]
+        if not pairs:
+            return
         found = [self.difference(rows[one], rows[other]) for one, other in pairs]
         corrected = holm([p for _, p in found])
         print(f"\nDifferences in {self.names[0].upper()}, paired by user; p corrected for {len(pairs)} (Holm):")
@@ -219,7 +221,7 @@ class Table:
         for name, how in self.absent.items():
             print(f"- {name}: not installed ({how})")
         for one in published:
-            quality = ", ".join(f"{name.upper()} {_leading(value)}" for name, value in one.quality.items())
+            quality = ", ".join(f"{name.upper()} {value:g}" for name, value in one.quality.items())
             print(f"- published, {one.name}: {quality} ({one.differs})")
         if out is not None:
             out.parent.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ before it; weights are fitted without the last two events of every user. Setting
 sequential (its twins with text take it over) and the text weight are chosen on the second to last event among the same
 19 others, of all users; half-lives of the sequential plans are those that full ranking chooses. Ranked are all 20
 candidates, items of the history too; a second column puts those last. N@10: NDCG@10, equal scores share their average
-rank. Intervals: percentile bootstrap over users. One thread.
+rank. One thread.
 
 What may differ from the paper: which event is last where a user's last events share a timestamp (here file order, or
 --ties), and which candidate makes room for the truth.
@@ -16,12 +16,9 @@ What may differ from the paper: which event is last where a user's last events s
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import itertools
 import os
-import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,17 +27,23 @@ from typing import Any
 for variable in ("FRUGALREC_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
+import _table
 import numpy as np
 
 from frugalrec import registry
-from frugalrec.config import parse_config
+from frugalrec.cost import Cost, Ledger
 from frugalrec.data.dataset import Dataset, Fold
-from frugalrec.datasets import load_data
 from frugalrec.interfaces import Judged, Recommender
-from frugalrec.machine import describe
-from frugalrec.significance import bootstrap_interval, paired_difference
+from frugalrec.significance import bootstrap_interval
 
 LISTS = {"users-200": "ml-1m.random.gz", "users-6040": "ml-1m-full.random.gz"}
+ALL = "users-6040"
+FIRST, LAST, FEW = "n@10", "items of the history last", "200 users"
+DIFFERS = "200 users of the authors' own sample; which event is last among equal times may differ"
+PUBLISHED = [
+    _table.Published(name, {"n@10": value}, DIFFERS)
+    for name, value in (("SASRec", 78.9), ("BPR", 64.3), ("popularity", 52.3), ("GPT-3.5", 48.8), ("GPT-4", 46.7))
+]
 N_CANDIDATES = 20
 BLOCK = 256
 SEQUENTIAL = {
@@ -142,26 +145,31 @@ def combinations(grid: Grid) -> Iterator[dict[str, Any]]:
 
 def chosen(
     name: str, train: Dataset, validation: Task, given: Mapping[str, Any]
-) -> tuple[Recommender, dict[str, Any], float]:
-    """Return a plan fitted with the settings best on ``validation``, those settings, and the CPU seconds of one fit."""
+) -> tuple[Recommender, dict[str, Any], Cost]:
+    """Return a plan fitted with the settings best on ``validation``, those settings, and the cost of its fit."""
     component, fixed, encoder, fitting, scoring = PLANS[name]
     settings = {**fixed, **given, **({"encoder": registry.build("encoder", encoder, {})} if encoder else {})}
     best: tuple[float, dict[str, Any]] = (-1.0, {})
     fitted: dict[str, Any] = {}
+
+    def fit(changed: Mapping[str, Any]) -> tuple[Any, Cost]:
+        ledger = Ledger()
+        with ledger.span("fit", plan=name):
+            model = registry.build("recommender", component, {**settings, **changed}).fit(train)
+        return model, ledger.total()
+
     model: Any = None
-    seconds = 0.0
+    cost = Cost.zero()
     for fitted in combinations(fitting):
-        started = time.process_time()
-        model = registry.build("recommender", component, {**settings, **fitted}).fit(train)
-        seconds = time.process_time() - started
+        model, cost = fit(fitted)
         for scored in combinations(scoring) if fitting or scoring else ():
             found = float(validation.quality(with_settings(model, scored))[0].mean())
-            print(f"  {name} {fitted | scored}: validation {100 * found:.2f}", file=sys.stderr, flush=True)
+            _table.progress(f"  {name} {fitted | scored}: validation {100 * found:.2f}")
             if found > best[0]:
                 best = (found, {**fitted, **scored})
     if any(best[1][setting] != value for setting, value in fitted.items()):
-        model = registry.build("recommender", component, {**settings, **best[1]}).fit(train)
-    return with_settings(model, best[1]), best[1], seconds
+        model, cost = fit(best[1])
+    return with_settings(model, best[1]), best[1], cost
 
 
 def with_settings(model: Any, settings: Mapping[str, Any]) -> Any:
@@ -171,42 +179,36 @@ def with_settings(model: Any, settings: Mapping[str, Any]) -> Any:
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments = _table.arguments_of(__doc__)
     arguments.add_argument("--data", type=Path, required=True, help="folder of the authors' candidate lists")
     arguments.add_argument("--plans", nargs="*", default=list(PLANS), choices=list(PLANS))
     arguments.add_argument("--ties", default="file", choices=["file", "item-id", "random"])
     given = arguments.parse_args()
-    section = {"dataset": "movielens-1m", "ties": given.ties}
-    dataset, _ = load_data(parse_config({"data": section}, "the benchmark's configuration").data, Path())
+    dataset = _table.read("movielens-1m", ties=given.ties)
     split = registry.build("split", "leave-last-out", {}).split(dataset)
     everybody = given.data / "users-6040" / LISTS["users-6040"]
     codes = codes_of_items(dataset, given.data / "users-200" / "ml-1m.item.gz")
     validation = task(dataset.with_interactions(without_last(dataset)), split.validation, everybody, codes)
     tests = {folder: task(dataset, split.test, given.data / folder / file, codes) for folder, file in LISTS.items()}
-    machine = describe()
-    print(f"data: {dataset.name}, {dataset.fingerprint()}, ties in the order of {given.ties}; seed 0")
-    print(f"machine: {machine['processor']}, {machine['threads']} thread(s), {machine['blas']}")
+    protocol = f"20 candidates of {len(tests[ALL].fold):,} users, N@10 x 100; ties in the order of {given.ties}"
+    table = _table.Table(dataset.name, dataset, (FIRST, LAST), protocol=protocol, more=[FEW], scale=100.0)
     for folder, each in tests.items():
         met = [np.isin(row, q.history).sum() for q, row in zip(each.fold.queries, each.candidates, strict=True)]
         print(f"{folder}: {len(each.fold)} users; {np.mean(met):.2f} of {N_CANDIDATES} candidates are in the history")
-    print("| plan | users | N@10 x 100 [95% interval] | items of the history last | fit CPU s |")
-    print("|---|---|---|---|---|", flush=True)
-    values: dict[tuple[str, str], np.ndarray[Any, Any]] = {}
+    table.head()
     shared: dict[str, Any] = {"ridge": 300.0}  # what full ranking chooses, where `sequential` is not asked for
     for name in given.plans:
-        model, settings, seconds = chosen(name, split.train, validation, shared if PLANS[name][2] else {})
+        model, settings, cost = chosen(name, split.train, validation, shared if PLANS[name][2] else {})
         shared = settings if name == "sequential" else shared
-        print(f"{name}: {settings}", file=sys.stderr, flush=True)
-        for folder, each in tests.items():
-            plain, last = each.quality(model)
-            values[name, folder] = plain
-            columns = [bootstrap_interval(100 * v) for v in (plain, last)]
-            cells = [f"{c.mean:.1f} [{c.low:.1f}, {c.high:.1f}]" for c in columns]
-            print(f"| {name} | {folder} | {' | '.join(cells)} | {seconds:.1f} |", flush=True)
+        _table.progress(f"{name}: {settings}")
+        plain, last = tests[ALL].quality(model)
+        few = bootstrap_interval(100 * tests["users-200"].quality(model)[0])
+        shown = f"{few.mean:.1f} [{few.low:.1f}, {few.high:.1f}]"
+        table.add(_table.Row(name, {FIRST: plain, LAST: last}, cost, settings, more={FEW: shown}))
         del model
-    for one, other in itertools.combinations(given.plans, 2):
-        gain = paired_difference(100 * values[other, "users-6040"], 100 * values[one, "users-6040"])
-        print(f"{other} against {one}, users-6040: {gain.mean:+.1f} [{gain.low:+.1f}, {gain.high:+.1f}]")
+    table.compare_with_best()
+    table.compare([("sequential-words", "sequential"), ("sequential-text", "sequential-words")])
+    table.close(given.out, PUBLISHED)
 
 
 def without_last(dataset: Dataset) -> Any:
