@@ -149,27 +149,39 @@ def chosen(
     """Return a plan fitted with the settings best on ``validation``, those settings, and the cost of its fit."""
     component, fixed, encoder, fitting, scoring = PLANS[name]
     settings = {**fixed, **given, **({"encoder": registry.build("encoder", encoder, {})} if encoder else {})}
-    best: tuple[float, dict[str, Any]] = (-1.0, {})
+    best: tuple[float, dict[str, Any], Cost] = (-1.0, {}, Cost.zero())
     fitted: dict[str, Any] = {}
+    sums: list[tuple[Any, Cost]] = []  # of the events, which all settings chosen by fitting share where there are sums
 
     def fit(changed: Mapping[str, Any]) -> tuple[Any, Cost]:
+        model: Any = registry.build("recommender", component, {**settings, **changed})
         ledger = Ledger()
-        with ledger.span("fit", plan=name):
-            model = registry.build("recommender", component, {**settings, **changed}).fit(train)
-        return model, ledger.total()
+        if not hasattr(model, "accumulate"):
+            with ledger.span("fit", plan=name):
+                model.fit(train)
+            return model, ledger.total()
+        model.read(train.catalog)
+        if not sums:
+            with ledger.span("sums", plan=name):
+                found = model.accumulate(train.interactions)
+            sums.append((found, ledger.entries[-1].cost))
+        with ledger.span("solve", plan=name):
+            model.solve(sums[0][0])
+        return model, sums[0][1] + ledger.entries[-1].cost
 
     model: Any = None
-    cost = Cost.zero()
     for fitted in combinations(fitting):
         model, cost = fit(fitted)
+        if not fitting and not scoring:
+            best = (0.0, {}, cost)
         for scored in combinations(scoring) if fitting or scoring else ():
             found = float(validation.quality(with_settings(model, scored))[0].mean())
             _table.progress(f"  {name} {fitted | scored}: validation {100 * found:.2f}")
             if found > best[0]:
-                best = (found, {**fitted, **scored})
+                best = (found, {**fitted, **scored}, cost)
     if any(best[1][setting] != value for setting, value in fitted.items()):
-        model, cost = fit(best[1])
-    return with_settings(model, best[1]), best[1], cost
+        model, _ = fit(best[1])
+    return with_settings(model, best[1]), best[1], best[2]
 
 
 def with_settings(model: Any, settings: Mapping[str, Any]) -> Any:
