@@ -8,8 +8,8 @@ before it; weights are fitted without the last two events of every user. Setting
 sequential (its twins with text take it over) and the text weight are chosen on the second to last event among the same
 19 others, of all users; half-lives of the sequential plans are those that full ranking chooses. A fusion learns a
 weight of at least 0 for each member from the same lists. Ranked are all 20 candidates, items of the history too; a
-second column puts those last, as our recommenders do, which never offer them. N@10: NDCG@10, equal scores share their average
-rank. One thread.
+second column puts those last, as our recommenders do, which never offer them. N@10: NDCG@10, equal scores share their
+average rank. One seed, one thread.
 
 What may differ from the paper: which event is last where a user's last events share a timestamp (here file order, or
 --ties), and which candidate makes room for the truth.

@@ -7,8 +7,9 @@
 Strict leave-last-out: weights are fitted without the last two events of every user, settings are chosen on the second
 to last (2,000 users, NDCG@10), the last is reported, with the second to last in the history. The whole catalogue is
 ranked, seen items left out. A peer's settings are those of its grid below, in its order, for as long as --seconds of
-CPU time last, and at least one; our plans search for as long. Factor models that cannot take in new events (BPR,
-PureSVD) rank for the user they were trained on. What is not installed is named below the table. One thread.
+CPU time last, and at least one; our plans search for as long, but for what next_item.py found (FOUND below). Factor
+models that cannot take in new events (BPR, PureSVD) rank for the user they were trained on. What is not installed is
+named below the table. One thread.
 
 FLOPs of peers are formulas, where one is stated here: EASE 2 Σ L² for the sums over users of L items, and for the
 inverse of n × n 8/3 n³ (RecTools, by LU) or n³ (LensKit, by Cholesky); implicit's neighbours 2 Σ L²; its ALS as our
@@ -48,12 +49,15 @@ from frugalrec.recommenders.als import Als
 from frugalrec.tuning import Search, tune
 
 METRICS = ("ndcg@10", "hr@10")
-OURS = ("popularity", "item-knn", "als", "ease", "sequential", "sequential-words")
-WORDS = Spec("bag-of-words")
-PLANS = {
-    "sequential": Spec("sequential-linear"),
-    "sequential-words": Spec("sequential-linear", {"encoder": WORDS}),
-}
+OURS = ("popularity", "item-knn", "als", "ease", "sequential-words", "sequential-words + state-knn")
+WORDS = {"encoder": Spec("bag-of-words")}
+FOUND = {
+    "movielens-1m": {
+        "ridge": 300.0, "whitening": 0.3, "frequency_ridge": 0.05, "half_lives": (1.5, 15.0), "gap_half_life": 60.0,
+        "text_weight": 4.0, "text_half_life": 2.0,
+    },
+}  # fmt: skip
+"""Settings that next_item.py finds on the same validation users in 400 s, and that --seconds would not reach."""
 RANDOM = ("als", "implicit ALS", "implicit BPR", "LensKit ALS")
 PUBLISHED = {
     "movielens-1m": [
@@ -310,6 +314,13 @@ def seeds(name: str, n: int) -> int:
     return n if name in RANDOM else 1
 
 
+def spec_of(name: str, data: str, chosen: Mapping[str, Spec]) -> Spec:
+    """Return one of our plans, what is to be tuned left open."""
+    if name == "sequential-words + state-knn":
+        return Spec("hybrid", {"members": (chosen["sequential-words"], Spec("state-knn")), "method": "sum"})
+    return Spec("sequential-linear", {**WORDS, **FOUND.get(data, {})}) if name == "sequential-words" else Spec(name)
+
+
 def ours(name: str, spec: Spec) -> Callable[[int], Any]:
     return lambda seed: Plan(name, spec.with_settings(seed=seed) if name in RANDOM else spec).build()
 
@@ -328,9 +339,11 @@ def main() -> None:
     protocol = f"strict leave-last-out, {len(split.test):,} users, ties in the order of {given.ties}"
     table = _table.Table(dataset.name, dataset, METRICS, protocol=protocol, more=[_table.RANKING])
     table.head()
+    chosen: dict[str, Spec] = {}
     for name in given.ours:
-        plan = Plan(name, PLANS.get(name, Spec(name)))
+        plan = Plan(name, spec_of(name, given.name, chosen))
         tuned = tune(plan, split, METRICS[0], Search(given.seconds), Ledger()).plan
+        chosen[name] = tuned.recommender
         settings = dict(tuned.recommender.settings)
         _table.progress(f"{name}: {_table.plain(settings)}")
 
