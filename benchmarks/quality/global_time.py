@@ -34,6 +34,10 @@ VALIDATION = "validation NDCG@20"
 GRID = {
     "popularity": [Spec("popularity", {"half_life_days": days}) for days in (0.0, 1.0, 3.0, 7.0, 14.0, 30.0, 90.0)],
     "ease": [Spec("ease", {"ridge": ridge}) for ridge in (1000.0, 3000.0, 10000.0, 30000.0, 100000.0)],
+    "ease-users": [
+        Spec("ease", {"activity_discount": 1.0, "ridge": ridge}) for ridge in (100.0, 300.0, 1000.0, 3000.0)
+    ],
+    "future-ridge": [Spec("future-ridge", {"ridge": ridge}) for ridge in (100.0, 300.0, 1000.0, 3000.0)],
     "item-knn": [Spec("item-knn")],
     "als": [Spec("als")],
     "sequential": [
@@ -45,6 +49,8 @@ GRID = {
 FUSIONS = {
     "fusion-ease-popularity": ("ease", "popularity"),
     "fusion": ("ease", "popularity", "sequential"),
+    "fusion-ease-users-future": ("ease-users", "future-ridge"),
+    "fusion-ease-users-future-popularity": ("ease-users", "future-ridge", "popularity"),
 }
 
 
