@@ -4,7 +4,7 @@
 
 Leave-last-out, file order of ties, whole catalogue, seen items left out. The linear model has the settings that
 `next_item.py` found on validation; the weight of the neighbours is chosen on 2,000 validation users, and the test fold
-is scored once with it. One thread.
+is scored once with it. Intervals: bootstrap over users, paired where two are compared. One thread.
 """
 
 from __future__ import annotations
@@ -15,23 +15,27 @@ import time
 for variable in ("FRUGALREC_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
-import _table
+from pathlib import Path
+
 import numpy as np
 
-from frugalrec.cost import Ledger
+from frugalrec import metrics
+from frugalrec.config import parse_config
+from frugalrec.data.dataset import Fold
 from frugalrec.data.splits.leave_last_out import LeaveLastOut
+from frugalrec.datasets import load_data
 from frugalrec.encoders.onnx import Onnx
+from frugalrec.interfaces import Matrix
+from frugalrec.recommenders._base import mask_scores
 from frugalrec.recommenders.sequential_linear import SequentialLinear
 from frugalrec.recommenders.state_knn import StateKnn
-from frugalrec.significance import paired_difference
+from frugalrec.significance import bootstrap_interval, paired_difference
 
-METRICS = ("ndcg@10", "hr@10")
 WEIGHTS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.2)
 
 
 def main() -> None:
-    given = _table.arguments_of(__doc__).parse_args()
-    data = _table.read("movielens-1m")
+    data, _ = load_data(parse_config({"data": {"dataset": "movielens-1m"}}, "the benchmark").data, Path())
     split = LeaveLastOut().split(data)
     linear = SequentialLinear(
         ridge=300.0,
@@ -41,42 +45,35 @@ def main() -> None:
         half_lives=(1.5, 15.0),
         gap_half_life=60.0,
     )
-    neighbours = StateKnn()
-    costs = []
-    for name, model in (("linear", linear), ("neighbours", neighbours)):
-        ledger = Ledger()
-        with ledger.span(f"fit {name}"):
-            model.fit(split.train)
-        costs.append(ledger.total())
+    for name, model in (("linear", linear), ("neighbours", neighbours := StateKnn())):
+        started = time.process_time()
+        model.fit(split.train)
+        print(f"fit {name}: {time.process_time() - started:.1f} CPU s", flush=True)
     validation = split.validation.sample(2000, seed=0)
     one, two = linear.score(validation.queries), neighbours.score(validation.queries)
-    alone = _table.judged_scores(one, validation, METRICS[0])
+    alone = values(one, validation, "ndcg@10")
     best, reached = 0.0, float(np.mean(alone))
     for weight in WEIGHTS:
-        tried = _table.judged_scores(one + weight * two, validation, METRICS[0])
+        tried = values(one + weight * two, validation, "ndcg@10")
         gain = paired_difference(tried, alone)
         mean = float(np.mean(tried))
-        _table.progress(f"validation, {weight}: {mean:.4f}, gain {gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]")
+        print(f"validation, weight {weight}: {mean:.4f}, gain {gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]")
         if mean > reached:
             best, reached = weight, mean
-    protocol = f"strict leave-last-out, {len(split.test):,} users, file ties; weight of the neighbours by validation"
-    table = _table.Table(data.name, data, METRICS, protocol=protocol, more=[_table.RANKING])
-    table.head()
     started = time.process_time()
-    one = linear.score(split.test.queries)
-    middle = time.process_time()
     two = neighbours.score(split.test.queries)
-    seconds = [middle - started, time.process_time() - middle]
-    both = f"linear + {best} neighbours"
-    for name, scores, cost, taken in (
-        ("linear", one, costs[0], seconds[0]),
-        ("neighbours", two, costs[1], seconds[1]),
-        (both, one + best * two, costs[0] + costs[1], sum(seconds)),
-    ):
-        values = {metric: _table.judged_scores(scores, split.test, metric) for metric in METRICS}
-        table.add(_table.Row(name, values, cost, more={_table.RANKING: f"{taken:.1f}"}))
-    table.compare([(both, "linear"), (both, "neighbours")])
-    table.close(given.out)
+    print(f"neighbours of all {len(split.test)} test users: {time.process_time() - started:.1f} CPU s", flush=True)
+    one = linear.score(split.test.queries)
+    for metric in ("ndcg@10", "hr@10"):
+        for name, scores in (("linear", one), ("neighbours", two), (f"linear + {best} neighbours", one + best * two)):
+            found = bootstrap_interval(values(scores, split.test, metric))
+            print(f"test {metric}, {name}: {found.mean:.4f} [{found.low:.4f}, {found.high:.4f}]")
+        gain = paired_difference(values(one + best * two, split.test, metric), values(one, split.test, metric))
+        print(f"test {metric}, gain: {gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]")
+
+
+def values(scores: Matrix, fold: Fold, metric: str) -> np.ndarray:
+    return metrics.parse(metric)(metrics.ranks_of(mask_scores(scores, fold.queries), fold.relevant))
 
 
 if __name__ == "__main__":
