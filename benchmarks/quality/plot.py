@@ -38,7 +38,7 @@ text { font: 12px system-ui, sans-serif; fill: var(--ink); }
 .whisker.closed { stroke: var(--closed); } .whisker.neural { stroke: var(--neural); }
 .whisker.peer { stroke: var(--peer); }
 """
-KINDS = {"closed": "ours, closed form", "neural": "ours, trained by gradients", "peer": "other libraries"}
+KINDS = {"closed": "ours, without gradients", "neural": "ours, trained by gradients", "peer": "other libraries"}
 NEURAL = ("sasrec", "gru4rec", "two-tower")
 PEERS = ("implicit", "RecTools", "LensKit")
 
