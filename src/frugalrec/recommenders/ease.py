@@ -38,7 +38,9 @@ class Ease(Linear):
 
     Minimises ‖X - XB‖² + λ‖B‖² with diag(B) = 0. With ``encoder``, adds μ‖B - C‖², where C is the same model fitted to
     the item text vectors (L3AE, Moon et al., 2025): B = μPC - P·diag((1 + μ diag(PC)) / diag(P)), P = (XᵀX + (λ+μ)I)⁻¹.
-    ``history_half_life`` (in positions; 0 = off) weighs the newest events more when scoring.
+    ``history_half_life`` (in positions; 0 = off) weighs the newest events more when scoring. With ``activity_discount``
+    a, a user of L items counts L^-a in the sums: 0 takes all events alike, 1 all users, which suits requests that are
+    answered by many later items; the ridge is then some hundred times smaller for the same strength.
 
     Time n³ for n items, memory n² floats. Beyond 15,000 items (``solver`` "auto") blocks of items are solved on the
     thousand sources that explain them best: each block costs the same, but with text it is compared with all items
@@ -53,6 +55,7 @@ class Ease(Linear):
 
     ridge: float = field(default=300.0, metadata={"stage": "solve", "tune": (30.0, 100.0, 300.0, 1000.0, 3000.0)})
     history_half_life: float = field(default=0.0, metadata={"stage": "score", "tune": (0.0, 1.0, 2.0, 5.0, 15.0)})
+    activity_discount: float = field(default=0.0, metadata={"stage": "accumulate"})
     encoder: TextEncoder | None = None
     text_weight: float = field(
         default=300.0, metadata={"stage": "solve", "tune": (30.0, 100.0, 300.0, 1000.0), "text": True}
@@ -67,13 +70,17 @@ class Ease(Linear):
     def __post_init__(self) -> None:
         if self.ridge <= 0:
             raise ConfigError(f"ridge must be above 0, not {self.ridge}")
+        if not 0 <= self.activity_discount <= 1:
+            raise ConfigError(f"activity_discount must be between 0 and 1, not {self.activity_discount}")
         check_solver(self.solver)
 
     def accumulate(self, interactions: Interactions) -> Statistics:
-        """Return XᵀX of the binary user × item matrix; the sums of disjoint users add up."""
+        """Return XᵀX of the binary user × item matrix, users discounted; the sums of disjoint users add up."""
         X = interactions.matrix().astype(np.float64)
-        gram = (X.T @ X).tocsr()
         per_user = np.diff(X.indptr).astype(np.float64)
+        if self.activity_discount:
+            X.data *= np.repeat(np.maximum(per_user, 1.0) ** (-self.activity_discount / 2), np.diff(X.indptr))
+        gram = (X.T @ X).tocsr()
         charge(flops=2.0 * float(per_user @ per_user))
         if gram.nnz >= 0.1 * gram.shape[0] * gram.shape[1] and gram.shape[0] <= DENSE_ROWS:
             gram = gram.toarray()
