@@ -225,7 +225,7 @@ def _refusal(call: Callable[[], object]) -> NotFittedError | None:
 
 def _with_members(recommender: Recommender) -> Iterator[Any]:
     yield recommender
-    for member in getattr(recommender, "members", ()):
+    for member in getattr(recommender, "members", [m for m in [getattr(recommender, "member", None)] if m is not None]):
         yield from _with_members(member)
 
 

@@ -1,0 +1,331 @@
+"""Items without events get the scores that their text predicts, placed among the others by what a place is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Any, Self
+
+import numpy as np
+from scipy import linalg
+from scipy.optimize import minimize
+
+from frugalrec.cost import charge
+from frugalrec.data.dataset import Dataset, Query, Reason
+from frugalrec.data.interactions import FloatArray, IntArray
+from frugalrec.errors import ConfigError
+from frugalrec.interfaces import Explains, Matrix, Recommender, TextEncoder
+from frugalrec.recommenders._base import (
+    BLOCK_BYTES,
+    LISTED_REASONS,
+    Scores,
+    mask_scores,
+    reads_words,
+    require_fitted,
+    top_k,
+)
+from frugalrec.recommenders._text import TextSpace, encode_items
+
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
+DEPTH = 50
+"""How many items of each list the worth of a score is learned from."""
+KNOTS = (0.0, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.99)
+"""Quantiles of the listed scores between which the logarithm of the worth is linear."""
+LEAST_SLOPE = 1e-3
+"""A curve rises at least this much from knot to knot, so that it can be followed back to a score."""
+DISCOUNTS = 1.0 / np.log2(np.arange(2, 12))
+
+
+@dataclass
+class TextMapping(Scores):
+    """Wraps a recommender, and gives its cold items (no events in training) the scores that their text predicts.
+
+    A ridge regression on text vectors E predicts the member's scores of warm items and reads off those of cold ones:
+    r = m + (s - m) E (EᵀE + ρI)⁻¹ E_coldᵀ, with m the median score. For linear members this equals predicting the
+    weights. History items stay in, since what a member says of them is the best known about the user's taste.
+
+    Predicted scores shrink, so they cannot be compared with true ones. Therefore ``fit`` acts a launch out: it takes
+    all events of some items away, and a tenth of the others, fits the member to the rest, and learns how much NDCG@10 a
+    warm and a cold item of a given score are worth (two monotone curves, and how they depend on the length of the
+    history). In a list sorted by worth, each item gets the place that pays most. ``warm_loss`` is the share of the
+    NDCG@10 among warm items that may be given up for cold ones, as measured in that rehearsal; None gives cold items
+    as many places as raise the DCG@10 over all events most, where an event with a new item counts as one with an old
+    one would. Warm items keep their scores and their order.
+
+    Choose it when new items must be shown, and how much that may cost is to be said in advance; a small ``warm_loss``
+    buys few places. As many items are taken away as there are cold ones with text, at least ``launched`` and at most
+    three times that share of the warm ones. Where nothing can be learned the predicted scores stand as they are.
+
+    Time: two fits of the member, the encoder's, O(n d²) for n items of dimension d, and scores of ``max_users`` users;
+    a query takes the member's and 2nd FLOPs. Memory: the member's, twice n d floats and, while fitting, at most 256 MB
+    of scores. Papers: Gantner et al., 2010 (attribute-to-feature mappings); Robertson, 1977 (ranking by probability).
+
+    >>> from frugalrec.recommenders.item_knn import ItemKnn
+    >>> from frugalrec.testing.data import toy_dataset
+    >>> from frugalrec.testing.encoders import HashEncoder
+    >>> data = toy_dataset(cold=2)
+    >>> model = TextMapping(ItemKnn(), HashEncoder(), warm_loss=None).fit(data)
+    >>> len(model.recommend([data.query(0)], k=3)[0])
+    3
+    """
+
+    member: Recommender
+    encoder: TextEncoder
+    ridge: float = field(default=10.0, metadata={"stage": "solve", "tune": (3.0, 10.0, 30.0, 100.0)})
+    whitening: float = field(default=0.7, metadata={"stage": "solve", "tune": (0.3, 0.7)})
+    warm_loss: float | None = field(default=0.01, metadata={"stage": "solve"})
+    launched: float = field(default=0.1, metadata={"stage": "accumulate"})
+    max_users: int = field(default=2000, metadata={"stage": "accumulate"})
+    seed: int = 0
+    n_items_: int = field(init=False, repr=False, compare=False)
+    cold_: IntArray = field(init=False, repr=False, compare=False)
+    warm_: Mask = field(init=False, repr=False, compare=False)
+    vectors_: Matrix = field(init=False, repr=False, compare=False)
+    projection_: Matrix = field(init=False, repr=False, compare=False)
+    curves_: FloatArray = field(init=False, repr=False, compare=False)
+    activity_: FloatArray = field(init=False, repr=False, compare=False)
+    boost_: float | None = field(init=False, repr=False, compare=False)
+
+    scores_cold_items = True
+
+    def __post_init__(self) -> None:
+        """Raise `ConfigError` for a setting outside its range."""
+        if self.ridge <= 0:
+            raise ConfigError(f"ridge must be above 0, not {self.ridge}")
+        if self.warm_loss is not None and not 0 <= self.warm_loss < 1:
+            raise ConfigError(f"warm_loss must be at least 0 and below 1, not {self.warm_loss}")
+        if not 0 < self.launched <= 0.3:
+            raise ConfigError(f"launched must be above 0 and at most 0.3, not {self.launched}")
+        if self.max_users < 1:
+            raise ConfigError(f"max_users must be at least 1, not {self.max_users}")
+
+    @property
+    def reads_words(self) -> bool:  # type: ignore[override]
+        """Whether the member reads a request's words."""
+        return reads_words(self.member)
+
+    def fit(self, dataset: Dataset) -> Self:
+        """Rehearse a launch, if there are cold items, then fit the member to all events."""
+        encoded = encode_items(dataset.catalog, self.encoder)
+        self.vectors_ = TextSpace.fit(encoded, self.whitening).project(encoded)
+        self.n_items_ = dataset.n_items
+        self.curves_, self.activity_, self.boost_ = np.zeros((2, 2, len(KNOTS))), np.zeros((2, 2)), None
+        warm: Mask = np.asarray(dataset.interactions.popularity > 0)
+        described: Mask = np.asarray(self.vectors_.any(axis=1))
+        if (described & ~warm).any() and (described & warm).sum() > 1:
+            self._rehearse(dataset, warm, described)
+        self.member.fit(dataset)
+        self._map(warm)
+        return self
+
+    def score(self, queries: Sequence[Query]) -> Matrix:
+        """Return float32 ``(n_queries, n_items)``: the member's scores, and predicted ones for cold items."""
+        require_fitted(self, "projection_")
+        scores = np.array(self.member.score(queries), dtype=np.float32)
+        predicted = self._predicted(scores, self.cold_)
+        if self.boost_ is not None and predicted.size:
+            lengths = np.array([len(np.unique(q.history)) for q in queries])
+            worth = self._worth(predicted, lengths, cold=True) + self.boost_
+            worth -= (_activity(lengths) @ self.activity_[0])[:, None]
+            predicted = _follow(worth, self.curves_[0, ::-1])
+        scores[:, self.cold_] = predicted
+        return scores
+
+    def explain(self, query: Query, items: IntArray) -> list[tuple[Reason, ...]]:
+        """Return the member's reasons; those of a cold item are reasons for the warm items that lift its score most."""
+        require_fitted(self, "projection_")
+        if not isinstance(self.member, Explains):
+            return [() for _ in items]
+        scores = np.asarray(self.member.score([query]))
+        centred = np.where(self.warm_, scores[0] - self._middle(scores)[0], 0.0)
+        reasons: list[tuple[Reason, ...]] = []
+        for item, own in zip(items, self.member.explain(query, items), strict=True):
+            if self.warm_[item]:
+                reasons.append(own)
+                continue
+            terms = centred * (self.vectors_[item] @ self.projection_)
+            nearest = np.argsort(-terms, kind="stable")[:LISTED_REASONS].astype(np.int32)
+            nearest = nearest[terms[nearest] > 0]
+            shares = terms[nearest] / max(np.abs(terms).sum(), 1e-12)
+            found = [
+                replace(reason, share=float(share) * reason.share)
+                for share, given in zip(shares, self.member.explain(query, nearest), strict=True)
+                for reason in given
+            ]
+            reasons.append(tuple(sorted(found, key=lambda reason: -reason.share)[:LISTED_REASONS]))
+        return reasons
+
+    def _map(self, warm: Mask) -> None:
+        """Solve the ridge regression from text to anything that warm items have. n d² + d³/3 + 2 n d² FLOPs."""
+        E = np.where(warm[:, None], self.vectors_, 0).astype(np.float64)
+        n, d = E.shape
+        factor = linalg.cho_factor(E.T @ E + self.ridge * np.eye(d), lower=True)
+        self.projection_ = linalg.cho_solve(factor, E.T).astype(np.float32)
+        self.warm_, self.cold_ = warm, np.flatnonzero(~warm).astype(np.int32)
+        charge(flops=3.0 * n * d * d + d**3 / 3)
+
+    def _predicted(self, scores: Matrix, items: IntArray) -> Matrix:
+        """Return the scores of ``items`` that ``scores`` of the warm ones and the texts suggest."""
+        if not self.warm_.any() or not len(items):
+            return np.zeros((len(scores), len(items)), dtype=np.float32)
+        middle = self._middle(scores)
+        d = len(self.projection_)
+        charge(flops=2.0 * len(scores) * d * (self.n_items_ + len(items)))
+        return np.asarray(middle + ((scores - middle) @ self.projection_.T) @ self.vectors_[items].T, dtype=np.float32)
+
+    def _middle(self, scores: Matrix) -> Matrix:
+        """Return the median score of warm items, ``(n, 1)``: what a text that says nothing predicts."""
+        return np.median(scores[:, self.warm_], axis=1, keepdims=True).astype(np.float32)
+
+    def _worth(self, scores: Matrix, lengths: np.ndarray[Any, Any], *, cold: bool) -> FloatArray:
+        """Return the logarithm of what items of these scores are worth, up to a constant."""
+        active = _activity(lengths) @ self.activity_[int(cold)]
+        return np.asarray(_follow(scores, self.curves_[int(cold)]) + active[:, None], dtype=np.float64)
+
+    def _rehearse(self, dataset: Dataset, warm: Mask, described: Mask) -> None:
+        """Learn the curves and the boost from items whose events are taken away."""
+        rng = np.random.default_rng(self.seed)
+        eligible = np.flatnonzero(warm & described)
+        wanted = np.clip((described & ~warm).sum(), self.launched * len(eligible), 3 * self.launched * len(eligible))
+        launched = np.zeros(self.n_items_, dtype=bool)
+        launched[rng.permutation(eligible)[: max(1, int(wanted))]] = True
+        events = dataset.interactions
+        new = launched[events.item]
+        held = (rng.random(len(events)) < self.launched) & ~new
+        kept = ~held & ~new
+        earlier = dataset.with_interactions(events.take(kept))
+        self._map(earlier.interactions.popularity > 0)
+        # Only what nobody has met any more is compared; items that lost their last event by lot are left out.
+        relevant = np.where(new | (held & self.warm_[events.item]))[0]
+        users = np.unique(events.user[relevant])
+        users = users[np.diff(earlier.interactions.offsets)[users] > 0]
+        room = max(1, BLOCK_BYTES // (16 * self.n_items_))
+        users = np.sort(rng.permutation(users)[: min(self.max_users, room)])
+        if not len(users):
+            return
+        self.member.fit(earlier)
+        queries = [earlier.query(int(user)) for user in users]
+        truth = np.zeros((len(users), self.n_items_), dtype=bool)
+        at = np.searchsorted(users, events.user[relevant]).clip(max=len(users) - 1)
+        mine = users[at] == events.user[relevant]
+        truth[at[mine], events.item[relevant][mine]] = True
+        lengths = np.array([len(np.unique(q.history)) for q in queries])
+        scores = np.asarray(self.member.score(queries))
+        allowed = np.isfinite(mask_scores(scores, queries))
+        known = np.where(allowed & self.warm_, scores, -np.inf)
+        guessed = np.full_like(scores, -np.inf)
+        guessed[:, launched] = self._predicted(scores, np.flatnonzero(launched).astype(np.int32))
+        sides = [_listed(known, truth & self.warm_), _listed(guessed, truth & launched)]
+        learned = [_worth_curve(side, _activity(lengths)) for side in sides]
+        if learned[0] is None or learned[1] is None:
+            return
+        self.curves_ = np.stack([learned[0][0], learned[1][0]])
+        self.activity_ = np.stack([learned[0][1], learned[1][1]])
+        worths = [self._worth(side.scores, lengths, cold=bool(c)) for c, side in enumerate(sides)]
+        self.boost_ = self._boost(sides, worths)
+
+    def _boost(self, sides: Sequence[_Side], worths: Sequence[FloatArray]) -> float:
+        """Return the largest addition to the log worth of cold items that costs ``warm_loss`` of the warm NDCG@10.
+
+        Without a cap, the one with the largest DCG@10 over all held-out events. All events of a launched item were held
+        out but only the share ``launched`` of the others, so an event of the former counts that much.
+        """
+        size = len(DISCOUNTS)
+        chosen = np.hstack([side.chosen[:, :size] for side in sides])
+        warm, cold = (worth[:, :size] for worth in worths)
+        is_warm = np.arange(chosen.shape[1]) < warm.shape[1]
+        scale = np.divide(1.0, sides[0].ideal, out=np.zeros(len(chosen)), where=sides[0].ideal > 0)
+
+        def gains(boost: float) -> tuple[float, float]:
+            """Return the warm NDCG@10 and the DCG@10 over all events, summed over users."""
+            order = np.argsort(-np.hstack([warm, cold + boost]), axis=1, kind="stable")[:, :size]
+            hits = np.take_along_axis(chosen, order, axis=1) * DISCOUNTS[: order.shape[1]]
+            old = (hits * is_warm[order]).sum(axis=1)
+            return float(old @ scale), float((1 - self.launched) * old.sum() + self.launched * hits.sum())
+
+        finite = np.concatenate([worth[np.isfinite(worth)] for worth in (warm, cold)])
+        spread = float(np.ptp(finite)) + 1.0
+        if self.warm_loss is None:
+            tried = np.linspace(-spread, spread, 81)
+            return float(tried[int(np.argmax([gains(boost)[1] for boost in tried]))])
+        low, high = -spread, spread
+        least = (1.0 - self.warm_loss) * gains(low)[0]
+        for _ in range(30):
+            middle = (low + high) / 2
+            low, high = (middle, high) if gains(middle)[0] >= least else (low, middle)
+        return low
+
+
+@dataclass(frozen=True)
+class _Side:
+    """The best warm, or cold, items of each user: ``scores`` and whether they were ``chosen``, both ``(n, depth)``.
+
+    ``ideal`` ``(n,)`` is the DCG@10 of a perfect list, 0 where there was nothing to find.
+    """
+
+    scores: Matrix
+    chosen: Mask
+    ideal: FloatArray
+
+
+def _listed(scores: Matrix, truth: Mask) -> _Side:
+    items, found = top_k(scores, DEPTH)
+    chosen = np.take_along_axis(truth, np.maximum(items, 0), axis=1) & (items >= 0)
+    best = np.concatenate([[0.0], np.cumsum(DISCOUNTS)])
+    return _Side(found, chosen, best[np.minimum(truth.sum(axis=1), len(DISCOUNTS))])
+
+
+def _worth_curve(side: _Side, activity: FloatArray) -> tuple[FloatArray, FloatArray] | None:
+    """Return the curve (knots; log worth) and the weights of ``activity``, or None where nothing was chosen.
+
+    Poisson regression of each item's part of the user's NDCG (1 / ideal where chosen) on the score, piecewise linear
+    and rising, and on activity.
+    """
+    rows = np.flatnonzero(side.ideal > 0)
+    there = np.isfinite(side.scores[rows])
+    scores = side.scores[rows][there].astype(np.float64)
+    worth = (side.chosen[rows] / side.ideal[rows, None])[there]
+    if not worth.any():
+        return None
+    knots = np.quantile(scores, KNOTS)
+    smallest = 1e-6 * max(float(np.abs(knots).max()), 1e-6)
+    knots += smallest * np.arange(len(knots))  # no two are equal
+    steps = [np.clip((scores - low) / (high - low), 0, 1) for low, high in pairwise(knots[:-1])]
+    steps.append(np.maximum((scores - knots[-2]) / (knots[-1] - knots[-2]), 0))
+    others = np.repeat(activity[rows], there.sum(axis=1), axis=0)
+    features = np.column_stack([*steps, others, np.ones(len(scores))])
+    mean = worth.mean()
+    target = features.T @ (worth / mean) / len(worth)
+    penalty = np.full(features.shape[1], 1e-4)
+    penalty[-1] = 0.0
+
+    def loss(weights: FloatArray) -> tuple[float, FloatArray]:
+        expected = np.exp(np.minimum(features @ weights, 30.0))
+        charge(flops=4.0 * features.size)
+        value = float(expected.mean() - target @ weights + 0.5 * penalty @ weights**2)
+        return value, features.T @ expected / len(expected) - target + penalty * weights
+
+    bounds = [(LEAST_SLOPE, None)] * len(steps) + [(None, None)] * (features.shape[1] - len(steps))
+    start = np.full(features.shape[1], 0.01)
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 200}).x
+    heights = np.log(mean) + found[-1] + np.concatenate([[0.0], np.cumsum(found[: len(steps)])])
+    return np.stack([knots, heights]), found[len(steps) : -1]
+
+
+def _follow(values: np.ndarray[Any, Any], curve: FloatArray) -> Any:
+    """Return the heights of ``curve`` (x; y) at ``values``; beyond its ends it goes on as straight lines."""
+    x, y = curve
+    inside = np.interp(values, x, y)
+    below = (y[1] - y[0]) / (x[1] - x[0]) * np.minimum(values - x[0], 0.0)
+    above = (y[-1] - y[-2]) / (x[-1] - x[-2]) * np.maximum(values - x[-1], 0.0)
+    return inside + below + above
+
+
+def _activity(lengths: np.ndarray[Any, Any]) -> FloatArray:
+    """Return what of a history's length the worth depends on, ``(n, 2)``."""
+    logs = np.log1p(lengths.astype(np.float64)) / 5.0
+    return np.column_stack([logs, 5.0 * logs**2])
+
+
+__all__ = ["TextMapping"]
