@@ -21,6 +21,7 @@ from frugalrec.recommenders._base import (
     LISTED_REASONS,
     Scores,
     mask_scores,
+    query_matrix,
     reads_words,
     require_fitted,
     top_k,
@@ -34,6 +35,8 @@ KNOTS = (0.0, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.99)
 """Quantiles of the listed scores between which the logarithm of the worth is linear."""
 LEAST_SLOPE = 1e-3
 """A curve rises at least this much from knot to knot, so that it can be followed back to a score."""
+STEPS = 201
+"""How many additions to the worth of cold items the rehearsal tries."""
 DISCOUNTS = 1.0 / np.log2(np.arange(2, 12))
 
 
@@ -41,17 +44,18 @@ DISCOUNTS = 1.0 / np.log2(np.arange(2, 12))
 class TextMapping(Scores):
     """Wraps a recommender, and gives its cold items (no events in training) the scores that their text predicts.
 
-    A ridge regression on text vectors E predicts the member's scores of warm items and reads off those of cold ones:
-    r = m + (s - m) E (EᵀE + ρI)⁻¹ E_coldᵀ, with m the median score. For linear members this equals predicting the
-    weights. History items stay in, since what a member says of them is the best known about the user's taste.
+    A ridge regression on text vectors E predicts what the member says of warm items, and of the history x besides, and
+    reads off cold ones: r = m + (s - m + h·(max s - m)·x) E (EᵀE + ρI)⁻¹ E_coldᵀ, with m the median score. For linear
+    members and h = 0 this equals predicting their weights. History items stay in, since what a member says of them
+    tells most about the user's taste; ``history`` (h) adds what they read like themselves, which counts for much where
+    events are few.
 
     Predicted scores shrink, so they cannot be compared with true ones. Therefore ``fit`` acts a launch out: it takes
     all events of some items away, and a tenth of the others, fits the member to the rest, and learns how much NDCG@10 a
     warm and a cold item of a given score are worth (two monotone curves, and how they depend on the length of the
     history). In a list sorted by worth, each item gets the place that pays most. ``warm_loss`` is the share of the
-    NDCG@10 among warm items that may be given up for cold ones, as measured in that rehearsal; None gives cold items
-    as many places as raise the DCG@10 over all events most, where an event with a new item counts as one with an old
-    one would. Warm items keep their scores and their order.
+    NDCG@10 among warm items that may be given up for cold ones, as measured in that rehearsal; ``trade_`` keeps what
+    other shares would take, so changing it needs no other fit. Warm items keep their scores and their order.
 
     Choose it when new items must be shown, and how much that may cost is to be said in advance; a small ``warm_loss``
     buys few places. As many items are taken away as there are cold ones with text, at least ``launched`` and at most
@@ -65,7 +69,7 @@ class TextMapping(Scores):
     >>> from frugalrec.testing.data import toy_dataset
     >>> from frugalrec.testing.encoders import HashEncoder
     >>> data = toy_dataset(cold=2)
-    >>> model = TextMapping(ItemKnn(), HashEncoder(), warm_loss=None).fit(data)
+    >>> model = TextMapping(ItemKnn(), HashEncoder(), warm_loss=0.1).fit(data)
     >>> len(model.recommend([data.query(0)], k=3)[0])
     3
     """
@@ -74,7 +78,8 @@ class TextMapping(Scores):
     encoder: TextEncoder
     ridge: float = field(default=10.0, metadata={"stage": "solve", "tune": (3.0, 10.0, 30.0, 100.0)})
     whitening: float = field(default=0.7, metadata={"stage": "solve", "tune": (0.3, 0.7)})
-    warm_loss: float | None = field(default=0.01, metadata={"stage": "solve"})
+    history: float = field(default=1.0, metadata={"stage": "solve", "tune": (0.3, 1.0, 3.0)})
+    warm_loss: float = field(default=0.01, metadata={"stage": "score"})
     launched: float = field(default=0.1, metadata={"stage": "accumulate"})
     max_users: int = field(default=2000, metadata={"stage": "accumulate"})
     seed: int = 0
@@ -85,7 +90,7 @@ class TextMapping(Scores):
     projection_: Matrix = field(init=False, repr=False, compare=False)
     curves_: FloatArray = field(init=False, repr=False, compare=False)
     activity_: FloatArray = field(init=False, repr=False, compare=False)
-    boost_: float | None = field(init=False, repr=False, compare=False)
+    trade_: FloatArray = field(init=False, repr=False, compare=False)
 
     scores_cold_items = True
 
@@ -93,7 +98,9 @@ class TextMapping(Scores):
         """Raise `ConfigError` for a setting outside its range."""
         if self.ridge <= 0:
             raise ConfigError(f"ridge must be above 0, not {self.ridge}")
-        if self.warm_loss is not None and not 0 <= self.warm_loss < 1:
+        if self.history < 0:
+            raise ConfigError(f"history must be at least 0, not {self.history}")
+        if not 0 <= self.warm_loss < 1:
             raise ConfigError(f"warm_loss must be at least 0 and below 1, not {self.warm_loss}")
         if not 0 < self.launched <= 0.3:
             raise ConfigError(f"launched must be above 0 and at most 0.3, not {self.launched}")
@@ -110,7 +117,8 @@ class TextMapping(Scores):
         encoded = encode_items(dataset.catalog, self.encoder)
         self.vectors_ = TextSpace.fit(encoded, self.whitening).project(encoded)
         self.n_items_ = dataset.n_items
-        self.curves_, self.activity_, self.boost_ = np.zeros((2, 2, len(KNOTS))), np.zeros((2, 2)), None
+        self.curves_, self.activity_ = np.zeros((2, 2, len(KNOTS))), np.zeros((2, 2))
+        self.trade_ = np.zeros((2, 0))
         warm: Mask = np.asarray(dataset.interactions.popularity > 0)
         described: Mask = np.asarray(self.vectors_.any(axis=1))
         if (described & ~warm).any() and (described & warm).sum() > 1:
@@ -123,36 +131,38 @@ class TextMapping(Scores):
         """Return float32 ``(n_queries, n_items)``: the member's scores, and predicted ones for cold items."""
         require_fitted(self, "projection_")
         scores = np.array(self.member.score(queries), dtype=np.float32)
-        predicted = self._predicted(scores, self.cold_)
-        if self.boost_ is not None and predicted.size:
+        predicted = self._predicted(scores, queries, self.cold_)
+        if self.trade_.size and predicted.size:
             lengths = np.array([len(np.unique(q.history)) for q in queries])
-            worth = self._worth(predicted, lengths, cold=True) + self.boost_
+            worth = self._worth(predicted, lengths, cold=True) + self._boost()
             worth -= (_activity(lengths) @ self.activity_[0])[:, None]
             predicted = _follow(worth, self.curves_[0, ::-1])
         scores[:, self.cold_] = predicted
         return scores
 
     def explain(self, query: Query, items: IntArray) -> list[tuple[Reason, ...]]:
-        """Return the member's reasons; those of a cold item are reasons for the warm items that lift its score most."""
+        """Return the member's reasons; for a cold item, history that reads like it, and reasons for what lifts it most."""
         require_fitted(self, "projection_")
         if not isinstance(self.member, Explains):
             return [() for _ in items]
         scores = np.asarray(self.member.score([query]))
-        centred = np.where(self.warm_, scores[0] - self._middle(scores)[0], 0.0)
+        if not self.warm_.any():
+            return self.member.explain(query, items)
+        middle, width = self._middle(scores)
+        said = np.where(self.warm_, scores[0] - middle[0], 0.0)
+        met = self.history * width[0, 0] * query_matrix([query], self.n_items_).toarray()[0]
         reasons: list[tuple[Reason, ...]] = []
         for item, own in zip(items, self.member.explain(query, items), strict=True):
             if self.warm_[item]:
                 reasons.append(own)
                 continue
-            terms = centred * (self.vectors_[item] @ self.projection_)
-            nearest = np.argsort(-terms, kind="stable")[:LISTED_REASONS].astype(np.int32)
-            nearest = nearest[terms[nearest] > 0]
-            shares = terms[nearest] / max(np.abs(terms).sum(), 1e-12)
-            found = [
-                replace(reason, share=float(share) * reason.share)
-                for share, given in zip(shares, self.member.explain(query, nearest), strict=True)
-                for reason in given
-            ]
+            near = self.vectors_[item] @ self.projection_
+            size = max(float(np.abs(said * near).sum() + np.abs(met * near).sum()), 1e-12)
+            alike = _largest(met * near)
+            found = [Reason("text", float(met[i] * near[i] / size), int(i)) for i in alike]
+            lifted = _largest(said * near)
+            for i, given in zip(lifted, self.member.explain(query, lifted), strict=True):
+                found += [replace(reason, share=float(said[i] * near[i] / size) * reason.share) for reason in given]
             reasons.append(tuple(sorted(found, key=lambda reason: -reason.share)[:LISTED_REASONS]))
         return reasons
 
@@ -165,23 +175,33 @@ class TextMapping(Scores):
         self.warm_, self.cold_ = warm, np.flatnonzero(~warm).astype(np.int32)
         charge(flops=3.0 * n * d * d + d**3 / 3)
 
-    def _predicted(self, scores: Matrix, items: IntArray) -> Matrix:
+    def _predicted(self, scores: Matrix, queries: Sequence[Query], items: IntArray) -> Matrix:
         """Return the scores of ``items`` that ``scores`` of the warm ones and the texts suggest."""
         if not self.warm_.any() or not len(items):
             return np.zeros((len(scores), len(items)), dtype=np.float32)
-        middle = self._middle(scores)
+        middle, width = self._middle(scores)
+        said = (scores - middle) @ self.projection_.T
+        said += self.history * width * (query_matrix(queries, self.n_items_) @ self.projection_.T)
         d = len(self.projection_)
         charge(flops=2.0 * len(scores) * d * (self.n_items_ + len(items)))
-        return np.asarray(middle + ((scores - middle) @ self.projection_.T) @ self.vectors_[items].T, dtype=np.float32)
+        return np.asarray(middle + said @ self.vectors_[items].T, dtype=np.float32)
 
-    def _middle(self, scores: Matrix) -> Matrix:
-        """Return the median score of warm items, ``(n, 1)``: what a text that says nothing predicts."""
-        return np.median(scores[:, self.warm_], axis=1, keepdims=True).astype(np.float32)
+    def _middle(self, scores: Matrix) -> tuple[Matrix, Matrix]:
+        """Return the median score of warm items, and how far the largest lies above it, ``(n, 1)`` each."""
+        warm = scores[:, self.warm_]
+        middle = np.median(warm, axis=1, keepdims=True).astype(np.float32)
+        return middle, warm.max(axis=1, keepdims=True) - middle
 
     def _worth(self, scores: Matrix, lengths: np.ndarray[Any, Any], *, cold: bool) -> FloatArray:
         """Return the logarithm of what items of these scores are worth, up to a constant."""
         active = _activity(lengths) @ self.activity_[int(cold)]
         return np.asarray(_follow(scores, self.curves_[int(cold)]) + active[:, None], dtype=np.float64)
+
+    def _boost(self) -> float:
+        """Return the largest addition to the log worth of cold items that costs at most ``warm_loss``."""
+        boosts, losses = self.trade_
+        last = int(np.searchsorted(losses, self.warm_loss, side="right")) - 1
+        return float(boosts[max(last, 0)])
 
     def _rehearse(self, dataset: Dataset, warm: Mask, described: Mask) -> None:
         """Learn the curves and the boost from items whose events are taken away."""
@@ -215,7 +235,7 @@ class TextMapping(Scores):
         allowed = np.isfinite(mask_scores(scores, queries))
         known = np.where(allowed & self.warm_, scores, -np.inf)
         guessed = np.full_like(scores, -np.inf)
-        guessed[:, launched] = self._predicted(scores, np.flatnonzero(launched).astype(np.int32))
+        guessed[:, launched] = self._predicted(scores, queries, np.flatnonzero(launched).astype(np.int32))
         sides = [_listed(known, truth & self.warm_), _listed(guessed, truth & launched)]
         learned = [_worth_curve(side, _activity(lengths)) for side in sides]
         if learned[0] is None or learned[1] is None:
@@ -223,38 +243,23 @@ class TextMapping(Scores):
         self.curves_ = np.stack([learned[0][0], learned[1][0]])
         self.activity_ = np.stack([learned[0][1], learned[1][1]])
         worths = [self._worth(side.scores, lengths, cold=bool(c)) for c, side in enumerate(sides)]
-        self.boost_ = self._boost(sides, worths)
+        self.trade_ = self._trade(sides, worths)
 
-    def _boost(self, sides: Sequence[_Side], worths: Sequence[FloatArray]) -> float:
-        """Return the largest addition to the log worth of cold items that costs ``warm_loss`` of the warm NDCG@10.
-
-        Without a cap, the one with the largest DCG@10 over all held-out events. All events of a launched item were held
-        out but only the share ``launched`` of the others, so an event of the former counts that much.
-        """
+    def _trade(self, sides: Sequence[_Side], worths: Sequence[FloatArray]) -> FloatArray:
+        """Return additions to the log worth of cold items, and the share of warm NDCG@10 each costs, ``(2, STEPS)``."""
         size = len(DISCOUNTS)
         chosen = np.hstack([side.chosen[:, :size] for side in sides])
         warm, cold = (worth[:, :size] for worth in worths)
         is_warm = np.arange(chosen.shape[1]) < warm.shape[1]
         scale = np.divide(1.0, sides[0].ideal, out=np.zeros(len(chosen)), where=sides[0].ideal > 0)
-
-        def gains(boost: float) -> tuple[float, float]:
-            """Return the warm NDCG@10 and the DCG@10 over all events, summed over users."""
-            order = np.argsort(-np.hstack([warm, cold + boost]), axis=1, kind="stable")[:, :size]
-            hits = np.take_along_axis(chosen, order, axis=1) * DISCOUNTS[: order.shape[1]]
-            old = (hits * is_warm[order]).sum(axis=1)
-            return float(old @ scale), float((1 - self.launched) * old.sum() + self.launched * hits.sum())
-
         finite = np.concatenate([worth[np.isfinite(worth)] for worth in (warm, cold)])
-        spread = float(np.ptp(finite)) + 1.0
-        if self.warm_loss is None:
-            tried = np.linspace(-spread, spread, 81)
-            return float(tried[int(np.argmax([gains(boost)[1] for boost in tried]))])
-        low, high = -spread, spread
-        least = (1.0 - self.warm_loss) * gains(low)[0]
-        for _ in range(30):
-            middle = (low + high) / 2
-            low, high = (middle, high) if gains(middle)[0] >= least else (low, middle)
-        return low
+        boosts = np.linspace(-1.0, 1.0, STEPS) * (float(np.ptp(finite)) + 1.0)
+        reached = np.empty(STEPS)
+        for step, boost in enumerate(boosts):
+            order = np.argsort(-np.hstack([warm, cold + boost]), axis=1, kind="stable")[:, :size]
+            hits = np.take_along_axis(chosen & is_warm, order, axis=1)
+            reached[step] = scale @ (hits @ DISCOUNTS[: order.shape[1]])
+        return np.stack([boosts, np.maximum.accumulate(1.0 - reached / max(float(reached[0]), 1e-12))])
 
 
 @dataclass(frozen=True)
@@ -267,6 +272,12 @@ class _Side:
     scores: Matrix
     chosen: Mask
     ideal: FloatArray
+
+
+def _largest(terms: FloatArray) -> IntArray:
+    """Return where the largest terms above 0 are, at most as many as an explanation lists."""
+    largest = np.argsort(-terms, kind="stable")[:LISTED_REASONS].astype(np.int32)
+    return largest[terms[largest] > 0]
 
 
 def _listed(scores: Matrix, truth: Mask) -> _Side:
@@ -307,7 +318,8 @@ def _worth_curve(side: _Side, activity: FloatArray) -> tuple[FloatArray, FloatAr
         return value, features.T @ expected / len(expected) - target + penalty * weights
 
     bounds = [(LEAST_SLOPE, None)] * len(steps) + [(None, None)] * (features.shape[1] - len(steps))
-    start = np.full(features.shape[1], 0.01)
+    start = np.zeros(features.shape[1])
+    start[: len(steps)] = 0.01
     found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 200}).x
     heights = np.log(mean) + found[-1] + np.concatenate([[0.0], np.cumsum(found[: len(steps)])])
     return np.stack([knots, heights]), found[len(steps) : -1]
