@@ -122,15 +122,18 @@ def task(data: Dataset, seed: int, fold: str, most: int) -> Task:
 
 def lists(given: Task, score: Callable[[list[Query]], Matrix]) -> Lists:
     parts = []
-    shuffled = np.random.default_rng(0).permutation(len(given.warm))
+    rng = np.random.default_rng(0)
     for start in range(0, len(given.queries), BLOCK):
         rows = slice(start, start + BLOCK)
         # Equal scores are in random order: catalogues are often numbered by first use, which gives popularity away.
-        scores = mask_scores(score(given.queries[rows]), given.queries[rows])[:, shuffled]
+        asked = given.queries[rows]
+        shuffled = rng.permuted(np.tile(np.arange(len(given.warm)), (len(asked), 1)), axis=1)
+        scores = np.take_along_axis(mask_scores(score(asked), asked), shuffled, axis=1)
         part = []
         for among, truth in ((given.warm, given.warm_truth), (given.cold, given.cold_truth)):
             items, found = top_k(np.where(among[shuffled], scores, -np.inf), 10)
-            hits = np.take_along_axis(truth[rows], shuffled[np.maximum(items, 0)], axis=1) & (items >= 0)
+            codes = np.take_along_axis(shuffled, np.maximum(items, 0), axis=1)
+            hits = np.take_along_axis(truth[rows], codes, axis=1) & (items >= 0)
             part += [found, hits]
         parts.append(part)
     return Lists(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))

@@ -141,7 +141,7 @@ class TextMapping(Scores):
         return scores
 
     def explain(self, query: Query, items: IntArray) -> list[tuple[Reason, ...]]:
-        """Return the member's reasons; for a cold item, history that reads like it, and reasons for what lifts it most."""
+        """Return the member's reasons; for a cold item, history that reads like it, and reasons for what lifts it."""
         require_fitted(self, "projection_")
         if not isinstance(self.member, Explains):
             return [() for _ in items]
