@@ -294,6 +294,7 @@ def main() -> None:
     arguments.add_argument("--fold", default="test", choices=["validation", "test"])
     arguments.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
     arguments.add_argument("--users", type=int, default=3000, help="at most this many users a seed")
+    arguments.add_argument("--out", type=Path, help="folder that keeps each seed's results; a second run reads them")
     for option, kind in (("ease", float), ("encoder", str), ("ridge", float), ("history", float)):
         arguments.add_argument(f"--{option}", type=kind)
     asked = arguments.parse_args()
@@ -307,9 +308,37 @@ def main() -> None:
     settings = {key: getattr(asked, key) or value for key, value in SETTINGS[asked.name].items()}
     encoder = Remembering(Onnx() if settings["encoder"] == "onnx" else BagOfWords())
     encoder.remember(data.catalog.texts())
-    runs = [run(data, settings, seed, asked.fold, asked.users, encoder) for seed in asked.seeds]
-    print(f"{asked.name}, {asked.fold} fold, seeds {asked.seeds}, {settings}")
+    runs = []
+    for seed in asked.seeds:
+        kept = None if asked.out is None else asked.out / f"{asked.name}-{asked.fold}-{asked.users}-{seed}.npz"
+        if kept is None or not kept.exists():
+            found = run(data, settings, seed, asked.fold, asked.users, encoder)
+            if kept is not None:
+                write(kept, *found)
+        else:
+            found = read(kept)
+        runs.append(found)
+    print(f"{asked.name}, {asked.fold} fold, at most {asked.users} users a seed, seeds {asked.seeds}, {settings}")
     report(runs)
+
+
+def write(file: Path, found: dict, curves: dict) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    arrays = {f"views/{name}/{view}": v for name, one in found.items() for view, v in one.items()}
+    np.savez(file, **arrays, **{f"curves/{name}": np.array(curve) for name, curve in curves.items()})
+
+
+def read(file: Path) -> tuple[dict, dict]:
+    found: dict[str, dict[str, np.ndarray]] = {}
+    curves: dict[str, list[float]] = {}
+    with np.load(file) as arrays:
+        for key in arrays.files:
+            kind, name, *view = key.split("/")
+            if kind == "curves":
+                curves[name] = arrays[key].tolist()
+            else:
+                found.setdefault(name, {})[view[0]] = arrays[key]
+    return found, curves
 
 
 def report(runs: list[tuple[dict, dict]]) -> None:
