@@ -257,8 +257,10 @@ def frontier(given: Task, found: dict[str, Lists], mapping: TextMapping) -> dict
     """Cold NDCG@10 at each of ``LOSSES``: the best of some scales for raw scores, worths as learned for the mapping."""
     base = found["the same, history kept in"]
     lengths = np.array([len(np.unique(query.history)) for query in given.queries])
-    warm_worth = np.maximum(mapping._worth(base.warm_scores, lengths, cold=False), -50.0)
-    cold_worth = np.maximum(mapping._worth(base.cold_scores, lengths, cold=True), -50.0)
+    # Scores of the mapping are on the scale of the warm ones, so both have the same worth.
+    placed = found["text-mapping, warm loss 1%"]
+    warm_worth = np.maximum(mapping._worth([base.warm_scores], lengths), -50.0)
+    cold_worth = np.maximum(mapping._worth([placed.cold_scores], lengths), -50.0)
     curves: dict[str, list[float]] = {}
     for name in ("content-kNN", "ridge from text to weights", "MARec-style alignment"):
         own = found[name]
@@ -269,7 +271,7 @@ def frontier(given: Task, found: dict[str, Lists], mapping: TextMapping) -> dict
             for scale in scales
         ]
         curves[name] = np.max(tried, axis=0).tolist()
-    both = Lists(warm_worth, base.warm_hits, cold_worth, base.cold_hits)
+    both = Lists(warm_worth, base.warm_hits, cold_worth, placed.cold_hits)
     curves["text-mapping"] = at_losses(given, both)
     order = np.argsort(~given_hits(given), axis=1, kind="stable")[:, :10]
     perfect = np.take_along_axis(given_hits(given), order, axis=1)

@@ -9,7 +9,7 @@ from frugalrec.recommenders.content import Content
 from frugalrec.recommenders.ease import Ease
 from frugalrec.recommenders.item_knn import ItemKnn
 from frugalrec.recommenders.popularity import Popularity
-from frugalrec.recommenders.text_mapping import TextMapping, _follow, _Side, _worth_curve
+from frugalrec.recommenders.text_mapping import TextMapping, _follow, _Side, _worth_curves
 from frugalrec.testing.data import checkerboard, toy_dataset
 from frugalrec.testing.encoders import HashEncoder
 
@@ -151,9 +151,18 @@ def test_the_worth_of_a_score_is_how_often_it_was_right():
     random = np.random.default_rng(0)
     scores = random.choice([0.0, 1.0], size=(4000, 10)).astype(np.float32)
     chosen = random.random(scores.shape) < np.where(scores > 0, 0.3, 0.1)
-    curve, activity = _worth_curve(_Side(scores, chosen, np.ones(4000)), np.zeros((4000, 2)))
+    (curve,), activity = _worth_curves(_Side([scores], chosen, np.ones(4000)), np.zeros((4000, 2)))
     np.testing.assert_allclose(np.exp(_follow(np.array([0.0, 1.0]), curve)), [0.1, 0.3], rtol=0.1)
     assert not activity.round(3).any()
+
+
+def test_worths_of_two_scores_multiply():
+    random = np.random.default_rng(0)
+    one, two = random.choice([0.0, 1.0], size=(2, 8000, 10)).astype(np.float32)
+    chosen = random.random(one.shape) < 0.05 * np.where(one > 0, 2.0, 1.0) * np.where(two > 0, 4.0, 1.0)
+    curves, _ = _worth_curves(_Side([one, two], chosen, np.ones(8000)), np.zeros((8000, 2)))
+    rises = [float(np.diff(_follow(np.array([0.0, 1.0]), curve))[0]) for curve in curves]
+    np.testing.assert_allclose(np.exp(rises), [2.0, 4.0], rtol=0.1)
 
 
 def test_a_saved_plan_answers_like_the_fitted_one(tmp_path):

@@ -26,7 +26,7 @@ from frugalrec.recommenders._base import (
     require_fitted,
     top_k,
 )
-from frugalrec.recommenders._text import TextSpace, encode_items
+from frugalrec.recommenders._text import TextSpace, encode_items, unit_rows
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 DEPTH = 50
@@ -52,8 +52,8 @@ class TextMapping(Scores):
 
     Predicted scores shrink, so they cannot be compared with true ones. Therefore ``fit`` acts a launch out: it takes
     all events of some items away, and a tenth of the others, fits the member to the rest, and learns how much NDCG@10 a
-    warm and a cold item of a given score are worth (two monotone curves, and how they depend on the length of the
-    history). In a list sorted by worth, each item gets the place that pays most. ``warm_loss`` is the share of the
+    warm and a cold item of a given score are worth: curves that rise with the score, for cold items one with their
+    cosine with the history's texts too, and how both depend on the length of the history. In a list sorted by worth, each item gets the place that pays most. ``warm_loss`` is the share of the
     NDCG@10 among warm items that may be given up for cold ones, as measured in that rehearsal; ``trade_`` keeps what
     other shares would take, so changing it needs no other fit. Warm items keep their scores and their order.
 
@@ -117,7 +117,7 @@ class TextMapping(Scores):
         encoded = encode_items(dataset.catalog, self.encoder)
         self.vectors_ = TextSpace.fit(encoded, self.whitening).project(encoded)
         self.n_items_ = dataset.n_items
-        self.curves_, self.activity_ = np.zeros((2, 2, len(KNOTS))), np.zeros((2, 2))
+        self.curves_, self.activity_ = np.zeros((3, 2, len(KNOTS))), np.zeros((2, 2))
         self.trade_ = np.zeros((2, 0))
         warm: Mask = np.asarray(dataset.interactions.popularity > 0)
         described: Mask = np.asarray(self.vectors_.any(axis=1))
@@ -134,7 +134,7 @@ class TextMapping(Scores):
         predicted = self._predicted(scores, queries, self.cold_)
         if self.trade_.size and predicted.size:
             lengths = np.array([len(np.unique(q.history)) for q in queries])
-            worth = self._worth(predicted, lengths, cold=True) + self._boost()
+            worth = self._worth([predicted, self._alike(queries, self.cold_)], lengths) + self._boost()
             worth -= (_activity(lengths) @ self.activity_[0])[:, None]
             predicted = _follow(worth, self.curves_[0, ::-1])
         scores[:, self.cold_] = predicted
@@ -192,10 +192,22 @@ class TextMapping(Scores):
         middle = np.median(warm, axis=1, keepdims=True).astype(np.float32)
         return middle, warm.max(axis=1, keepdims=True) - middle
 
-    def _worth(self, scores: Matrix, lengths: np.ndarray[Any, Any], *, cold: bool) -> FloatArray:
-        """Return the logarithm of what items of these scores are worth, up to a constant."""
+    def _alike(self, queries: Sequence[Query], items: IntArray) -> Matrix:
+        """Return the cosines of the texts of ``items`` with the histories' mean texts."""
+        histories = query_matrix(queries, self.n_items_)
+        charge(flops=2.0 * self.vectors_.shape[1] * (histories.nnz + len(queries) * len(items)))
+        return unit_rows(histories @ self.vectors_) @ self.vectors_[items].T
+
+    def _worth(self, scores: Sequence[Matrix], lengths: np.ndarray[Any, Any]) -> FloatArray:
+        """Return the logarithm of what items are worth, up to a constant.
+
+        A warm item has its score, a cold one its predicted score and its cosine with the history's texts.
+        """
+        cold = len(scores) > 1
         active = _activity(lengths) @ self.activity_[int(cold)]
-        return np.asarray(_follow(scores, self.curves_[int(cold)]) + active[:, None], dtype=np.float64)
+        curves = self.curves_[1:] if cold else self.curves_[:1]
+        parts = [_follow(values, curve) for values, curve in zip(scores, curves, strict=True)]
+        return np.asarray(sum(parts) + active[:, None], dtype=np.float64)
 
     def _boost(self) -> float:
         """Return the largest addition to the log worth of cold items that costs at most ``warm_loss``."""
@@ -236,13 +248,18 @@ class TextMapping(Scores):
         known = np.where(allowed & self.warm_, scores, -np.inf)
         guessed = np.full_like(scores, -np.inf)
         guessed[:, launched] = self._predicted(scores, queries, np.flatnonzero(launched).astype(np.int32))
-        sides = [_listed(known, truth & self.warm_), _listed(guessed, truth & launched)]
-        learned = [_worth_curve(side, _activity(lengths)) for side in sides]
+        alike = np.zeros_like(scores)
+        alike[:, launched] = self._alike(queries, np.flatnonzero(launched).astype(np.int32))
+        sides = [_listed([known], truth & self.warm_), _listed([guessed, alike], truth & launched)]
+        learned = [_worth_curves(side, _activity(lengths)) for side in sides]
         if learned[0] is None or learned[1] is None:
             return
-        self.curves_ = np.stack([learned[0][0], learned[1][0]])
+        self.curves_ = np.stack([*learned[0][0], *learned[1][0]])
         self.activity_ = np.stack([learned[0][1], learned[1][1]])
-        worths = [self._worth(side.scores, lengths, cold=bool(c)) for c, side in enumerate(sides)]
+        # The best by worth come first, as they will in lists; of warm items they did already.
+        worths = [-np.sort(-self._worth(side.scores, lengths), axis=1) for side in sides]
+        order = np.argsort(-self._worth(sides[1].scores, lengths), axis=1, kind="stable")
+        sides[1] = replace(sides[1], chosen=np.take_along_axis(sides[1].chosen, order, axis=1))
         self.trade_ = self._trade(sides, worths)
 
     def _trade(self, sides: Sequence[_Side], worths: Sequence[FloatArray]) -> FloatArray:
@@ -264,12 +281,13 @@ class TextMapping(Scores):
 
 @dataclass(frozen=True)
 class _Side:
-    """The best warm, or cold, items of each user: ``scores`` and whether they were ``chosen``, both ``(n, depth)``.
+    """The best warm, or cold, items of each user by the first of ``scores``, and whether they were ``chosen``.
 
-    ``ideal`` ``(n,)`` is the DCG@10 of a perfect list, 0 where there was nothing to find.
+    Each is ``(n, depth)``; a place without an item has first score -inf. ``ideal`` ``(n,)`` is the DCG@10 of a perfect
+    list, 0 where there was nothing to find.
     """
 
-    scores: Matrix
+    scores: list[Matrix]
     chosen: Mask
     ideal: FloatArray
 
@@ -280,32 +298,37 @@ def _largest(terms: FloatArray) -> IntArray:
     return largest[terms[largest] > 0]
 
 
-def _listed(scores: Matrix, truth: Mask) -> _Side:
-    items, found = top_k(scores, DEPTH)
-    chosen = np.take_along_axis(truth, np.maximum(items, 0), axis=1) & (items >= 0)
+def _listed(scores: Sequence[Matrix], truth: Mask) -> _Side:
+    items, first = top_k(scores[0], DEPTH)
+    at = np.maximum(items, 0)
+    chosen = np.take_along_axis(truth, at, axis=1) & (items >= 0)
     best = np.concatenate([[0.0], np.cumsum(DISCOUNTS)])
-    return _Side(found, chosen, best[np.minimum(truth.sum(axis=1), len(DISCOUNTS))])
+    others = [np.take_along_axis(other, at, axis=1) for other in scores[1:]]
+    return _Side([first, *others], chosen, best[np.minimum(truth.sum(axis=1), len(DISCOUNTS))])
 
 
-def _worth_curve(side: _Side, activity: FloatArray) -> tuple[FloatArray, FloatArray] | None:
-    """Return the curve (knots; log worth) and the weights of ``activity``, or None where nothing was chosen.
+def _worth_curves(side: _Side, activity: FloatArray) -> tuple[list[FloatArray], FloatArray] | None:
+    """Return a curve for each score (knots; log worth) and the weights of ``activity``; None where nothing was chosen.
 
-    Poisson regression of each item's part of the user's NDCG (1 / ideal where chosen) on the score, piecewise linear
-    and rising, and on activity.
+    Poisson regression of each item's part of the user's NDCG (1 / ideal where chosen) on the scores, piecewise linear
+    and rising in each, and on activity. The curves add up; the first one has the constant.
     """
     rows = np.flatnonzero(side.ideal > 0)
-    there = np.isfinite(side.scores[rows])
-    scores = side.scores[rows][there].astype(np.float64)
+    there = np.isfinite(side.scores[0][rows])
     worth = (side.chosen[rows] / side.ideal[rows, None])[there]
     if not worth.any():
         return None
-    knots = np.quantile(scores, KNOTS)
-    smallest = 1e-6 * max(float(np.abs(knots).max()), 1e-6)
-    knots += smallest * np.arange(len(knots))  # no two are equal
-    steps = [np.clip((scores - low) / (high - low), 0, 1) for low, high in pairwise(knots[:-1])]
-    steps.append(np.maximum((scores - knots[-2]) / (knots[-1] - knots[-2]), 0))
+    knots = []
+    steps = []
+    for scores in (given[rows][there].astype(np.float64) for given in side.scores):
+        found = np.quantile(scores, KNOTS)
+        smallest = 1e-6 * max(float(np.abs(found).max()), 1e-6)
+        found += smallest * np.arange(len(found))  # no two are equal
+        steps += [np.clip((scores - low) / (high - low), 0, 1) for low, high in pairwise(found[:-1])]
+        steps.append(np.maximum((scores - found[-2]) / (found[-1] - found[-2]), 0))
+        knots.append(found)
     others = np.repeat(activity[rows], there.sum(axis=1), axis=0)
-    features = np.column_stack([*steps, others, np.ones(len(scores))])
+    features = np.column_stack([*steps, others, np.ones(len(worth))])
     mean = worth.mean()
     target = features.T @ (worth / mean) / len(worth)
     penalty = np.full(features.shape[1], 1e-4)
@@ -320,9 +343,11 @@ def _worth_curve(side: _Side, activity: FloatArray) -> tuple[FloatArray, FloatAr
     bounds = [(LEAST_SLOPE, None)] * len(steps) + [(None, None)] * (features.shape[1] - len(steps))
     start = np.zeros(features.shape[1])
     start[: len(steps)] = 0.01
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 200}).x
-    heights = np.log(mean) + found[-1] + np.concatenate([[0.0], np.cumsum(found[: len(steps)])])
-    return np.stack([knots, heights]), found[len(steps) : -1]
+    weights = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 200}).x
+    rises = np.split(weights[: len(steps)], len(knots))
+    heights = [np.concatenate([[0.0], np.cumsum(rise)]) for rise in rises]
+    heights[0] += np.log(mean) + weights[-1]
+    return [np.stack(pair) for pair in zip(knots, heights, strict=True)], weights[len(steps) : -1]
 
 
 def _follow(values: np.ndarray[Any, Any], curve: FloatArray) -> Any:
