@@ -53,9 +53,10 @@ class TextMapping(Scores):
     Predicted scores shrink, so they cannot be compared with true ones. Therefore ``fit`` acts a launch out: it takes
     all events of some items away, and a tenth of the others, fits the member to the rest, and learns how much NDCG@10 a
     warm and a cold item of a given score are worth: curves that rise with the score, for cold items one with their
-    cosine with the history's texts too, and how both depend on the length of the history. In a list sorted by worth, each item gets the place that pays most. ``warm_loss`` is the share of the
-    NDCG@10 among warm items that may be given up for cold ones, as measured in that rehearsal; ``trade_`` keeps what
-    other shares would take, so changing it needs no other fit. Warm items keep their scores and their order.
+    cosine with the history's texts too, and how both depend on the length of the history. In a list sorted by worth,
+    each item gets the place that pays most. ``warm_loss`` is the share of the NDCG@10 among warm items that may be given
+    up for cold ones, as measured in that rehearsal; ``trade_`` keeps what other shares would take, so changing it needs
+    no other fit. Warm items keep their scores and their order.
 
     Choose it when new items must be shown, and how much that may cost is to be said in advance; a small ``warm_loss``
     buys few places. As many items are taken away as there are cold ones with text, at least ``launched`` and at most
@@ -212,8 +213,11 @@ class TextMapping(Scores):
     def _boost(self) -> float:
         """Return the largest addition to the log worth of cold items that costs at most ``warm_loss``."""
         boosts, losses = self.trade_
-        last = int(np.searchsorted(losses, self.warm_loss, side="right")) - 1
-        return float(boosts[max(last, 0)])
+        last = max(int(np.searchsorted(losses, self.warm_loss, side="right")) - 1, 0)
+        if last == len(losses) - 1:
+            return float(boosts[last])
+        part = (self.warm_loss - losses[last]) / (losses[last + 1] - losses[last])
+        return float(boosts[last] + part * (boosts[last + 1] - boosts[last]))
 
     def _rehearse(self, dataset: Dataset, warm: Mask, described: Mask) -> None:
         """Learn the curves and the boost from items whose events are taken away."""
