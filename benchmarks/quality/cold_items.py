@@ -6,7 +6,7 @@
 The split `cold-items` takes a tenth of the items away with all their events for the fold in question. A tenth of each
 user's other events, drawn by lot, is held out as well: the warm events of the same users. A list is right about cold
 items where it has the former, about warm ones where it has the latter. Three sets of candidates, history left out: cold
-items, warm items, both. Items of the other fold are no candidates. All methods stand on the same EASE for warm items,
+items, warm items, both. Items of the other fold are no candidates, and have no text. All methods stand on the same EASE for warm items,
 except popularity and content. "Loss": what warm NDCG@10 loses when cold items come into the lists.
 
 The frontier draws what each way of ordering cold items reaches at a given loss when its place among warm items is
@@ -22,7 +22,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 for variable in ("FRUGALREC_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
@@ -105,6 +105,13 @@ def task(data: Dataset, seed: int, fold: str, most: int) -> Task:
     held &= np.bincount(events.user[~held], minlength=events.n_users)[events.user] > 0
     train = split.train.with_interactions(events.take(~held))
     warm = train.interactions.popularity > 0
+    other = np.zeros(data.n_items, dtype=bool)
+    other[np.concatenate(getattr(split, "validation" if fold == "test" else "test").relevant)] = True
+    fields = {
+        name: ["" if gone else value for value, gone in zip(values, other & ~warm, strict=True)]
+        for name, values in data.catalog.fields.items()
+    }
+    train = replace(train, catalog=replace(data.catalog, fields=fields))
     cold = np.zeros(data.n_items, dtype=bool)
     cold[np.concatenate(getattr(split, fold).relevant)] = True
     users = np.array([query.user for query in asked.queries])

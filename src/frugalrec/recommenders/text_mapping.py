@@ -54,9 +54,9 @@ class TextMapping(Scores):
     all events of some items away, and a tenth of the others, fits the member to the rest, and learns how much NDCG@10 a
     warm and a cold item of a given score are worth: curves that rise with the score, for cold items one with their
     cosine with the history's texts too, and how both depend on the length of the history. In a list sorted by worth,
-    each item gets the place that pays most. ``warm_loss`` is the share of the NDCG@10 among warm items that may be given
-    up for cold ones, as measured in that rehearsal; ``trade_`` keeps what other shares would take, so changing it needs
-    no other fit. Warm items keep their scores and their order.
+    each item gets the place that pays most. ``warm_loss`` is the share of the NDCG@10 among warm items that may be
+    given up for cold ones, as measured in that rehearsal; ``trade_`` keeps what other shares would take, so changing it
+    needs no other fit. Warm items keep their scores and their order.
 
     Choose it when new items must be shown, and how much that may cost is to be said in advance; a small ``warm_loss``
     buys few places. As many items are taken away as there are cold ones with text, at least ``launched`` and at most
