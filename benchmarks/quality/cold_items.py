@@ -6,8 +6,8 @@
 The split `cold-items` takes a tenth of the items away with all their events for the fold in question. A tenth of each
 user's other events, drawn by lot, is held out as well: the warm events of the same users. A list is right about cold
 items where it has the former, about warm ones where it has the latter. Three sets of candidates, history left out: cold
-items, warm items, both. Items of the other fold are no candidates, and have no text. All methods stand on the same EASE for warm items,
-except popularity and content. "Loss": what warm NDCG@10 loses when cold items come into the lists.
+items, warm items, both. Items of the other fold are no candidates, and have no text. All methods stand on the same EASE
+for warm items, except popularity and content. "Loss": what warm NDCG@10 loses when cold items come into the lists.
 
 The frontier draws what each way of ordering cold items reaches at a given loss when its place among warm items is
 chosen on the reported events themselves, so it flatters all of them, and the three rivals most, whose scale is chosen
