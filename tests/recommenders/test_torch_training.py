@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch", reason="needs the extra 'torch'")
 from frugalrec import progress  # noqa: E402
 from frugalrec.cost import Ledger  # noqa: E402
 from frugalrec.data.dataset import Query  # noqa: E402
+from frugalrec.data.splits.leave_last_out import LeaveLastOut  # noqa: E402
 from frugalrec.errors import ConfigError, DataError  # noqa: E402
 from frugalrec.pipeline import build  # noqa: E402
 from frugalrec.plan import Plan  # noqa: E402
@@ -19,8 +20,10 @@ from frugalrec.recommenders._torch_training import Training  # noqa: E402
 from frugalrec.recommenders._windows import Windows  # noqa: E402
 from frugalrec.recommenders.gru4rec import Gru4rec  # noqa: E402
 from frugalrec.recommenders.sasrec import Sasrec  # noqa: E402
+from frugalrec.recommenders.two_tower import TwoTower  # noqa: E402
 from frugalrec.testing.data import toy_dataset  # noqa: E402
 from frugalrec.testing.encoders import HashEncoder  # noqa: E402
+from frugalrec.tuning import Search, tune  # noqa: E402
 
 MODELS = pytest.mark.parametrize("model", [Sasrec, Gru4rec])
 
@@ -59,7 +62,7 @@ def test_flops_are_those_that_torch_counts(model, loss, layers, data):
     assert ledger.entries[0].cost.flops == counter.get_total_flops()
 
 
-@MODELS
+@pytest.mark.parametrize("model", [Sasrec, Gru4rec, TwoTower])
 def test_a_killed_run_goes_on_to_the_same_result(model, data, tmp_path):
     class KilledError(Exception):
         pass
@@ -227,13 +230,24 @@ def test_text_changes_where_embeddings_start(data):
     assert plain.losses_ != told.losses_
 
 
-@pytest.mark.parametrize("name", ["sasrec", "gru4rec"])
+@pytest.mark.parametrize("name", ["sasrec", "gru4rec", "two-tower"])
 def test_a_plan_is_saved_and_loaded(name, data, tmp_path):
-    plan = Plan.from_dict({"name": "own", "recommender": {"component": name, "dimension": 8, "epochs": 1}})
+    words = {"component": "bag-of-words", "dim": 16}
+    settings = {"component": name, "dimension": 8, "epochs": 1, "encoder": words}
+    plan = Plan.from_dict({"name": "own", "recommender": settings})
     fitted = build(plan).fit(data)
     fitted.save(tmp_path)
     queries = [data.query(user) for user in range(4)]
     np.testing.assert_array_equal(build(plan).load(tmp_path).score(queries), fitted.score(queries))
+
+
+def test_a_search_gives_each_candidate_a_part_of_its_time(data):
+    # Nothing but the time limit ends these trainings.
+    endless = {"component": "gru4rec", "batch-size": 16, "epochs": 10**6, "patience": 0, "dropout": 0.0}
+    plan = Plan.from_dict({"name": "own", "recommender": {**endless, "dimension": 8}})
+    found = tune(plan, LeaveLastOut().split(data), "ndcg@10", Search(seconds=6.0), Ledger())
+    assert len(found.tried) > 1
+    assert "cpu-seconds" not in found.plan.recommender.settings
 
 
 @pytest.mark.parametrize("wrong", [{"heads": 3}, {"epochs": 0}, {"dropout": 1.0}, {"length": 0}, {"patience": -1}])
@@ -249,13 +263,17 @@ def test_two_processes_take_the_steps_of_one(data, tmp_path):
         import json, sys
         import torch.distributed as group
         from frugalrec.recommenders.sasrec import Sasrec
+        from frugalrec.recommenders.two_tower import TwoTower
         from frugalrec.testing.data import toy_dataset
+        from frugalrec.testing.encoders import HashEncoder
         rank, meeting = int(sys.argv[1]), sys.argv[2]
         group.init_process_group("gloo", init_method="file://" + meeting, rank=rank, world_size=2)
         data = toy_dataset(n_users=60, n_items=20, cold=2)
-        model = Sasrec(dimension=8, epochs=5, dropout=0.0, batch_size=16).fit(data)
+        few = {"dimension": 8, "epochs": 5, "dropout": 0.0, "batch_size": 16}
+        models = [Sasrec(**few), Sasrec(**few, loss="sampled-softmax"), TwoTower(**few, encoder=HashEncoder())]
+        told = [[*m.fit(data).losses_, *m.refit_losses_, float(m.parameters_.sum())] for m in models]
         group.destroy_process_group()
-        print(json.dumps([model.losses_, float(model.parameters_.sum())]))
+        print(json.dumps(told))
         """
     )
     command = [sys.executable, "-c", program]
@@ -264,6 +282,9 @@ def test_two_processes_take_the_steps_of_one(data, tmp_path):
         for rank in range(2)
     ]
     told = [json.loads(worker.communicate(timeout=120)[0]) for worker in workers]
-    alone = Sasrec(dimension=8, epochs=5, dropout=0.0, batch_size=16).fit(data)
+    few = {"dimension": 8, "epochs": 5, "dropout": 0.0, "batch_size": 16}
+    models = [Sasrec(**few), Sasrec(**few, loss="sampled-softmax"), TwoTower(**few, encoder=HashEncoder())]
     assert told[0] == told[1]
-    np.testing.assert_allclose(told[0][0], alone.losses_, rtol=1e-4)
+    for (*losses, _), model in zip(told[0], models, strict=True):
+        alone = model.fit(data)
+        np.testing.assert_allclose(losses, [*alone.losses_, *alone.refit_losses_], rtol=1e-4)

@@ -61,11 +61,6 @@ class SequenceModel(NeuralModel):
         """Return the FLOPs of the matrix products in `states` and of the way back."""
         return BACKWARD * self.network_flops(n, width)
 
-    def work(self, n_items: int) -> float:
-        """Return FLOPs an event: what one setting's training takes beside another's, were the epochs as many."""
-        scored = n_items if self.loss == "cross-entropy" else 1 + self.n_negatives
-        return self.training_flops(1, self.length) / self.length + BACKWARD * 2.0 * scored * self.dimension
-
     def starting_values(self, dataset: Dataset) -> dict[str, Matrix]:
         """Return fresh values; with ``encoder``, item embeddings from texts."""
         values = super().starting_values(dataset)
