@@ -10,13 +10,14 @@ torch = pytest.importorskip("torch", reason="needs the extra 'torch'")
 
 from frugalrec import progress  # noqa: E402
 from frugalrec.cost import Ledger  # noqa: E402
-from frugalrec.data.dataset import Query  # noqa: E402
+from frugalrec.data.catalog import Catalog  # noqa: E402
+from frugalrec.data.dataset import Dataset, Query  # noqa: E402
 from frugalrec.data.splits.leave_last_out import LeaveLastOut  # noqa: E402
 from frugalrec.errors import ConfigError, DataError  # noqa: E402
 from frugalrec.pipeline import build  # noqa: E402
 from frugalrec.plan import Plan  # noqa: E402
 from frugalrec.recommenders._neural import ndcg_at_10  # noqa: E402
-from frugalrec.recommenders._torch_training import Training  # noqa: E402
+from frugalrec.recommenders._torch_training import EMBEDDING_DEVIATION, Training  # noqa: E402
 from frugalrec.recommenders._windows import Windows  # noqa: E402
 from frugalrec.recommenders.gru4rec import Gru4rec  # noqa: E402
 from frugalrec.recommenders.sasrec import Sasrec  # noqa: E402
@@ -225,9 +226,25 @@ def test_states_do_not_see_what_comes_later(data):
         assert not torch.allclose(a[:, 3], b[:, 3])
 
 
-def test_text_changes_where_embeddings_start(data):
-    plain, told = (Sasrec(dimension=8, epochs=1, encoder=e).fit(data) for e in (None, HashEncoder()))
-    assert plain.losses_ != told.losses_
+@MODELS
+def test_embeddings_start_from_texts(model, data):
+    texts = list(data.catalog.texts())
+    texts[4] = ""
+    told = Dataset(data.interactions, Catalog(data.catalog.items, {"title": texts}, text=("title",)))
+    one, other = model(dimension=8), model(dimension=8, encoder=HashEncoder())
+    for each in (one, other):
+        each.n_items_ = told.n_items
+    fresh, started = (each.starting_values(told)["item_embedding"] for each in (one, other))
+    # The item without text and the start keep what they had; the others are as large, and alike where texts are.
+    np.testing.assert_array_equal(started[[4, 20]], fresh[[4, 20]])
+    rest = np.delete(np.arange(20), 4)
+    assert started[rest].std() == pytest.approx(EMBEDDING_DEVIATION, rel=1e-3)
+    unit = started[:20] / np.linalg.norm(started[:20], axis=1, keepdims=True)
+    alike = np.equal.outer(rest // 5, rest // 5) & ~np.eye(len(rest), dtype=bool)
+    cosines = (unit @ unit.T)[np.ix_(rest, rest)]
+    assert cosines[alike].mean() > cosines[~alike].mean() + 0.3
+    plain, with_text = (model(dimension=8, epochs=1, encoder=e).fit(told) for e in (None, HashEncoder()))
+    assert plain.losses_ != with_text.losses_
 
 
 @pytest.mark.parametrize("name", ["sasrec", "gru4rec", "two-tower"])
