@@ -64,7 +64,7 @@ class NeuralModel(Scores):
     epochs: int = field(default=100, metadata={"stage": "accumulate"})
     patience: int = field(default=5, metadata={"stage": "accumulate"})
     refit: Literal["continue", "restart", "none"] = field(default="continue", metadata={"stage": "accumulate"})
-    batch_size: int = field(default=128, metadata={"stage": "accumulate"})
+    batch_size: int = field(default=32, metadata={"stage": "accumulate"})
     learning_rate: float = field(default=1e-3, metadata={"stage": "accumulate", "tune": (3e-4, 1e-3, 3e-3)})
     weight_decay: float = field(default=0.0, metadata={"stage": "accumulate"})
     validation_users: int = field(default=2000, metadata={"stage": "accumulate"})
