@@ -151,9 +151,7 @@ def test_ratings_that_are_missing_are_named(data):
         TwoTower(ranking="ratings", epochs=1).fit(data)
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"id_dropout": 1.0}, {"hard_negatives": 0}, {"retrieved": 0}, {"ranking_task": -1.0}]
-)
+@pytest.mark.parametrize("wrong", [{"id_dropout": 1.0}, {"ranked": 0}, {"retrieved": 0}, {"ranking_task": -1.0}])
 def test_wrong_settings_are_refused(wrong):
     with pytest.raises(ConfigError):
         TwoTower(**wrong)

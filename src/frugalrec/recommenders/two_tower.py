@@ -39,13 +39,14 @@ class TwoTower(NeuralModel):
     recurrent unit (``gru``) or as their ``mean``, and passes them through a hidden layer. Two tasks are trained jointly
     on every event: retrieval, a softmax over the items of the batch, each score less the logarithm of how often the
     item is drawn; and ranking, at ``ranking_task`` times retrieval's weight. The head is a hidden layer on a user's and
-    an item's vector. For ``events`` its output is added to the retrieval score, which must then tell the event from the
-    ``hard_negatives`` that retrieval likes best (cross-entropy); for ``ratings`` it is the standardised rating of the
-    event (squared error). A query's best ``retrieved`` items are ordered by retrieval score plus ``ranking_weight``
+    an item's vector. For ``events`` its output is added to the retrieval score, and the sum must tell the event from
+    what else is among the ``ranked`` items of the batch that retrieval likes best (cross-entropy, corrected like the
+    softmax; an event that is not among them teaches the head nothing); for ``ratings`` it is the standardised rating of
+    the event (squared error). A query's best ``retrieved`` items are ordered by retrieval score plus ``ranking_weight``
     times the head's output, before all others. Early stopping and refit are those of `Sasrec`. Needs the extra
     ``torch``.
 
-    Time for E events, dimension d, C different items in a batch, text of dimension t, n items, K hard negatives:
+    Time for E events, dimension d, C different items in a batch, text of dimension t, n items, K ranked items:
     O(E (C d + d² + K d)) an epoch, O(n t d) for the items' vectors, O(L d² + n d) a query. Memory: O(n (d + t)), and
     batch_size · L · (C + K d) floats in training. FLOPs of the matrix products are charged; what is done to single
     elements is not. Papers: Yi et al. 2019, eqs. 3 and 5 for the corrected softmax, with how often an item is drawn
@@ -61,7 +62,7 @@ class TwoTower(NeuralModel):
     reader: Literal["gru", "mean"] = field(default="gru", metadata={"stage": "accumulate"})
     ranking: Literal["events", "ratings"] = field(default="events", metadata={"stage": "accumulate"})
     ranking_task: float = field(default=0.5, metadata={"stage": "accumulate"})
-    hard_negatives: int = field(default=16, metadata={"stage": "accumulate"})
+    ranked: int = field(default=32, metadata={"stage": "accumulate"})
     id_dropout: float = field(default=0.2, metadata={"stage": "accumulate", "text": True, "tune": (0.1, 0.2, 0.5)})
     whitening: float = field(default=0.3, metadata={"stage": "accumulate", "text": True})
     retrieved: int = field(default=100, metadata={"stage": "score"})
@@ -73,7 +74,7 @@ class TwoTower(NeuralModel):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("hard_negatives", "retrieved"):
+        for name in ("ranked", "retrieved"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}")
         for name in ("ranking_task", "ranking_weight"):
@@ -253,13 +254,20 @@ class TwoTower(NeuralModel):
             charge(flops=BACKWARD * self._head_flops(n, m, n))
             said = self._head(parameters, users, items, wanted)[:, 0]
             return loss + self.ranking_task * F.mse_loss(said, given, reduction="sum"), n
-        found = raw.detach()
-        hard = found.scatter(1, wanted, -torch.inf).topk(min(self.hard_negatives, m - 1), dim=1).indices
-        places = torch.cat([wanted, hard], dim=1)
-        charge(flops=BACKWARD * self._head_flops(n, m, places.numel()))
-        scored = found.gather(1, places) + self._head(parameters, users, items, places)
-        truth = torch.zeros_like(scored)
-        truth[:, 0] = 1.0
+        # What retrieval brings, whatever is wanted: were the wanted item added where it is not among them, the head
+        # would learn that low scores are right.
+        found, places = raw.detach().topk(min(self.ranked, m), dim=1)
+        hit = (places == wanted).any(dim=1)
+        found, places, users = found[hit], places[hit], users[hit]
+        if not len(places):
+            return loss, n
+        charge(flops=BACKWARD * self._head_flops(len(places), m, places.numel()))
+        # An item that is rarely in a batch is there, more often than others, because it is the wanted one.
+        share = np.exp(drawn[candidates].astype(np.float64)).clip(max=1.0 - 1e-9)
+        there = -np.expm1(times.sum() * np.log1p(-share))
+        said = found + self._head(parameters, users, items, places)
+        scored = said - from_numpy(np.log(there).astype(np.float32))[places]
+        truth = (places == wanted[hit]).to(scored.dtype)
         judged = F.binary_cross_entropy_with_logits(scored, truth, reduction="sum") / places.shape[1]
         return loss + self.ranking_task * judged, n
 
