@@ -164,12 +164,13 @@ def test_a_killed_refit_goes_on_to_the_same_result(data, tmp_path):
 def test_what_a_killed_run_spent_is_told(data, tmp_path):
     ledger = Ledger()
     few = {"dimension": 8, "batch_size": 16, "patience": 0}
-    for epochs, checkpoint in ((2, True), (5, True), (5, False)):
+    for epochs, checkpoint in ((2, True), (5, True), (5, False), (5, True)):
         with ledger.span("fit"):
             Sasrec(**few, epochs=epochs, checkpoint=str(tmp_path) if checkpoint else "").fit(data)
-    first, second, whole = ledger.entries
+    first, second, whole, read = ledger.entries
     assert second.reused.flops == first.cost.flops > 0
     assert second.whole.flops == whole.cost.flops
+    assert (read.cost.flops, read.whole.flops) == (0.0, whole.cost.flops)
 
 
 def test_cpu_seconds_end_training(data):

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from frugalrec import progress
-from frugalrec.cost import Cost, Ledger, charge_reused, threads
+from frugalrec.cost import Cost, Ledger, charge, charge_reused, threads
 from frugalrec.data.interactions import Interactions
 from frugalrec.errors import ConfigError, DataError, MissingExtraError
 from frugalrec.interfaces import Matrix
@@ -195,6 +195,7 @@ def train(
         course = saved.read(parameters, best, optimizer) or course
         # What a killed run has paid for is part of what the model takes from nothing.
         charge_reused(Cost(cpu_seconds=course.cpu_seconds, flops=course.flops))
+        charge(flops=0.0)  # so that the sum is known where nothing is left to do
     writer = _tensorboard(training.log_dir) if training.log_dir and group.rank == 0 else None
     while not _finished(course, training):
         epoch = len(course.losses)
