@@ -2,6 +2,7 @@
 
     python benchmarks/quality/neural.py sasrec --data movielens-1m --cpu-seconds 900
     python benchmarks/quality/neural.py sasrec --data movielens-1m --set length=200 --set layers=1
+    python benchmarks/quality/neural.py sequential-linear --data movielens-1m    # closed form, to hold beside them
 
 Leave-last-out: weights are fitted without the last two events of every user, the epoch kept is chosen on the last event
 of what remains, and the last event of all is reported, with the second to last in the history. The whole catalogue is
@@ -36,12 +37,15 @@ from frugalrec.significance import bootstrap_interval
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("model", choices=["sasrec", "gru4rec"])
+    arguments.add_argument("model", choices=["sasrec", "gru4rec", "two-tower", "sequential-linear"])
     arguments.add_argument("--data", default="movielens-100k", choices=[*NAMED])
     arguments.add_argument("--cpu-seconds", type=float, default=0.0, help="train no further than this; 0: no limit")
+    arguments.add_argument("--fold", default="test", choices=["validation", "test"], help="settings: on validation")
     arguments.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting, as in TOML")
     given = arguments.parse_args()
-    settings = {"cpu-seconds": given.cpu_seconds, **tomllib.loads("\n".join(given.set))}
+    settings = tomllib.loads("\n".join(given.set))
+    if given.model != "sequential-linear":
+        settings = {"cpu-seconds": given.cpu_seconds, **settings}
     plan = Plan.from_dict({"name": given.model, "recommender": {"component": given.model, **settings}})
 
     config = parse_config({"data": {"dataset": given.data, "ties": "file"}}, "the benchmark's configuration")
@@ -54,15 +58,18 @@ def main() -> None:
 
     with listening(say):
         pipeline = plan.build().fit(split.train, ledger)
-    values = {name: quick_values(pipeline, split.test, metrics.parse(name)) for name in ("hr@10", "ndcg@10")}
+    fold = split.test if given.fold == "test" else split.validation
+    values = {name: quick_values(pipeline, fold, metrics.parse(name)) for name in ("hr@10", "ndcg@10")}
     model, fit = pipeline.recommender, ledger.total(plan=plan.name, phase="refresh")
     machine = describe()
-    print(f"data: {dataset.name}, {dataset.fingerprint()}; {len(split.test)} test events")
+    print(f"data: {dataset.name}, {dataset.fingerprint()}; {len(fold)} {given.fold} events")
     print(f"machine: {machine['processor']}, {machine['threads']} thread(s)")
-    print(f"model: {given.model} {json.dumps(settings)}, {model.parameters_.size:,} parameters")
-    print(f"epochs: {len(model.losses_)}, kept: {model.best_epoch_}")
-    print(f"loss by epoch: {' '.join(f'{loss:.3f}' for loss in model.losses_)}")
-    print(f"validation NDCG@10 by epoch: {' '.join(f'{quality:.4f}' for quality in model.qualities_)}")
+    print(f"model: {given.model} {json.dumps(settings)}, {pipeline.model_bytes / 2**20:.1f} MiB")
+    if given.model != "sequential-linear":
+        print(f"epochs: {len(model.losses_)}, kept: {model.best_epoch_}, refit: {len(model.refit_losses_)}")
+        for name, losses in (("loss", model.losses_), ("refit loss", model.refit_losses_)):
+            print(f"{name} by epoch: {' '.join(f'{loss:.3f}' for loss in losses)}")
+        print(f"NDCG@10 on events held out, by epoch: {' '.join(f'{quality:.4f}' for quality in model.qualities_)}")
     for name, each in values.items():
         interval = bootstrap_interval(each)
         print(f"{name}: {interval.mean:.4f} [{interval.low:.4f}, {interval.high:.4f}]")

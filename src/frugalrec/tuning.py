@@ -25,6 +25,9 @@ STAGES = ("score", "solve", "accumulate")
 RECALL_BYTES = 2**30
 """How much of their members' scores a search over fused recommenders may keep."""
 
+TRAININGS = 8
+"""Into how many trainings a search divides its seconds, where a component can end its training at a time limit."""
+
 
 @dataclass(frozen=True)
 class Tuned:
@@ -63,8 +66,10 @@ def tune(
 
     One setting at a time takes each of its declared values while the others stay; cheap settings (stage ``score``) are
     searched again inside every candidate of the dearer ones, since the two trade off. Where a setting has one value a
-    member, each value after the first is searched by itself. Values that the data cannot
-    support (`DataError`) are noted and passed over. The search stops when ``search.seconds`` are spent and keeps the
+    member, each value after the first is searched by itself. Values that the data cannot support (`DataError`) are
+    noted and passed over. A component that has the setting ``cpu-seconds`` is trained for an eighth of the search's
+    time with each candidate, so that settings are compared at equal compute; the plan that comes out keeps its own
+    limit. The search stops when ``search.seconds`` are spent and keeps the
     best so far; a candidate that would not be done by then, going by the recommender's ``work``, is not begun. Settings
     that the plan itself fixes are not touched. The search starts from ``start`` where that says
     something about a setting, and from the component's defaults elsewhere.
@@ -132,6 +137,8 @@ class _Climb:
         self._fold: Fold = split.validation.sample(search.max_queries, search.seed)
         self._deadline = time.process_time() + search.seconds
         self._pipeline: Pipeline | None = None
+        given = {name.replace("_", "-"): value for name, value in plan.recommender.settings.items()}
+        self._plan_limit = float(given.get("cpu-seconds", 0.0))
         self._fitted: dict[str, Any] = {}
         self._statistics: tuple[tuple[Any, ...], Any] | None = None
         self._complete = True
@@ -231,6 +238,9 @@ class _Climb:
         changed = {self._space[n][0] for n, v in settings.items() if n not in self._fitted or self._fitted[n] != v}
         for name, value in settings.items():
             setattr(recommender, name, value)
+        if "cpu-seconds" in registry.settings_of(type(recommender)):
+            part = self._search.seconds / TRAININGS
+            recommender.cpu_seconds = min(self._plan_limit or part, part)
         if not changed <= {"score"} or not self._fitted:
             self._fitted = {}  # whatever fails below leaves the model neither here nor there
             started = time.process_time()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from frugalrec import progress
-from frugalrec.cost import threads
+from frugalrec.cost import Cost, Ledger, charge, charge_reused, threads
 from frugalrec.data.interactions import Interactions
 from frugalrec.errors import ConfigError, DataError, MissingExtraError
 from frugalrec.interfaces import Matrix
@@ -47,7 +46,11 @@ ELEMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 @dataclass(frozen=True)
 class Training:
-    """How to train: the settings of `train` that are not the model's."""
+    """How to train: the settings of `train` that are not the model's.
+
+    ``after``: how many epochs came before, whose random draws are not repeated. From the share ``cool_from`` of all
+    steps on, the learning rate falls in a straight line to 0.
+    """
 
     epochs: int
     batch_size: int
@@ -59,6 +62,8 @@ class Training:
     log_dir: str = ""
     checkpoint: str = ""
     stage: str = "train"
+    after: int = 0
+    cool_from: float = 1.0
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "learning_rate"):
@@ -68,19 +73,32 @@ class Training:
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} must not be below 0, not {getattr(self, name)}")
 
+    def rate(self, done: float) -> float:
+        """Return the learning rate when the share ``done`` of all steps has been taken."""
+        if done <= self.cool_from:
+            return self.learning_rate
+        return self.learning_rate * (1.0 - done) / (1.0 - self.cool_from)
+
 
 @dataclass
 class Course:
-    """What happened while training: the mean loss and the validation quality of each epoch, and the epoch kept."""
+    """What happened while training: the mean loss and the validation quality of each epoch, the epoch kept, the price.
+
+    ``flops`` and ``cpu_seconds`` are those of all epochs, whichever process computed them.
+    """
 
     losses: list[float] = field(default_factory=list)
     qualities: list[float] = field(default_factory=list)
     best_epoch: int = 0
     cpu_seconds: float = 0.0
+    flops: float = 0.0
 
 
-LossOf = Callable[[Rows, np.random.Generator], tuple[Tensor, int]]
-"""Rows of examples → the sum of their losses (with a gradient) and how many terms it has."""
+LossOf = Callable[[Rows, Rows, np.random.Generator], tuple[Tensor, int]]
+"""Rows of examples → the sum of their losses (with a gradient) and how many terms it has.
+
+The second argument is the whole batch, of which the first is this process's share; the generator is the same in all.
+"""
 
 
 def require_torch() -> Any:
@@ -146,7 +164,7 @@ def identity_of(*parts: object) -> str:
 
 def train(
     parameters: dict[str, Tensor],
-    n_examples: int,
+    begin: Callable[[int], int],
     loss_of: LossOf,
     training: Training,
     *,
@@ -155,10 +173,12 @@ def train(
 ) -> Course:
     """Train ``parameters`` in place with Adam; they end at the best epoch by ``validate``, or at the last.
 
-    Training stops after ``epochs``, after ``patience`` epochs without a better validation quality (0: never), or with
-    the first epoch that ends beyond ``cpu_seconds`` (0: never). Inside an initialised ``torch.distributed`` group, each
-    process takes its share of every batch, and gradients are summed before they are divided by the number of loss
-    terms of the whole batch: one process and many take the same steps, up to rounding and dropout.
+    ``begin`` is told the number of an epoch before it begins and returns how many examples it has. Training stops after
+    ``epochs``, after ``patience`` epochs without a better validation quality (0: never), or with the first epoch that
+    ends beyond ``cpu_seconds`` (0: never). Inside an initialised ``torch.distributed`` group, each process takes its
+    share of every batch, and gradients are summed before they are divided by the number of loss terms of the whole
+    batch: one process and many take the same steps, up to rounding and dropout. What a checkpoint spares is told to the
+    ledger as such, and the FLOPs of all processes but this one are not on it.
     """
     torch = require_torch()
     group = _Group(torch)
@@ -173,19 +193,25 @@ def train(
     saved = _Checkpoint(Path(training.checkpoint) / identity) if training.checkpoint else None
     if saved is not None:
         course = saved.read(parameters, best, optimizer) or course
+        # What a killed run has paid for is part of what the model takes from nothing.
+        charge_reused(Cost(cpu_seconds=course.cpu_seconds, flops=course.flops))
+        charge(flops=0.0)  # so that the sum is known where nothing is left to do
     writer = _tensorboard(training.log_dir) if training.log_dir and group.rank == 0 else None
     while not _finished(course, training):
         epoch = len(course.losses)
-        started = time.process_time()
-        course.losses.append(_epoch(torch, group, parameters, n_examples, loss_of, optimizer, training, epoch))
-        if validate is not None:
-            # Weights are equal in all processes, but sums may round differently: one of them decides.
-            course.qualities.append(group.said_by_first(validate()))
+        with Ledger().span("epoch") as spent:
+            n = begin(training.after + epoch)
+            course.losses.append(_epoch(torch, group, parameters, n, loss_of, optimizer, training, epoch))
+            if validate is not None:
+                # Weights are equal in all processes, but sums may round differently: one of them decides.
+                course.qualities.append(group.said_by_first(validate()))
         if validate is None or course.qualities[-1] > max(course.qualities[:-1], default=-np.inf):
             course.best_epoch = epoch + 1
             for name, parameter in parameters.items():
                 best[name].copy_(parameter.detach())
-        course.cpu_seconds = group.said_by_first(course.cpu_seconds + time.process_time() - started)
+        assert spent.entry is not None
+        course.cpu_seconds = group.said_by_first(course.cpu_seconds + (spent.entry.cost.cpu_seconds or 0.0))
+        course.flops += spent.entry.cost.flops or 0.0
         if saved is not None and group.rank == 0:
             saved.write(parameters, best, optimizer, course)
         if writer is not None:
@@ -221,16 +247,20 @@ def _epoch(
     epoch: int,
 ) -> float:
     """Take one step a batch and return the mean loss."""
-    order = np.random.default_rng([training.seed, epoch]).permutation(n_examples)
+    drawn = training.after + epoch
+    order = np.random.default_rng([training.seed, drawn]).permutation(n_examples)
     total, terms = 0.0, 0.0
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(np.random.default_rng([training.seed, epoch, group.rank]).integers(2**62)))
+        torch.manual_seed(int(np.random.default_rng([training.seed, drawn, group.rank]).integers(2**62)))
         for batch, start in enumerate(range(0, n_examples, training.batch_size)):
             # All processes draw the same negatives, and each takes its own rows.
-            rng = np.random.default_rng([training.seed, epoch, batch, 1])
-            mine = order[start : start + training.batch_size][group.rank :: group.size]
+            rng = np.random.default_rng([training.seed, drawn, batch, 1])
+            everyones = order[start : start + training.batch_size]
+            mine = everyones[group.rank :: group.size]
+            for settings in optimizer.param_groups:
+                settings["lr"] = training.rate((epoch + start / n_examples) / training.epochs)
             optimizer.zero_grad(set_to_none=True)
-            loss, count = (None, 0) if not len(mine) else loss_of(mine, rng)
+            loss, count = (None, 0) if not len(mine) else loss_of(mine, everyones, rng)
             if loss is not None:
                 loss.backward()
             loss_sum, loss_terms = group.join_gradients(
