@@ -31,7 +31,7 @@ class BagOfWords:
     2014), so cosines are those of the word counts give or take 1/√dim. There is no inverse document frequency, for a
     vector must not depend on what else is encoded (`Bm25` learns one from the catalogue); instead stop words are left
     out (unless a text has no others), and models that centre and whiten vectors discount the directions that many texts
-    share. ``stop_words``: some 150 English ones, 2,000 English and Chinese ones (``iso``, with the same extra), or none.
+    share. ``stop_words``: some 150 English ones, 2,000 English and Chinese ones (``iso``, same extra), or none.
 
     Time is O(words + dim) a text, memory O(n × dim). Charges ``flops``: 2 a non-zero and word, 3 ``dim`` a text to
     scale it. Uses no tokens.

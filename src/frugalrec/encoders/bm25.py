@@ -101,13 +101,11 @@ class Bm25:
         n = self.n_texts_
         having = self.frequencies_[_buckets(bags)].astype(np.float64)[bags.columns]
         if self.weighting == "tf-idf":
-            weights: FloatArray = (1.0 + np.log(bags.counts)) * (1.0 + np.log((1.0 + n) / (1.0 + having)))
-            return weights
+            return np.asarray((1.0 + np.log(bags.counts)) * (1.0 + np.log((1.0 + n) / (1.0 + having))))
         rarity = np.log1p((n - having + 0.5).clip(min=0.0) / (having + 0.5))
         share = np.repeat(bags.lengths / max(self.mean_length_, 1.0), np.diff(bags.offsets))
         room = self.k1 * (1.0 - self.b + self.b * share)
-        weights = rarity * bags.counts * (self.k1 + 1.0) / (bags.counts + room)
-        return weights
+        return np.asarray(rarity * bags.counts * (self.k1 + 1.0) / (bags.counts + room), dtype=np.float64)
 
     def _bags(self, texts: Sequence[str]) -> Bags:
         return bags_of(texts, lambda text: telling(text, segmentation=self.segmentation, stops=self.stop_words))
