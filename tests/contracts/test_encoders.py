@@ -15,12 +15,17 @@ import pytest
 from frugalrec import registry
 from frugalrec.cost import Ledger, with_context
 from frugalrec.encoders._cached import Cached
+from frugalrec.encoders.bag_of_words import BagOfWords
 from frugalrec.errors import AssetError, FrugalrecError, NotFittedError
 from frugalrec.interfaces import LearnsFromTexts, Matrix, TextEncoder
 from frugalrec.stores.array_cache import ArrayCache
 from frugalrec.testing.encoders import HashEncoder
+from frugalrec.testing.models import tiny_bert, tiny_sentence_bert
+from frugalrec.testing.servers import EmbeddingServer
 
 NAMES = registry.names("encoder")
+NEEDED: dict[str, dict[str, Any]] = {}
+"""Settings without which an encoder has nothing to work with here; filled before the first test."""
 TEXTS = [
     "Toy Story (1995). Animation|Children's|Comedy",
     "Heat",
@@ -36,7 +41,20 @@ EMPTY = ["", "   ", "\n\t", "<br/>"]
 
 
 @pytest.fixture(scope="session", autouse=True)
-def loaded() -> list[TextEncoder]:
+def surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Run an endpoint, and save small transformers, for the encoders that use such."""
+    with EmbeddingServer() as server:
+        NEEDED["http"] = {"url": server.url, "parameters": 1000}
+        if registry.missing_extra("encoder", "transformers") is None:
+            NEEDED["transformers"] = {"path": str(tiny_bert(tmp_path_factory.mktemp("bert"), [*CATALOGUE, LONG]))}
+        if registry.missing_extra("encoder", "sentence-transformers") is None:
+            folder = tmp_path_factory.mktemp("sentence")
+            NEEDED["sentence-transformers"] = {"model": str(tiny_sentence_bert(folder, [*CATALOGUE, LONG]))}
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def loaded(surroundings: None) -> list[TextEncoder]:
     """Fetch and load what default settings need, once; keeping it here keeps it loaded for all tests."""
     usable = [name for name in NAMES if registry.missing_extra("encoder", name) is None]
     encoders = [registered(name) for name in usable]
@@ -60,7 +78,8 @@ def registered(name: str, **settings: Any) -> TextEncoder:
 def unfitted(name: str, **settings: Any) -> TextEncoder:
     for option, declared in registry.settings_of(registry.load("encoder", name)).items():
         if registry.kind_of(str(declared.type)) == "encoder":
-            settings.setdefault(option, HashEncoder(dim=64))
+            settings.setdefault(option, BagOfWords(dim=64))
+    settings = {**NEEDED.get(name, {}), **settings}
     encoder: TextEncoder = registry.build("encoder", name, settings)
     return encoder
 
@@ -141,7 +160,7 @@ def _altered(setting: dataclasses.Field[Any], hint: Any, value: Any) -> list[Any
     if hint is bool:
         return [not value]
     if hint in (int, float):
-        return [value * 2 or 1, value // 2 or 1]
+        return list({value * 2 or 1, value // 2 or 1})
     return [f"{value}x "] if hint is str else []
 
 
