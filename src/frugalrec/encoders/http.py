@@ -116,10 +116,11 @@ class Http:
         answer = self._posted(body, headers)
         vectors = self._vectors(answer, len(texts))
         usage = answer.get("usage")
-        tokens = usage.get("prompt_tokens") if isinstance(usage, dict) else None
-        known = isinstance(tokens, int | float) and not isinstance(tokens, bool) and tokens >= 0
-        cost.charge(tokens_in=float(tokens) if known else None)
-        cost.charge(flops=2.0 * self.parameters * float(tokens) if known and self.parameters else None)
+        told = usage.get("prompt_tokens") if isinstance(usage, dict) else None
+        counted = isinstance(told, int | float) and not isinstance(told, bool) and told >= 0
+        tokens = float(told) if counted and told is not None else None
+        cost.charge(tokens_in=tokens)
+        cost.charge(flops=2.0 * self.parameters * tokens if tokens is not None and self.parameters else None)
         return vectors
 
     def _posted(self, body: dict[str, Any], headers: dict[str, str]) -> dict[str, Any]:

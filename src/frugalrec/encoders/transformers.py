@@ -159,7 +159,7 @@ class _Network:
                 hint="take both from the same model",
             )
         embeddings = sum(m.weight.numel() for m in self.model.modules() if isinstance(m, torch.nn.Embedding))
-        self.body = sum(p.numel() for p in self.model.parameters()) - embeddings
+        self.body: int = sum(p.numel() for p in self.model.parameters()) - embeddings
         self.positions = int(getattr(config, "max_position_embeddings", 0))
 
     def tokens(self, text: str, limit: int) -> list[int]:
@@ -210,7 +210,7 @@ class _Network:
         deep = layer if layer >= 0 else self.n_layers + 1 + layer
         share = deep / max(1, self.n_layers)
         squares = sum(length**2 for length in lengths)
-        return share * (2.0 * self.body * sum(lengths) + 4.0 * self.n_layers * self.dim * squares)
+        return float(share) * (2.0 * self.body * sum(lengths) + 4.0 * self.n_layers * self.dim * squares)
 
 
 __all__ = ["Transformers"]
