@@ -7,11 +7,12 @@
     python benchmarks/language/encoding.py preparation movielens-100k (or beauty, douban)
 
 ``speed`` encodes 300 texts five times with each encoder in turn at one thread and takes the best in CPU seconds, and
-compares neighbours in the catalogue with those of sentence-transformers in full precision. ``quality`` fits content alone and EASE + content with each encoder;
-half-life, whitening and the weight of text are chosen on validation users for each encoder, test users are scored once.
-Intervals: bootstrap over users, paired where two are compared. ``chinese`` does the same on Chinese films, over three
-random splits. ``preparation`` compares raw, clean and bare text, on validation users alone: it decides a default.
-Static encoders distilled here learn from 80% of the catalogue's texts (``static-distilled``).
+compares neighbours in the catalogue with those of sentence-transformers in full precision. ``quality`` fits content
+alone and EASE + content with each encoder; half-life, whitening and the weight of text are chosen on validation users
+for each encoder, test users are scored once. Intervals: bootstrap over users, paired where two are compared.
+``chinese`` does the same on Chinese films, over three random splits. ``preparation`` compares raw, clean and bare
+text, on validation users alone: it decides a default. Static encoders distilled here learn from 80% of the
+catalogue's texts (``static-distilled``).
 """
 
 from __future__ import annotations
@@ -38,7 +39,6 @@ from frugalrec.encoders.static import Static
 from frugalrec.interfaces import TextEncoder
 from frugalrec.significance import bootstrap_interval, paired_difference
 from frugalrec.stores.array_cache import ArrayCache
-
 
 ROUNDS = 5
 
