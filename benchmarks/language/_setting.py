@@ -154,10 +154,15 @@ class Bench:
 
     def values(self, scores: Matrix, fold: Fold) -> FloatArray:
         """Return NDCG@10 a user."""
-        return metrics.parse("ndcg@10")(metrics.ranks_of(mask_scores(scores, fold.queries), fold.relevant))
+        return values_of(scores, fold)
 
     def _mean(self, scores: Matrix, fold: Fold) -> float:
         return float(np.nanmean(self.values(scores, fold)))
+
+
+def values_of(scores: Matrix, fold: Fold) -> FloatArray:
+    """Return NDCG@10 a user, items seen left out."""
+    return metrics.parse("ndcg@10")(metrics.ranks_of(mask_scores(scores, fold.queries), fold.relevant))
 
 
 def overlap(a: Matrix, b: Matrix, k: int = 10, sample: int = 1000, seed: int = 0) -> float:

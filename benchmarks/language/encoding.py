@@ -3,6 +3,7 @@
     python benchmarks/language/encoding.py speed movielens-100k --reference FOLDER
     python benchmarks/language/encoding.py quality movielens-100k
     python benchmarks/language/encoding.py quality beauty --data DIR
+    python benchmarks/language/encoding.py sequential movielens-100k
     python benchmarks/language/encoding.py chinese --data DIR
     python benchmarks/language/encoding.py preparation movielens-100k (or beauty, douban)
 
@@ -28,15 +29,27 @@ import time
 from pathlib import Path
 
 import numpy as np
-from _setting import Bench, dataset, overlap, quiet, remembered
+from _setting import (
+    TEST_USERS,
+    VALIDATION_USERS,
+    Bench,
+    dataset,
+    overlap,
+    quiet,
+    remembered,
+    split_of,
+    values_of,
+)
 
 from frugalrec import assets, registry
+from frugalrec.data.dataset import Dataset
 from frugalrec.encoders._distillation import distil
 from frugalrec.encoders.bag_of_words import BagOfWords
 from frugalrec.encoders.bm25 import Bm25
 from frugalrec.encoders.onnx import Onnx
 from frugalrec.encoders.static import Static
 from frugalrec.interfaces import TextEncoder
+from frugalrec.recommenders.sequential_linear import SequentialLinear
 from frugalrec.significance import bootstrap_interval, paired_difference
 from frugalrec.stores.array_cache import ArrayCache
 
@@ -45,7 +58,7 @@ ROUNDS = 5
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["speed", "quality", "chinese", "preparation"])
+    parser.add_argument("what", choices=["speed", "quality", "sequential", "chinese", "preparation"])
     parser.add_argument("name", nargs="?", default="movielens-100k", choices=["movielens-100k", "beauty", "douban"])
     parser.add_argument("--data", type=Path, help="folder of the data set's files")
     parser.add_argument("--reference", default="", help="folder or hub name of the full-precision sentence encoder")
@@ -57,6 +70,8 @@ def main() -> None:
         speed(given)
     elif given.what == "quality":
         quality(given)
+    elif given.what == "sequential":
+        sequential(given)
     elif given.what == "chinese":
         chinese(given)
     else:
@@ -125,6 +140,39 @@ def speed(given: argparse.Namespace) -> None:
 
 def quality(given: argparse.Namespace) -> None:
     whole = dataset(given.name, given.data)
+    rows(Bench(given.name, whole), all_of(given, whole))
+
+
+def sequential(given: argparse.Namespace) -> None:
+    """Fit the sequential linear model with each encoder; ridge, whitening and weight of text chosen on validation."""
+    whole = dataset(given.name, given.data)
+    split = split_of(given.name, whole)
+    validation, test = split.validation.sample(VALIDATION_USERS), split.test.sample(TEST_USERS)
+    first: np.ndarray | None = None
+    encoders: dict[str, TextEncoder | None] = {**all_of(given, whole), "none": None}
+    for name, encoder in encoders.items():
+        reached, chosen, best = -1.0, "", np.empty(0)
+        for ridge in (30.0, 100.0, 300.0):
+            for whitening in (0.3, 0.7) if encoder else (0.7,):
+                fitted = SequentialLinear(ridge=ridge, encoder=encoder, whitening=whitening).fit(split.train)
+                for weight in (1.0, 3.0, 6.0) if encoder else (fitted.text_weight,):
+                    fitted.text_weight = weight
+                    mean = float(np.nanmean(values_of(fitted.score(validation.queries), validation)))
+                    if mean > reached:
+                        reached, chosen = mean, f"ridge {ridge:g}, whitening {whitening:g}, text weight {weight:g}"
+                        best = values_of(fitted.score(test.queries), test)
+        first = best if first is None else first
+        found, change = bootstrap_interval(best), paired_difference(best, first)
+        print(
+            f"| {name} | {found.mean:.4f} [{found.low:.4f}, {found.high:.4f}] | "
+            f"{100 * found.mean / np.nanmean(first):.1f}% | "
+            f"{change.mean:+.4f} [{change.low:+.4f}, {change.high:+.4f}] | {chosen} |",
+            flush=True,
+        )
+
+
+def all_of(given: argparse.Namespace, whole: Dataset) -> dict[str, TextEncoder]:
+    """Return the encoders that are compared, the one that the others are compared with first."""
     texts = [text for text in whole.catalog.texts() if text]
     store = ArrayCache(given.work / "vectors.sqlite")
     teacher = remembered(Onnx(), whole, store)
@@ -140,8 +188,7 @@ def quality(given: argparse.Namespace) -> None:
         "bm25": remembered(Bm25(), whole, store),
         "tf-idf": remembered(Bm25(weighting="tf-idf"), whole, store),
     }
-    bench = Bench(given.name, whole)
-    rows(bench, encoders)
+    return encoders
 
 
 def chinese(given: argparse.Namespace) -> None:
@@ -162,8 +209,10 @@ def chinese(given: argparse.Namespace) -> None:
         "onnx int8 (English)": remembered(Onnx(), whole, store),
     }
     collected: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
+    users: list[dict[int | None, int]] = []
     for seed in range(3):
         bench = Bench("douban", whole, seed)
+        users.append({query.user: row for row, query in enumerate(bench.test.queries)})
         print(f"seed {seed}: {len(bench.test)} test users; EASE alone {np.nanmean(bench.without_text()):.4f}")
         for name, encoder in encoders.items():
             found = bench.quality(encoder)
@@ -174,8 +223,16 @@ def chinese(given: argparse.Namespace) -> None:
                 flush=True,
             )
         collected.setdefault("EASE alone", []).append((bench.without_text(),) * 2)
-    # One value a user and split: pairs stay pairs.
-    joined = {name: [np.concatenate(part) for part in zip(*found, strict=True)] for name, found in collected.items()}
+    # A user's values under the three splits are not independent: their mean is one value.
+    shared = [user for user in users[0] if all(user in seen for seen in users)]
+    joined = {
+        name: [
+            np.mean([[part[seen[user]] for user in shared] for part, seen in zip(parts, users, strict=True)], axis=0)
+            for parts in zip(*found, strict=True)
+        ]
+        for name, found in collected.items()
+    }
+    print(f"{len(shared)} users in all three test folds")
     for name, (content, hybrid) in joined.items():
         said = []
         for values, against in ((content, "e5 (multilingual)"), (hybrid, "e5 (multilingual)")):
@@ -199,7 +256,7 @@ def preparation(given: argparse.Namespace) -> None:
         f"onnx, {how}": remembered(Onnx(text=how), whole, store) for how in ("clean", "raw", "words")
     }
     if given.name == "douban":
-        e5 = [registry.build("encoder", "e5", {"text": how}) for how in ("clean", "raw", "words")]
+        e5 = [registry.build("encoder", "e5", {"text": how, "max_tokens": 96}) for how in ("clean", "raw", "words")]
         variants = {f"e5, {encoder.text}": remembered(encoder, whole, store) for encoder in e5}
     for stops in ("short", "iso", "none"):
         variants[f"bag-of-words, stop words {stops}"] = BagOfWords(stop_words=stops)
