@@ -133,7 +133,8 @@ def test_model_bytes_are_exact(dataset: Dataset) -> None:
     assert Plan("p", Spec("ease")).build().fit(dataset).model_bytes == 4 * n * n
     assert Plan("p", Spec("ease", {"precision": "float64"})).build().fit(dataset).model_bytes == 8 * n * n
     hybrid = Plan("p", Spec("hybrid", {"members": (Spec("popularity"), Spec("ease"))})).build().fit(dataset)
-    assert hybrid.model_bytes == 2 * 8 * n + 4 * n * n + n  # and a flag an item: warm or not
+    # Beside them a flag an item, warm or not, and the scale of each member.
+    assert hybrid.model_bytes == 2 * 8 * n + 4 * n * n + n + 2 * 8
     knn = Plan("p", Spec("item-knn")).build().fit(dataset)
     similarity = knn.recommender.similarity_  # type: ignore[attr-defined]
     assert knn.model_bytes == sum(part.nbytes for part in (similarity.data, similarity.indices, similarity.indptr))

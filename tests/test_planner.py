@@ -17,7 +17,7 @@ from frugalrec.evaluation import Trial
 from frugalrec.forecast import Bill
 from frugalrec.plan import Plan, Spec
 from frugalrec.planner import Budget, Decision, Floor, Worth, comparable_mean, decide
-from frugalrec.significance import Estimate, bootstrap_interval
+from frugalrec.significance import Estimate, bootstrap_interval, paired_p_value
 
 N_USERS = 400
 RNG = np.random.default_rng(0)
@@ -391,6 +391,49 @@ def test_every_plan_with_a_twin_is_compared_with_it() -> None:
     ]
     pairs = chosen(trials, bills(words=1.0, lm=1.0, orphan=1.0, no_lm=1.0), 0.1).pairs
     assert [(w.with_lm, w.without_lm, w.paid) for w in pairs] == [("lm", "words", True)]
+
+
+def test_one_pair_is_not_corrected() -> None:
+    trials = [trial("words", HARDNESS), trial("lm", HARDNESS * 1.1, lm=True, without_lm="words")]
+    (pair,) = chosen(trials, bills(words=1.0, lm=1.0), 0.1).pairs
+    assert (pair.p_value, pair.comparisons) == (None, 1)
+    assert "corrected" not in pair.sentence
+
+
+def test_several_pairs_are_held_against_a_corrected_level() -> None:
+    slight = HARDNESS + NOISE + 0.0115  # 2.3 standard errors: shown alone, and not as one of four
+    alone = [trial("words", HARDNESS), trial("slight", slight, lm=True, without_lm="words")]
+    assert [w.paid for w in chosen(alone, bills(words=1.0, slight=1.0), 0.1).pairs] == [True]
+    names = ("slight", "as-slight", "also-slight")
+    among = [*alone, *(trial(name, slight, lm=True, without_lm="words") for name in names[1:])]
+    among.append(trial("clear", HARDNESS * 1.1, lm=True, without_lm="words"))
+    money = bills(words=1.0, **{t.name: 1.0 for t in among[1:]})
+    pairs = {w.with_lm: w for w in chosen(among, money, 0.1).pairs}
+    raw = paired_p_value(slight, HARDNESS)
+    assert 0.01 < raw < 0.05
+    for name in names:
+        assert pairs[name].difference.low > 0  # type: ignore[operator]
+        assert pairs[name].p_value == pytest.approx(3 * raw)  # after the clear one, three remain
+        assert not pairs[name].paid
+        assert f"p = {3 * raw:.3f} corrected for 4 comparisons)" in pairs[name].sentence
+        assert "is not shown to gain" in pairs[name].sentence
+    assert pairs["clear"].paid
+
+
+def test_a_loss_among_several_pairs_is_not_called_one_unless_it_is_shown() -> None:
+    slight = HARDNESS - NOISE - 0.0115
+    names = ("a", "b", "c", "d")
+    trials = [trial("words", HARDNESS), *(trial(n, slight, lm=True, without_lm="words") for n in names)]
+    for worth in chosen(trials, bills(words=1.0, **dict.fromkeys(names, 1.0)), 0.1).pairs:
+        assert worth.difference.high < 0  # type: ignore[operator]
+        assert not worth.shown
+        assert "is worse than" not in worth.sentence
+
+
+def test_a_headline_that_is_one_of_the_pairs_says_the_same_as_the_pair() -> None:
+    trials = [trial("words", HARDNESS), *(trial(n, HARDNESS * 1.1, lm=True, without_lm="words") for n in ("a", "b"))]
+    decision = chosen(trials, bills(words=1.0, a=1.0, b=1.0), 0.1)
+    assert decision.language_model in decision.pairs
 
 
 def reranked(name: str, values: np.ndarray[Any, Any], without_lm: str) -> Trial:

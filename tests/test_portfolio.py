@@ -11,7 +11,8 @@ from frugalrec.plan import Plan, Spec
 from frugalrec.portfolio import chosen_plans, default_plans, references
 from frugalrec.testing.data import toy_dataset
 
-COLLABORATIVE = ["chance", "popularity", "item-knn", "user-knn", "als", "ease", "sequential"]
+COLLABORATIVE = ["chance", "popularity", "item-knn", "user-knn", "als", "ease", "sequential", "neighbours", "blend"]
+FROM_WORDS = ["content-words", "hybrid-words", "sequential-words", "blend-words"]
 
 
 def with_titles(dataset: Dataset, titles: list[str]) -> Dataset:
@@ -54,7 +55,7 @@ def test_without_text_there_are_collaborative_plans_only() -> None:
 
 def test_text_in_a_script_that_the_encoder_does_not_know_is_compared_by_words_alone() -> None:
     plans = default_plans(with_titles(toy_dataset(), ["流浪地球", "霸王别姬"]))
-    assert [p.name for p in plans] == [*COLLABORATIVE, "content-words", "hybrid-words", "sequential-words"]
+    assert [p.name for p in plans] == [*COLLABORATIVE, *FROM_WORDS]
     mostly_latin = default_plans(with_titles(toy_dataset(), ["Alien", "Heat", "流浪地球"]))
     assert "sequential-text" in [p.name for p in mostly_latin]
 

@@ -83,7 +83,7 @@ def test_the_fingerprint_changes_with_any_price(tmp_path: Path) -> None:
     ("old", "new", "message", "hint"),
     [
         ("machine_hour", "machine_huor", "unknown key 'machine_huor'", "did you mean 'machine_hour'?"),
-        ("currency", "zzz", "unknown key 'zzz'", "known: cores, currency"),
+        ("currency", "zzz", "unknown key 'zzz'", "known: carbon, cores, currency"),
         ('source = "a bill"', "", "lacks source", ""),
         ("0.36", '"0.36"', "'machine_hour' must be a number of at least 0, not '0.36'", ""),
         ("0.36", "true", "'machine_hour' must be a number", ""),

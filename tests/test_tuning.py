@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -16,10 +17,12 @@ from frugalrec.data.ids import IdMap
 from frugalrec.data.interactions import Interactions
 from frugalrec.data.splits.leave_last_out import LeaveLastOut
 from frugalrec.evaluation import quick_values
+from frugalrec.interfaces import Matrix
 from frugalrec.plan import Plan, Spec
 from frugalrec.recommenders import ease, sequential_linear
+from frugalrec.recommenders._base import Scores
 from frugalrec.testing.data import toy_dataset
-from frugalrec.tuning import Search, Tuned, search_space, tune
+from frugalrec.tuning import Search, Tuned, _Climb, _Recalled, search_space, tune
 
 METRIC = "ndcg@10"
 DAY = 86_400.0
@@ -231,3 +234,50 @@ def test_the_search_is_on_nobody_s_bill_but_its_own(split: Split) -> None:
     assert ledger.total(plan="p").seconds == 0.0
     assert ledger.total(plan="p (tuning)", phase="once").seconds > 0  # type: ignore[operator]
     assert set(heard) == {"tune p"}
+
+
+class Opinion(Scores):
+    """Scores that do not depend on the query; counts how often it is asked."""
+
+    def __init__(self, *best: int) -> None:
+        self.best, self.asked = best, 0
+
+    def fit(self, dataset: Dataset) -> Opinion:
+        self.n_items_ = dataset.n_items
+        return self
+
+    def score(self, queries: Sequence[Query]) -> Matrix:
+        self.asked += 1
+        scores = np.zeros((len(queries), self.n_items_), dtype=np.float32)
+        scores[:, list(self.best)] = 1.0
+        return scores
+
+
+def test_each_member_gets_a_weight_of_its_own_and_is_asked_once() -> None:
+    # Items 2, 3 and 4 are chosen: the second member misleads, the third knows.
+    members = (Opinion(0), Opinion(5, 6, 7, 8), Opinion(2, 3, 4))
+    split = fashion()
+    plan = Plan("blend", Spec("hybrid", {"members": tuple(Spec("chance") for _ in members), "method": "scale"}))
+    climb = _Climb(plan, split, METRIC, Search(), None, search_space(plan.recommender), {})
+    assert climb._settings == {"weights": (1.0, 1.0, 1.0)}
+    climb._pipeline = plan.build()
+    climb._pipeline.recommender.members = members
+    found = climb.run()
+    first, misled, knows = found.plan.recommender.settings["weights"]
+    assert (first, misled) == (1.0, 0.0)
+    assert knows > 0
+    # Once to learn the scale of its scores, once for the first block of the fold, once for the rest.
+    assert all(member.asked == 3 for member in members)
+    assert found.value == max(entry["value"] for entry in found.tried)
+
+
+def test_what_does_not_fit_into_memory_is_asked_again() -> None:
+    member, queries = Opinion(1), [Query(), Query()]
+    member.fit(fashion().train)
+    recalled = _Recalled(member, limit_bytes=4 * 20 * 2)
+    first = recalled.score(queries)
+    assert recalled.score(queries) is first
+    recalled.score(queries[:1])
+    recalled.score(queries[:1])
+    assert member.asked == 3
+    assert recalled.best == (1,)

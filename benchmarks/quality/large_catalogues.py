@@ -13,6 +13,7 @@ process of its own; the peak is of the whole process, data and evaluation of --q
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import resource
 import subprocess
@@ -26,27 +27,24 @@ os.environ.setdefault("FRUGALREC_THREADS", "1")
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(variable, os.environ["FRUGALREC_THREADS"])
 
+import _table
 import numpy as np
 
 from frugalrec import metrics
-from frugalrec.config import parse_config
 from frugalrec.cost import Ledger
 from frugalrec.data.catalog import Catalog
 from frugalrec.data.dataset import Dataset, Fold, Split
 from frugalrec.data.ids import IdMap
 from frugalrec.data.interactions import Interactions
 from frugalrec.data.splits.leave_last_out import LeaveLastOut
-from frugalrec.datasets import load_data
 from frugalrec.encoders.bag_of_words import BagOfWords
 from frugalrec.evaluation import quick_values
-from frugalrec.machine import describe
 from frugalrec.pipeline import Pipeline
 from frugalrec.plan import Plan, Spec
 from frugalrec.recommenders.ease import Ease
 from frugalrec.recommenders.sequential_linear import SequentialLinear
-from frugalrec.significance import bootstrap_interval, paired_difference
+from frugalrec.significance import bootstrap_interval
 
-FILES = {"beauty": ("sequences.txt.gz", "items.tsv.gz")}
 CLUSTER, EVENTS_PER_ITEM, EVENTS_PER_USER = 50, 50, 25
 WORDS = {"text_weight": 4.0, "text_half_life": 1.0, "whitening": 0.7}
 MODELS: dict[str, Callable[[str], Any]] = {
@@ -67,11 +65,13 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = arguments.add_subparsers(dest="command", required=True)
     loss = commands.add_parser("loss")
-    loss.add_argument("name", choices=["movielens-100k", "movielens-1m", *FILES])
+    _table.add_out(loss)
+    loss.add_argument("name", choices=_table.DATASETS)
     loss.add_argument("--data", type=Path, help="folder of the files, for data that cannot be fetched by name")
     loss.add_argument("--models", nargs="*", choices=MODELS, default=["sequential-tuned"])
     loss.add_argument("--fold", choices=["validation", "test"], default="test")
     growth = commands.add_parser("growth")
+    _table.add_out(growth)
     growth.add_argument("--sizes", nargs="*", type=int, default=[2_000, 5_000, 10_000, 20_000, 50_000, 100_000])
     growth.add_argument("--model", choices=MODELS, default="sequential-words")
     growth.add_argument("--solver", choices=["auto", "dense", "sparse"], default="sparse")
@@ -79,56 +79,64 @@ def main() -> None:
     growth.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     given = arguments.parse_args()
     if given.command == "loss":
-        if given.name in FILES and given.data is None:
-            loss.error(f"{given.name} cannot be fetched: give its folder with --data")
         compare(given)
     elif given.inside:
-        print(grown(given), flush=True)
+        print(json.dumps(grown(given)), flush=True)
     else:
-        machine = describe()
-        print(f"{given.model}, {given.solver}; {machine['processor']}, {machine['threads']} thread(s)")
-        print(
-            "| items | events | sums s | solve s | fit s | fit TFLOP | model MiB | evaluate ms a user | peak GiB |",
-            end="",
-        )
-        print(" NDCG@10 [95% interval] |\n|---|---|---|---|---|---|---|---|---|---|", flush=True)
-        for size in given.sizes:
-            options = ["--model", given.model, "--solver", given.solver, "--queries", str(given.queries), "--inside"]
-            subprocess.run([sys.executable, __file__, "growth", "--sizes", str(size), *options], check=True)
+        grow(given)
+
+
+COLUMNS = {
+    "items": "{:,}", "events": "{:,}", "sums s": "{:.1f}", "solve s": "{:.1f}", "fit s": "{:.1f}",
+    "fit TFLOP": "{:.2f}", "model MiB": "{:.0f}", "evaluate ms a user": "{:.1f}", "peak GiB": "{:.2f}",
+    "NDCG@10": "{:.4f}",
+}  # fmt: skip
+
+
+def grow(given: argparse.Namespace) -> None:
+    """Run every size in a process of its own, so that the peak is its own."""
+    title = f"{given.model}, {given.solver}, synthetic logs"
+    table = _table.Table(title, None, ("ndcg@10",), protocol=f"{given.queries:,} test users; CPU seconds")
+    print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}", flush=True)
+    table.facts["growth"] = []
+    for size in given.sizes:
+        options = ["--model", given.model, "--solver", given.solver, "--queries", str(given.queries), "--inside"]
+        command = [sys.executable, __file__, "growth", "--sizes", str(size), *options]
+        found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+        table.facts["growth"].append(found)
+        cells = [form.format(found[name]) for name, form in COLUMNS.items()]
+        low, high = found["interval"]
+        print(f"| {' | '.join(cells)} [{low:.4f}, {high:.4f}] |", flush=True)
+    table.close(given.out)
 
 
 def compare(given: argparse.Namespace) -> None:
-    split = LeaveLastOut().split(read(given.name, given.data))
+    data = _table.read(given.name, given.data)
+    split = LeaveLastOut().split(data)
     fold = getattr(split, given.fold)
-    print(f"{given.name}, {given.fold} fold, {len(fold)} users, {split.train.n_items} items")
-    print("| model | solver | NDCG@10 [95% interval] | solve CPU s | TFLOP | model MiB |\n|---|---|---|---|---|---|")
+    protocol = f"{given.fold} fold, {len(fold):,} users, {data.n_items:,} items; the cost is that of the solution alone"
+    table = _table.Table(data.name, data, ("ndcg@10",), protocol=protocol, more=["model MiB"])
+    table.head()
     for name in given.models:
         model = MODELS[name]("dense").read(split.train.catalog)
         statistics = model.accumulate(split.train.interactions)
-        values = {}
         for solver in ("dense", "sparse"):
             model.solver = solver
-            ledger, started = Ledger(), time.process_time()
+            ledger = Ledger()
             with ledger.span("solve"):
                 model.solve(statistics)
-            seconds = time.process_time() - started
-            values[solver], size = judged(model, fold)
-            shown = bootstrap_interval(values[solver])
-            print(
-                f"| {name} | {solver} | {shown.mean:.4f} [{shown.low:.4f}, {shown.high:.4f}] | {seconds:.1f} | "
-                f"{(ledger.entries[0].cost.flops or 0) / 1e12:.2f} | {size / 2**20:.0f} |",
-                flush=True,
-            )
-        loss = paired_difference(values["sparse"], values["dense"])
-        dense = float(np.nanmean(values["dense"]))
-        print(
-            f"{name}: sparse - dense {loss.mean:+.4f} [{loss.low:+.4f}, {loss.high:+.4f}], "
-            f"{100 * loss.mean / dense:+.1f}% [{100 * loss.low / dense:+.1f}, {100 * loss.high / dense:+.1f}]",
-            flush=True,
-        )
+            values, size = judged(model, fold)
+            more = {"model MiB": f"{size / 2**20:.0f}"}
+            table.add(_table.Row(f"{name}, {solver}", {"ndcg@10": values}, ledger.total(), more=more))
+    table.compare([(f"{name}, sparse", f"{name}, dense") for name in given.models])
+    rows = {row.name: float(np.nanmean(row.values["ndcg@10"])) for row in table.rows}
+    for found in table.comparisons:
+        mean, low, high = (100 * found[part] / rows[found["other"]] for part in ("mean", "low", "high"))
+        print(f"  {found['one']}: {mean:+.1f}% [{low:+.1f}, {high:+.1f}]")
+    table.close(given.out)
 
 
-def grown(given: argparse.Namespace) -> str:
+def grown(given: argparse.Namespace) -> dict[str, Any]:
     (size,) = given.sizes
     split: Split = LeaveLastOut().split(synthetic(size))
     fold = split.test.sample(given.queries)
@@ -147,24 +155,25 @@ def grown(given: argparse.Namespace) -> str:
     clock.append(time.process_time())
     shown = bootstrap_interval(values)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    return (
-        f"| {size:,} | {len(split.train.interactions):,} | {clock[2] - clock[1]:.1f} | {clock[3] - clock[2]:.1f} | "
-        f"{clock[3] - clock[0]:.1f} | {(ledger.entries[0].cost.flops or 0) / 1e12:.2f} | {model_bytes / 2**20:.0f} | "
-        f"{1000 * (clock[4] - clock[3]) / len(fold):.1f} | {peak:.2f} | "
-        f"{shown.mean:.4f} [{shown.low:.4f}, {shown.high:.4f}] |"
-    )
+    return {
+        "items": size,
+        "events": len(split.train.interactions),
+        "sums s": clock[2] - clock[1],
+        "solve s": clock[3] - clock[2],
+        "fit s": clock[3] - clock[0],
+        "fit TFLOP": (ledger.entries[0].cost.flops or 0) / 1e12,
+        "model MiB": model_bytes / 2**20,
+        "evaluate ms a user": 1000 * (clock[4] - clock[3]) / len(fold),
+        "peak GiB": peak,
+        "NDCG@10": shown.mean,
+        "interval": [shown.low, shown.high],
+    }
 
 
 def judged(model: Any, fold: Fold) -> tuple[Any, int]:
     """Return NDCG@10 of each query over the whole catalogue, and the bytes of the model."""
     pipeline = Pipeline(Plan("benchmark", recommender=Spec("benchmark")), model, None, (), ())
     return quick_values(pipeline, fold, metrics.parse("ndcg@10")), pipeline.model_bytes
-
-
-def read(name: str, folder: Path | None) -> Dataset:
-    files = FILES.get(name)
-    data = {"dataset": name} if files is None else {"interactions": files[0], "items": files[1], "text": ["title"]}
-    return load_data(parse_config({"data": data}, "the benchmark's configuration").data, folder or Path())[0]
 
 
 def synthetic(n_items: int, seed: int = 0) -> Dataset:

@@ -6,9 +6,10 @@ Hou et al., "Large Language Models are Zero-Shot Rankers for Recommender Systems
 own lists: the truth and the first 19 other items of a user's line. The truth is the user's last event, the history all
 before it; weights are fitted without the last two events of every user. Settings of item-knn and ease, the ridge of
 sequential (its twins with text take it over) and the text weight are chosen on the second to last event among the same
-19 others, of all users; half-lives of the sequential plans are those that full ranking chooses. Ranked are all 20
-candidates, items of the history too; a second column puts those last. N@10: NDCG@10, equal scores share their average
-rank. Intervals: percentile bootstrap over users. One thread.
+19 others, of all users; half-lives of the sequential plans are those that full ranking chooses. A fusion learns a
+weight of at least 0 for each member from the same lists. Ranked are all 20 candidates, items of the history too; a
+second column puts those last, as our recommenders do, which never offer them. N@10: NDCG@10, equal scores share their
+average rank. One seed, one thread.
 
 What may differ from the paper: which event is last where a user's last events share a timestamp (here file order, or
 --ties), and which candidate makes room for the truth.
@@ -16,12 +17,9 @@ What may differ from the paper: which event is last where a user's last events s
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import itertools
 import os
-import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,19 +28,27 @@ from typing import Any
 for variable in ("FRUGALREC_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
+import _table
 import numpy as np
 
 from frugalrec import registry
-from frugalrec.config import parse_config
+from frugalrec.cost import Cost, Ledger
 from frugalrec.data.dataset import Dataset, Fold
-from frugalrec.datasets import load_data
 from frugalrec.interfaces import Judged, Recommender
-from frugalrec.machine import describe
-from frugalrec.significance import bootstrap_interval, paired_difference
+from frugalrec.recommenders.fusion import most_likely_weights
+from frugalrec.significance import bootstrap_interval
 
 LISTS = {"users-200": "ml-1m.random.gz", "users-6040": "ml-1m-full.random.gz"}
+ALL = "users-6040"
+FIRST, LAST, FEW = "n@10", "items of the history last", "200 users"
+DIFFERS = "200 users of the authors' own sample; which event is last among equal times may differ"
+PUBLISHED = [
+    _table.Published(name, {"n@10": value}, DIFFERS)
+    for name, value in (("SASRec", 78.9), ("BPR", 64.3), ("popularity", 52.3), ("GPT-3.5", 48.8), ("GPT-4", 46.7))
+]
 N_CANDIDATES = 20
 BLOCK = 256
+Values = np.ndarray[Any, np.dtype[np.float64]]
 SEQUENTIAL = {
     "half_lives": (1.5, 15.0), "gap_half_life": 60.0, "frequency_ridge": 0.05, "target_half_life": 1.0,
 }  # fmt: skip
@@ -58,11 +64,18 @@ PLANS: dict[str, tuple[str, Mapping[str, Any], str, Grid, Grid]] = {
         {"half_life": (0.0, 1.5, 4.0, 12.0)},
     ),
     "ease": ("ease", {}, "", {"ridge": (300.0, 1000.0, 3000.0, 10000.0)}, {"history_half_life": (0.0, 2.0, 5.0, 15.0)}),
+    "als": ("als", {"factors": 64, "regularization": 10.0}, "", {}, {"half_life": (0.0, 3.0, 10.0)}),
+    "state-knn": ("state-knn", {}, "", {}, {}),
     "sequential": ("sequential-linear", SEQUENTIAL, "", {"ridge": (300.0, 1000.0, 3000.0, 10000.0)}, {}),
     "sequential-words": ("sequential-linear", {**SEQUENTIAL, **TEXT}, "bag-of-words", {}, SCORED_TEXT),
     "sequential-text": ("sequential-linear", {**SEQUENTIAL, **TEXT}, "onnx", {}, SCORED_TEXT),
 }  # fmt: skip
 """Component, settings, encoder, settings to choose by fitting, settings to choose by scoring alone."""
+FUSIONS = {
+    "fusion": ("popularity", "item-knn", "als", "ease", "sequential-words", "state-knn"),
+    "fusion with text": ("popularity", "item-knn", "als", "ease", "sequential-words", "sequential-text", "state-knn"),
+}
+"""Members of a weighted sum of scores that are standardised over the candidates."""
 
 
 @dataclass(frozen=True)
@@ -72,17 +85,43 @@ class Task:
     fold: Fold
     candidates: np.ndarray[Any, Any]
 
-    def quality(self, model: Recommender) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        """Return N@10 of each request, with all candidates in the running and with those of the history last."""
-        ranks: list[tuple[float, float]] = []
+    def scores(self, model: Recommender) -> Values:
+        """Return a model's scores of the candidates, float64 ``(n, 20)``."""
+        blocks = []
         for start in range(0, len(self.fold), BLOCK):
-            queries = self.fold.queries[start : start + BLOCK]
-            lists = self.candidates[start : start + BLOCK]
-            for query, scores, items in zip(queries, model.score(queries), lists, strict=True):
-                found = scores[items].astype(np.float64)
-                ranks.append((rank(found), rank(np.where(np.isin(items, query.history), -np.inf, found))))
-        both = np.array(ranks)
-        return ndcg(both[:, 0]), ndcg(both[:, 1])
+            scored = model.score(self.fold.queries[start : start + BLOCK])
+            blocks.append(np.take_along_axis(scored, self.candidates[start : start + BLOCK], axis=1))
+        return np.concatenate(blocks).astype(np.float64)
+
+    def met(self) -> np.ndarray[Any, Any]:
+        """Return which candidates are items of the history, bool ``(n, 20)``."""
+        pairs = zip(self.candidates, self.fold.queries, strict=True)
+        return np.array([np.isin(items, query.history) for items, query in pairs])
+
+    def last(self, scores: Values) -> Values:
+        """Return scores with the items of the history below all others."""
+        return np.where(self.met(), -np.inf, scores)
+
+
+def n10(scores: Values) -> Values:
+    """Return N@10 of each request, from the scores of its candidates, the truth first."""
+    return ndcg(np.array([rank(row) for row in scores]))
+
+
+def standardised(scores: Values) -> Values:
+    """Return scores with mean 0 and deviation 1 over each request's candidates; all alike become 0."""
+    centred = scores - scores.mean(axis=1, keepdims=True)
+    return centred / np.maximum(centred.std(axis=1, keepdims=True), 1e-12)
+
+
+def fused(validation: Mapping[str, Values], test: Mapping[str, Values]) -> tuple[Values, dict[str, float]]:
+    """Return the weighted sum of the members' scores, its weights of at least 0 learned on validation, and these."""
+    names = list(validation)
+    stacked = np.stack([standardised(validation[name]) for name in names]).astype(np.float32)
+    truths = [np.array([0], dtype=np.int32)] * stacked.shape[1]
+    weights = most_likely_weights(stacked, np.ones(stacked.shape[1:], dtype=bool), truths, ridge=1e-3)
+    total = sum(weight * standardised(test[name]) for name, weight in zip(names, weights, strict=True))
+    return np.asarray(total), dict(zip(names, weights.round(3).tolist(), strict=True))
 
 
 def rank(scores: np.ndarray[Any, Any]) -> float:
@@ -142,26 +181,43 @@ def combinations(grid: Grid) -> Iterator[dict[str, Any]]:
 
 def chosen(
     name: str, train: Dataset, validation: Task, given: Mapping[str, Any]
-) -> tuple[Recommender, dict[str, Any], float]:
-    """Return a plan fitted with the settings best on ``validation``, those settings, and the CPU seconds of one fit."""
+) -> tuple[Recommender, dict[str, Any], Cost]:
+    """Return a plan fitted with the settings best on ``validation``, those settings, and the cost of its fit."""
     component, fixed, encoder, fitting, scoring = PLANS[name]
     settings = {**fixed, **given, **({"encoder": registry.build("encoder", encoder, {})} if encoder else {})}
-    best: tuple[float, dict[str, Any]] = (-1.0, {})
+    best: tuple[float, dict[str, Any], Cost] = (-1.0, {}, Cost.zero())
     fitted: dict[str, Any] = {}
+    sums: list[tuple[Any, Cost]] = []  # of the events, which all settings chosen by fitting share where there are sums
+
+    def fit(changed: Mapping[str, Any]) -> tuple[Any, Cost]:
+        model: Any = registry.build("recommender", component, {**settings, **changed})
+        ledger = Ledger()
+        if not hasattr(model, "accumulate"):
+            with ledger.span("fit", plan=name):
+                model.fit(train)
+            return model, ledger.total()
+        model.read(train.catalog)
+        if not sums:
+            with ledger.span("sums", plan=name):
+                found = model.accumulate(train.interactions)
+            sums.append((found, ledger.entries[-1].cost))
+        with ledger.span("solve", plan=name):
+            model.solve(sums[0][0])
+        return model, sums[0][1] + ledger.entries[-1].cost
+
     model: Any = None
-    seconds = 0.0
     for fitted in combinations(fitting):
-        started = time.process_time()
-        model = registry.build("recommender", component, {**settings, **fitted}).fit(train)
-        seconds = time.process_time() - started
+        model, cost = fit(fitted)
+        if not fitting and not scoring:
+            best = (0.0, {}, cost)
         for scored in combinations(scoring) if fitting or scoring else ():
-            found = float(validation.quality(with_settings(model, scored))[0].mean())
-            print(f"  {name} {fitted | scored}: validation {100 * found:.2f}", file=sys.stderr, flush=True)
+            found = float(n10(validation.scores(with_settings(model, scored))).mean())
+            _table.progress(f"  {name} {fitted | scored}: validation {100 * found:.2f}")
             if found > best[0]:
-                best = (found, {**fitted, **scored})
+                best = (found, {**fitted, **scored}, cost)
     if any(best[1][setting] != value for setting, value in fitted.items()):
-        model = registry.build("recommender", component, {**settings, **best[1]}).fit(train)
-    return with_settings(model, best[1]), best[1], seconds
+        model, _ = fit(best[1])
+    return with_settings(model, best[1]), best[1], best[2]
 
 
 def with_settings(model: Any, settings: Mapping[str, Any]) -> Any:
@@ -171,42 +227,52 @@ def with_settings(model: Any, settings: Mapping[str, Any]) -> Any:
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments = _table.arguments_of(__doc__)
     arguments.add_argument("--data", type=Path, required=True, help="folder of the authors' candidate lists")
     arguments.add_argument("--plans", nargs="*", default=list(PLANS), choices=list(PLANS))
     arguments.add_argument("--ties", default="file", choices=["file", "item-id", "random"])
     given = arguments.parse_args()
-    section = {"dataset": "movielens-1m", "ties": given.ties}
-    dataset, _ = load_data(parse_config({"data": section}, "the benchmark's configuration").data, Path())
+    dataset = _table.read("movielens-1m", ties=given.ties)
     split = registry.build("split", "leave-last-out", {}).split(dataset)
     everybody = given.data / "users-6040" / LISTS["users-6040"]
     codes = codes_of_items(dataset, given.data / "users-200" / "ml-1m.item.gz")
     validation = task(dataset.with_interactions(without_last(dataset)), split.validation, everybody, codes)
     tests = {folder: task(dataset, split.test, given.data / folder / file, codes) for folder, file in LISTS.items()}
-    machine = describe()
-    print(f"data: {dataset.name}, {dataset.fingerprint()}, ties in the order of {given.ties}; seed 0")
-    print(f"machine: {machine['processor']}, {machine['threads']} thread(s), {machine['blas']}")
+    protocol = f"20 candidates of {len(tests[ALL].fold):,} users, N@10 x 100; ties in the order of {given.ties}"
+    table = _table.Table(dataset.name, dataset, (FIRST, LAST), protocol=protocol, more=[FEW], scale=100.0)
     for folder, each in tests.items():
         met = [np.isin(row, q.history).sum() for q, row in zip(each.fold.queries, each.candidates, strict=True)]
         print(f"{folder}: {len(each.fold)} users; {np.mean(met):.2f} of {N_CANDIDATES} candidates are in the history")
-    print("| plan | users | N@10 x 100 [95% interval] | items of the history last | fit CPU s |")
-    print("|---|---|---|---|---|", flush=True)
-    values: dict[tuple[str, str], np.ndarray[Any, Any]] = {}
+    table.head()
+
+    def row(name: str, scores: Mapping[str, Values], cost: Cost, settings: Mapping[str, Any]) -> _table.Row:
+        few = bootstrap_interval(100 * n10(scores["users-200"]))
+        values = {FIRST: n10(scores[ALL]), LAST: n10(tests[ALL].last(scores[ALL]))}
+        more = {FEW: f"{few.mean:.1f} [{few.low:.1f}, {few.high:.1f}]"}
+        return _table.Row(name, values, cost, settings, more=more)
+
+    found: dict[tuple[str, str], Values] = {}
+    costs: dict[str, Cost] = {}
     shared: dict[str, Any] = {"ridge": 300.0}  # what full ranking chooses, where `sequential` is not asked for
     for name in given.plans:
-        model, settings, seconds = chosen(name, split.train, validation, shared if PLANS[name][2] else {})
+        model, settings, cost = chosen(name, split.train, validation, shared if PLANS[name][2] else {})
         shared = settings if name == "sequential" else shared
-        print(f"{name}: {settings}", file=sys.stderr, flush=True)
+        _table.progress(f"{name}: {settings}")
+        found["validation", name] = validation.scores(model)
         for folder, each in tests.items():
-            plain, last = each.quality(model)
-            values[name, folder] = plain
-            columns = [bootstrap_interval(100 * v) for v in (plain, last)]
-            cells = [f"{c.mean:.1f} [{c.low:.1f}, {c.high:.1f}]" for c in columns]
-            print(f"| {name} | {folder} | {' | '.join(cells)} | {seconds:.1f} |", flush=True)
+            found[folder, name] = each.scores(model)
+        costs[name] = cost
+        table.add(row(name, {folder: found[folder, name] for folder in tests}, cost, settings))
         del model
-    for one, other in itertools.combinations(given.plans, 2):
-        gain = paired_difference(100 * values[other, "users-6040"], 100 * values[one, "users-6040"])
-        print(f"{other} against {one}, users-6040: {gain.mean:+.1f} [{gain.low:+.1f}, {gain.high:+.1f}]")
+    for name, members in FUSIONS.items():
+        if set(members) <= set(given.plans):
+            of = {fold: {m: found[fold, m] for m in members} for fold in ("validation", *tests)}
+            both = {folder: fused(of["validation"], of[folder]) for folder in tests}
+            scores, weights = {folder: total for folder, (total, _) in both.items()}, both[ALL][1]
+            table.add(row(name, scores, sum((costs[m] for m in members), Cost.zero()), {"weights": weights}))
+    table.compare_with_best()
+    table.compare([("sequential-words", "sequential"), ("sequential-text", "sequential-words")])
+    table.close(given.out, PUBLISHED)
 
 
 def without_last(dataset: Dataset) -> Any:

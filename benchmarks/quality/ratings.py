@@ -12,29 +12,29 @@ bootstrap over users, of whom all ratings are drawn at once. ``pip install sciki
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import importlib.util
 import os
-import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 for variable in ("FRUGALREC_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
+import _table
 import numpy as np
 
 from frugalrec import assets, registry
+from frugalrec.cost import Ledger, charge
 from frugalrec.data.catalog import Catalog
 from frugalrec.data.dataset import Dataset
 from frugalrec.data.ids import IdMap
 from frugalrec.data.interactions import Interactions
-from frugalrec.machine import describe
-from frugalrec.rating_metrics import mae, rmse
+from frugalrec.rating_metrics import rmse
+from frugalrec.significance import Estimate, paired_p_value
 
 FOLD_LINES = 20_000
 DRAWS = 2000
@@ -59,11 +59,20 @@ class Ratings:
 
 @dataclass(frozen=True)
 class Contender:
-    """How a model predicts, where its search starts, and the values to try, in the order of the search."""
+    """How a model predicts, where its search starts, and the values to try, in the order of the search.
+
+    Values of ``dearer`` settings cost more from one to the next: their search ends at the first that is no better.
+    """
 
     predict: Predict
     start: Mapping[str, Any] = field(default_factory=dict)
     grid: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    dearer: tuple[str, ...] = ()
+
+
+def mean(train: Ratings, asked: Ratings, settings: Mapping[str, Any]) -> Array:
+    charge(flops=float(len(train)))
+    return np.full(len(asked), train.value.mean())
 
 
 def ours(name: str) -> Predict:
@@ -98,7 +107,7 @@ def surprise(make: Callable[[Mapping[str, Any]], Any]) -> Predict:
 def contenders() -> dict[str, Contender]:
     damping = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
     found = {
-        "mean": Contender(lambda train, asked, _: np.full(len(asked), train.value.mean())),
+        "mean": Contender(mean),
         "biases": Contender(
             ours("biases"),
             {"user_damping": 5.0, "item_damping": 2.0},
@@ -108,10 +117,10 @@ def contenders() -> dict[str, Contender]:
             ours("residual-ridge"),
             {"shrinkage": 100.0, "noise": 1.2, "steps": 3},
             {"noise": (0.6, 0.9, 1.2, 1.8), "shrinkage": (10.0, 30.0, 100.0, 300.0), "steps": (0, 3, 10, 30)},
+            dearer=("steps",),
         ),
     }
     if importlib.util.find_spec("surprise") is None:
-        print("scikit-surprise is not installed: its rows are left out", file=sys.stderr)
         return found
     from surprise import SVD, BaselineOnly
 
@@ -125,6 +134,7 @@ def contenders() -> dict[str, Contender]:
         surprise(lambda s: SVD(random_state=0, **s)),
         {"n_factors": 100, "n_epochs": 20, "reg_all": 0.02},
         {"reg_all": (0.02, 0.05, 0.1, 0.2), "n_epochs": (20, 40, 80), "n_factors": (20, 50, 100, 200)},
+        dearer=("n_epochs", "n_factors"),
     )
     return found
 
@@ -138,12 +148,17 @@ def tuned(contender: Contender, train: Ratings, share: float, seed: int) -> dict
     inner, validation = train.take(~held), train.take(held)
     known: dict[tuple[Any, ...], float] = {}
     for name, values in contender.grid.items():
+        reached: dict[Any, float] = {}
         for value in values:
             trial = {**chosen, name: value}
             key = tuple(trial.values())
             if key not in known:
                 known[key] = rmse(contender.predict(inner, validation, trial), validation.value)
-        chosen[name] = min(values, key=lambda v: known[tuple({**chosen, name: v}.values())])
+            worse = bool(reached) and known[key] >= min(reached.values())
+            reached[value] = known[key]
+            if worse and name in contender.dearer:
+                break
+        chosen[name] = min(reached, key=reached.__getitem__)
     return chosen
 
 
@@ -180,55 +195,78 @@ def read(name: str, folder: Path | None) -> Ratings:
     return Ratings(codes[0], codes[1], np.asarray(value, dtype=np.float64))
 
 
-def draws_of(squared: Array, user: Array) -> Array:
-    """Return the RMSE of `DRAWS` samples of users, the same samples for every model."""
-    counts = np.bincount(user)
-    sums = np.bincount(user, weights=squared)[counts > 0]
-    counts = counts[counts > 0]
-    rng = np.random.default_rng(0)
-    even = np.full(len(counts), 1 / len(counts))
-    drawn = (rng.multinomial(len(counts), even) for _ in range(DRAWS))
-    return np.array([np.sqrt((times @ sums) / (times @ counts)) for times in drawn])
+class RatingTable(_table.Table):
+    """Errors of single ratings; intervals and p-values by user, of whom all ratings are drawn, or flipped, at once."""
+
+    user: Array
+
+    def sums(self, errors: Array) -> Array:
+        """Return the sum of each user's ``errors``."""
+        return np.bincount(self.user, weights=errors)[np.bincount(self.user) > 0]
+
+    def draws(self, row: _table.Row, name: str) -> Array:
+        """Return RMSE or MAE of `DRAWS` samples of users, the same samples for every model."""
+        counts, sums = self.sums(np.ones(len(self.user))), self.sums(row.values[name])
+        rng, even = np.random.default_rng(self.seed), np.full(len(counts), 1 / len(counts))
+        means = np.array(
+            [(t @ sums) / (t @ counts) for t in (rng.multinomial(len(counts), even) for _ in range(DRAWS))]
+        )
+        return np.sqrt(means) if name == "rmse" else means
+
+    def estimate(self, row: _table.Row, name: str = "rmse") -> Estimate:
+        mean = float(row.values[name].mean())
+        low, high = np.quantile(self.draws(row, name), [0.025, 0.975])
+        return Estimate(mean**0.5 if name == "rmse" else mean, float(low), float(high), len(self.sums(self.user)))
+
+    def difference(self, one: _table.Row, other: _table.Row) -> tuple[Estimate, float]:
+        drawn = self.draws(one, "rmse") - self.draws(other, "rmse")
+        low, high = np.quantile(drawn, [0.025, 0.975])
+        a, b = (self.sums(row.values["rmse"]) for row in (one, other))
+        gap = float(np.sqrt(one.values["rmse"].mean()) - np.sqrt(other.values["rmse"].mean()))
+        return Estimate(gap, float(low), float(high), len(a)), paired_p_value(a, b, draws=_table.DRAWS, seed=self.seed)
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments = _table.arguments_of(__doc__)
     arguments.add_argument("name", choices=["movielens-100k", "jester", "netflix"])
     arguments.add_argument("--data", type=Path, help="folder of the files, for data that cannot be fetched by name")
+    arguments.add_argument("--models", nargs="*", default=list(contenders()), choices=list(contenders()))
     given = arguments.parse_args()
     ratings = read(given.name, given.data)
     parts, share = folds(ratings, given.name)
-    machine = describe()
-    print(f"{given.name}: {len(ratings)} ratings of {ratings.item.max() + 1} items by {ratings.user.max() + 1} users")
-    print(f"users in each test: {[len(np.unique(test.user)) for _, test in parts]}")
-    print(f"machine: {machine['processor']}, {machine['threads']} thread(s), {machine['blas']}")
-    print("| model | RMSE [95% interval] | MAE | RMSE by fold | CPU s of fit and predict, tuning not counted |")
-    print("|---|---|---|---|---|", flush=True)
+    size = f"{len(ratings):,} ratings of {ratings.item.max() + 1} items by {ratings.user.max() + 1} users"
+    users = [len(np.unique(test.user)) for _, test in parts]
+    table = RatingTable(
+        f"{given.name}: {size}", None, ("rmse", "mae"),
+        protocol=f"{len(parts)} fold(s) with {users} users in the test; the fit is all folds', tuning not counted",
+        more=["RMSE by fold"], lower_is_better=True,
+    )  # fmt: skip
+    table.fingerprint = sha256(b"".join(c.tobytes() for c in (ratings.user, ratings.item, ratings.value))).hexdigest()[
+        :16
+    ]
     truth = np.concatenate([test.value for _, test in parts])
-    user = np.concatenate([test.user for _, test in parts])
-    drawn: dict[str, Array] = {}
-    for name, contender in contenders().items():
-        predictions, seconds = [], 0.0
+    table.user = np.concatenate([test.user for _, test in parts])
+    table.head()
+    for name in given.models:
+        contender, predictions, chosen, ledger = contenders()[name], [], [], Ledger()
         for number, (train, test) in enumerate(parts):
             settings = tuned(contender, train, share, seed=number)
-            started = time.process_time()
-            predictions.append(contender.predict(train, test, settings))
-            seconds += time.process_time() - started
-            print(f"{name}, fold {number + 1}: {settings}", file=sys.stderr, flush=True)
-        predicted = np.concatenate(predictions)
-        drawn[name] = draws_of((predicted - truth) ** 2, user)
-        low, high = np.quantile(drawn[name], [0.025, 0.975])
+            with ledger.span("fit and predict"):
+                predictions.append(contender.predict(train, test, settings))
+            chosen.append(settings)
+            _table.progress(f"{name}, fold {number + 1}: {settings}")
+        errors = np.concatenate(predictions) - truth
         by_fold = ", ".join(f"{rmse(p, t.value):.4f}" for p, (_, t) in zip(predictions, parts, strict=True))
-        print(
-            f"| {name} | {rmse(predicted, truth):.4f} [{low:.4f}, {high:.4f}] | {mae(predicted, truth):.4f} | "
-            f"{by_fold} | {seconds:.1f} |",
-            flush=True,
-        )
-    for name, other in drawn.items():
-        if name != "residual-ridge":
-            gain = drawn["residual-ridge"] - other
-            low, high = np.quantile(gain, [0.025, 0.975])
-            print(f"residual-ridge against {name}: {gain.mean():+.4f} [{low:+.4f}, {high:+.4f}]")
+        table.add(
+            _table.Row(
+                name, {"rmse": errors**2, "mae": np.abs(errors)}, ledger.total(), {"by fold": chosen},
+                more={"RMSE by fold": by_fold},
+            )
+        )  # fmt: skip
+    if importlib.util.find_spec("surprise") is None:
+        table.not_installed("surprise BaselineOnly and SVD", "pip install scikit-surprise pandas")
+    table.compare_with_best()
+    table.close(given.out)
 
 
 if __name__ == "__main__":

@@ -87,6 +87,13 @@ class TuningSection(_Section):
     max_queries: int = Field(2000, ge=1, description="validation queries used")
 
 
+class StudySection(_Section):
+    """``[study]``: caps on the study itself. What is expected to be above one is not begun (at a terminal, asked)."""
+
+    max_seconds: float | None = Field(None, gt=0, description="time that trying all plans may take")
+    max_money: float | None = Field(None, gt=0, description="what the compute of it may cost, at the price sheet")
+
+
 class EvaluationSection(_Section):
     """``[evaluation]``: what is measured on the test fold."""
 
@@ -117,6 +124,7 @@ class Config(_Section):
     traffic: TrafficSection = TrafficSection()
     prices: PricesSection = PricesSection()
     tuning: TuningSection = TuningSection()
+    study: StudySection = StudySection()
     evaluation: EvaluationSection = EvaluationSection()
     plans: PlansSection = PlansSection()
     seed: int = Field(0, description="seeds every draw")
@@ -228,6 +236,10 @@ refreshes_per_day = 1
 
 [tuning]
 seconds = 60                           # of CPU for each plan; settings are chosen on the validation fold
+
+[study]                                # caps on the study itself, both optional
+# max_seconds = 3600
+# max_money = 1.0
 
 [plans]
 # only = ["popularity", "ease", "sequential-text"]

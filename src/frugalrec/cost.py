@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec, TextIO, TypeVar
 
 from frugalrec.errors import ConfigError
 from frugalrec.peak_memory import PeakMemory
@@ -210,6 +210,7 @@ class Ledger:
     def __init__(self, path: Path | None = None) -> None:
         self.entries: list[Entry] = []
         self._path = path
+        self._file: TextIO | None = None  # kept open: opening it takes longer than all else a span does
         self._lock = threading.Lock()
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -219,6 +220,11 @@ class Ledger:
                     file.seek(-1, os.SEEK_END)
                     if file.read() != b"\n":
                         file.write(b"\n")
+
+    @property
+    def kept(self) -> bool:
+        """Whether spans are written to a file."""
+        return self._path is not None
 
     @contextmanager
     def span(self, name: str, *, plan: str = "", phase: Phase = "refresh", units: int = 1) -> Iterator[Span]:
@@ -258,8 +264,10 @@ class Ledger:
         with self._lock:
             self.entries.append(entry)
             if self._path is not None:
-                with self._path.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(entry.to_dict()) + "\n")
+                if self._file is None:
+                    self._file = self._path.open("a", encoding="utf-8")
+                self._file.write(json.dumps(entry.to_dict()) + "\n")
+                self._file.flush()
 
     def total(self, *, plan: str | None = None, phase: Phase | None = None, reused: bool = True) -> Cost:
         """Sum the outermost spans of ``plan`` and ``phase``; with ``reused``, count what caches spared as well."""

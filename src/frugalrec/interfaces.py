@@ -17,6 +17,8 @@ import numpy as np
 from frugalrec.cost import Cost
 from frugalrec.data.dataset import Dataset, Fold, Query, Ranking, Reason, Split
 from frugalrec.data.interactions import FloatArray, IntArray
+from frugalrec.data.shape import DataShape
+from frugalrec.work import Expected, Stages
 
 Matrix = np.ndarray[Any, np.dtype[np.float32]]
 Role = Literal["query", "item"]
@@ -107,6 +109,29 @@ class Explains(Protocol):
 
     def explain(self, query: Query, items: IntArray) -> list[tuple[Reason, ...]]:
         """Return, for each of ``items``, reasons with the largest share first."""
+        ...
+
+
+@runtime_checkable
+class Expects(Protocol):
+    """A component that can say what it will take before it does it; the cost of any other is unknown."""
+
+    def expected(self, shape: DataShape) -> Stages:
+        """Return what fitting and scoring take for data of ``shape``, with the component's present settings."""
+        ...
+
+
+@runtime_checkable
+class ExpectsText(Protocol):
+    """An encoder that can say what reading the catalogue will take; ``dim`` is the dimension of its vectors."""
+
+    @property
+    def dim(self) -> int:
+        """Dimension of the vectors."""
+        ...
+
+    def expected(self, shape: DataShape) -> Expected:
+        """Return what encoding each different item text of ``shape`` once takes."""
         ...
 
 
@@ -244,6 +269,8 @@ __all__ = [
     "Dataset",
     "Event",
     "EventStore",
+    "Expects",
+    "ExpectsText",
     "Explains",
     "Fold",
     "Judged",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
+from functools import cache
 from importlib import metadata, util
+from pathlib import Path
 from typing import Any
 
 from frugalrec.cost import threads
@@ -33,6 +35,29 @@ def describe() -> dict[str, Any]:
 def missing_extras() -> dict[str, str]:
     """Return the extras that are not installed, and what each is for."""
     return {name: why for name, (package, why) in EXTRAS.items() if util.find_spec(package) is None}
+
+
+@cache
+def hardware() -> dict[str, Any]:
+    """Return what speed depends on most: processor, cores and memory."""
+    return {"processor": _processor(), "cores": os.cpu_count(), "memory_gib": _memory_gib()}
+
+
+def available_memory_bytes() -> float | None:
+    """Return how much more memory this process may take: what is free, or what its control group leaves; or None."""
+    found = []
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            found += [float(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable:")]
+    except (OSError, ValueError, IndexError):
+        pass
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
+        if limit != "max":
+            found.append(float(limit) - float(Path("/sys/fs/cgroup/memory.current").read_text(encoding="ascii")))
+    except (OSError, ValueError):
+        pass
+    return max(0.0, min(found)) if found else None
 
 
 def _processor() -> str:

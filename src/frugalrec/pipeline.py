@@ -63,6 +63,11 @@ class Remembering:
             return self._vectors[[self._known[text] for text in texts]]
         return self.encoder.encode(texts, role=role)
 
+    @property
+    def dim(self) -> int | None:
+        """Dimension of the vectors, where the encoder says it without encoding anything."""
+        return getattr(self.encoder, "dim", None)
+
     def fingerprint(self) -> str:
         """Return the encoder's fingerprint."""
         return self.encoder.fingerprint()

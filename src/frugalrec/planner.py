@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -12,9 +12,12 @@ import numpy as np
 from frugalrec.errors import ConfigError, DataError
 from frugalrec.evaluation import Trial
 from frugalrec.forecast import Bill
-from frugalrec.significance import Estimate, paired_difference
+from frugalrec.significance import Estimate, holm, paired_difference, paired_p_value
 
 Verdict = Literal["chosen", "feasible", "below the floor", "over budget"]
+
+LEVEL = 0.05
+"""The chance of any false "paid" or "worse" among the like-for-like pairs of a decision."""
 
 
 @dataclass(frozen=True)
@@ -71,18 +74,28 @@ class Choice:
 
 @dataclass(frozen=True)
 class Worth:
-    """What a language model bought: the plan with it against the plan without, on the same users."""
+    """What a language model bought: the plan with it against the plan without, on the same users.
+
+    Where it is one of several ``comparisons``, ``p_value`` is corrected for their number by Holm's method.
+    """
 
     with_lm: str
     without_lm: str
     difference: Estimate
     relative: float | None
     kind: str
+    p_value: float | None = None
+    comparisons: int = 1
+
+    @property
+    def shown(self) -> bool:
+        """Whether there is a difference: 0 is outside the interval, and the corrected p-value is small."""
+        return self.difference.excludes_zero and (self.p_value is None or self.p_value <= LEVEL)
 
     @property
     def paid(self) -> bool:
-        """Whether the gain's whole interval is above 0."""
-        return self.difference.low is not None and self.difference.low > 0
+        """Whether a gain is shown."""
+        return self.shown and self.difference.low is not None and self.difference.low > 0
 
     @property
     def sentence(self) -> str:
@@ -92,9 +105,11 @@ class Worth:
             return f"What the language model bought in {self.with_lm} is unknown: too few users."
         change = f" ({self.relative:+.1%})" if self.relative is not None else ""
         interval = f"{d.mean:+.4f}{change}, 95% interval {d.low:+.4f} to {d.high:+.4f}, {d.n:,} users"
+        if self.p_value is not None and self.comparisons > 1:
+            interval += f", p = {self.p_value:.3f} corrected for {self.comparisons} comparisons"
         if self.paid:
             return f"The language model paid here: {self.with_lm} against {self.without_lm} gains {interval}."
-        if d.high < 0:
+        if d.high < 0 and self.shown:
             return f"The language model did not pay here: {self.with_lm} is worse than {self.without_lm} by {interval}."
         return (
             f"The language model did not pay here: {self.with_lm} against {self.without_lm} is not shown to gain "
@@ -134,6 +149,8 @@ class Decision:
                 "interval": [w.difference.low, w.difference.high],
                 "n": w.difference.n,
                 "relative": w.relative,
+                "p_value": w.p_value,
+                "comparisons": w.comparisons,
                 "paid": w.paid,
                 "cost": {"once": bill.once, "thousand_requests": bill.thousand_requests, "currency": bill.currency},
                 "sentence": w.sentence,
@@ -163,6 +180,10 @@ def decide(
     seconds a request; the best of equals is the better one. The best plan is sought among those tried on the most
     users; one tried on fewer is compared with it on those users. A plan that runs a language model on every request
     must moreover be shown to beat the same plan without.
+
+    What is said of several like-for-like pairs is corrected for their number (Holm, 1979). The headline is one question
+    asked once, and is not, unless it is one of the pairs. The floor is held against each plan alone, at 95%: the more
+    plans, the likelier that one passes by luck.
     """
     if not trials:
         raise DataError("there is no trial to decide on", hint="give at least one plan that applies to the data")
@@ -204,7 +225,7 @@ def decide(
         floor=floor,
         frontier=frontier,
         choices=tuple(choices),
-        language_model=_headline(trials, chosen, best, seed),
+        language_model=_headline(trials, chosen, best, pairs, seed),
         pairs=pairs,
         nearest_miss=miss,
     )
@@ -310,14 +331,23 @@ def _worth(with_lm: Trial, without: Trial, seed: int) -> Worth:
 
 def _pairs(trials: Sequence[Trial], seed: int) -> tuple[Worth, ...]:
     by_name = {t.name: t for t in trials}
-    return tuple(
-        _worth(t, by_name[t.plan.without_lm], seed)
+    compared = [
+        (t, by_name[t.plan.without_lm])
         for t in trials
         if t.plan.language_model != "no" and t.plan.without_lm in by_name
-    )
+    ]
+    found = [_worth(one, other, seed) for one, other in compared]
+    if len(found) < 2:
+        return tuple(found)
+    draws = max(2000, 200 * len(found))  # so that the smallest p-value there can be passes the correction easily
+    raw = [paired_p_value(one.values, other.values, draws=draws, seed=seed) for one, other in compared]
+    corrected = holm(raw).tolist()
+    return tuple(replace(w, p_value=p, comparisons=len(found)) for w, p in zip(found, corrected, strict=True))
 
 
-def _headline(trials: Sequence[Trial], chosen: Trial | None, best: Trial, seed: int) -> Worth | None:
+def _headline(
+    trials: Sequence[Trial], chosen: Trial | None, best: Trial, pairs: Sequence[Worth], seed: int
+) -> Worth | None:
     """Compare a plan with a language model to the best without.
 
     The one with is the chosen plan where that has one, else the best on validation, so that luck on the test users does
@@ -333,7 +363,9 @@ def _headline(trials: Sequence[Trial], chosen: Trial | None, best: Trial, seed: 
     if not learned or not plain:
         return None
     with_lm = chosen if chosen is not None and any(t is chosen for t in learned) else max(learned, key=validated)
-    return _worth(with_lm, max(plain, key=lambda t: comparable_mean(t, best)), seed)
+    without = max(plain, key=lambda t: comparable_mean(t, best))
+    same = (w for w in pairs if (w.with_lm, w.without_lm) == (with_lm.name, without.name))
+    return next(same, None) or _worth(with_lm, without, seed)
 
 
 def _memory(gib: float) -> str:

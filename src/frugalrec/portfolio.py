@@ -19,6 +19,10 @@ def _like(name: str) -> Spec:
     return Spec("plan", {"name": name})
 
 
+def _blend(sequential: str) -> Spec:
+    return Spec("hybrid", {"members": tuple(map(_like, (sequential, "neighbours", "ease"))), "method": "scale"})
+
+
 COLLABORATIVE = (
     Plan("chance", Spec("chance"), about="a random order: what any plan must beat"),
     Plan("popularity", Spec("popularity"), about="what most people chose, the same for everybody"),
@@ -27,6 +31,8 @@ COLLABORATIVE = (
     Plan("als", Spec("als"), about="matrix factorisation for implicit feedback"),
     Plan("ease", Spec("ease"), about="item-to-item weights in closed form, histories without order"),
     Plan("sequential", Spec("sequential-linear"), about="recent history to next items, in closed form"),
+    Plan("neighbours", Spec("state-knn"), about="what followed the most similar moments of other histories"),
+    Plan("blend", _blend("sequential"), about="sequential, neighbours and EASE: what is next, and lasting taste"),
 )
 """Plans that need events alone."""
 
@@ -42,6 +48,7 @@ FROM_WORDS = (
         Spec("sequential-linear", {"encoder": WORDS}),
         about="recent history and shared words to next items, no LM",
     ),
+    Plan("blend-words", _blend("sequential-words"), about="sequential-words, neighbours and EASE, no LM"),
 )
 """Plans that need item text, and no language model."""
 
@@ -69,6 +76,12 @@ FROM_MEANING = (
         Spec("sequential-linear", {"encoder": TRANSFORMER}),
         without_lm="sequential",  # shared words stand beside it in the headline, where they are the best without
         about="recent history and its meaning to next items, in closed form",
+    ),
+    Plan(
+        "blend-text",
+        _blend("sequential-text"),
+        without_lm="blend",
+        about="sequential-text, neighbours and EASE",
     ),
     Plan(
         "llm-rerank",

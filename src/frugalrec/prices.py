@@ -10,9 +10,11 @@ from dataclasses import dataclass, field, fields
 from hashlib import sha256
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from frugalrec.cost import Cost
 from frugalrec.errors import ConfigError, PriceError, nearest
+from frugalrec.price_tables import Hardware, check_tables, token_prices
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,13 @@ class PriceSheet:
     gpu_hour: float | None = None
     kwh: float | None = None
     tokens: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    tokens_from: str = ""
+    storage_gib_month: float | None = None
+    egress_gib: float | None = None
+    machines: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    rates: Mapping[str, float] = field(default_factory=dict)
+    carbon: Mapping[str, float] = field(default_factory=dict)
+    region: str = ""
 
     @classmethod
     def load(cls, path: Path | None = None) -> PriceSheet:
@@ -68,7 +77,7 @@ class PriceSheet:
         for key in ("currency", "machine", "source"):
             if not isinstance(table[key], str):
                 raise ConfigError(f"{path}: '{key}' must be text, not {table[key]!r}")
-        for key in ("machine_hour", "cores", "memory_gib", "gpu_hour", "kwh"):
+        for key in ("machine_hour", "cores", "memory_gib", "gpu_hour", "kwh", "storage_gib_month", "egress_gib"):
             if key in table and not _is_price(table[key]):
                 raise ConfigError(f"{path}: '{key}' must be a number of at least 0, not {table[key]!r}")
         tokens = table.get("tokens", {})
@@ -78,11 +87,14 @@ class PriceSheet:
             )
         for model, prices in tokens.items():
             for key, price in prices.items():
+                if key == "currency" and isinstance(price, str):
+                    continue
                 if key not in ("in", "out", "cached") or not _is_price(price):
                     raise ConfigError(
                         f'{path}: [tokens."{model}"] takes prices of at least 0 for in, out and cached, '
                         f"not {key} = {price!r}"
                     )
+        check_tables(table, f"{path}")
         if table["cores"] <= 0:
             raise ConfigError(f"{path}: 'cores' must be above 0")
         return cls(**table)
@@ -109,17 +121,50 @@ class PriceSheet:
             money += cost.gpu_seconds / 3600 * self.gpu_hour
         return money
 
+    def exchanged(self, amount: float, currency: str | None) -> float:
+        """Return an amount in the sheet's currency; raises `PriceError` where [rates] does not say how."""
+        if currency is None or currency == self.currency:
+            return amount
+        if currency not in self.rates:
+            raise PriceError(
+                f"a price is in {currency}, the sheet in {self.currency}, and [rates] has no {currency}",
+                hint=f"add {currency} = … (one {currency} in {self.currency}) to [rates] of the price sheet",
+            )
+        return amount * self.rates[currency]
+
+    def hardware(self, name: str) -> Hardware:
+        """Return a machine of ``[machines]``, its price in the sheet's currency; raises `PriceError` when not there."""
+        if name not in self.machines:
+            raise PriceError(
+                f"no machine '{name}' on the price sheet",
+                hint=f"known: {', '.join(sorted(self.machines)) or 'none'}; add [machines.{name}] to it",
+            )
+        table = self.machines[name]
+        found = {f.name: table[f.name] for f in fields(Hardware) if f.name in table}
+        return Hardware(**{"name": name, **found, "hour": self.exchanged(table["hour"], table.get("currency"))})
+
+    def carbon_of(self, region: str = "") -> float:
+        """Return kg CO2e a kWh of a region's grid, by default the sheet's own; raises `PriceError` when unknown."""
+        region = region or self.region
+        if region not in self.carbon:
+            raise PriceError(
+                f"no carbon intensity of the region '{region}' on the price sheet",
+                hint=f"known: {', '.join(sorted(self.carbon)) or 'none'}; add it to [carbon], in kg CO2e a kWh",
+            )
+        return self.carbon[region]
+
     def price_tokens(
         self, model: str, *, tokens_in: float, tokens_out: float = 0.0, tokens_cached: float = 0.0
     ) -> float:
         """Return the price of tokens bought from ``model``'s provider; raises `PriceError` when it is not listed."""
         try:
-            prices = self.tokens[model]
-            return (
+            prices: Mapping[str, Any] = self.tokens.get(model) or token_prices(self.tokens_from, model)
+            amount = float(
                 tokens_in * prices["in"]
                 + (tokens_out * prices["out"] if tokens_out else 0.0)
                 + (tokens_cached * prices["cached"] if tokens_cached else 0.0)
-            ) / 1e6
+            )
+            return self.exchanged(amount / 1e6, prices.get("currency"))
         except KeyError as error:
             raise PriceError(
                 f"no token price for '{model}' ({error.args[0]!r} is missing)",

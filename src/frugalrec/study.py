@@ -20,16 +20,23 @@ from frugalrec import progress, registry
 from frugalrec.config import Config
 from frugalrec.cost import Ledger, threads
 from frugalrec.data.dataset import Dataset, Split
+from frugalrec.data.shape import DataShape
 from frugalrec.errors import AssetError, ConfigError, DataError, FrugalrecError, MissingExtraError
+from frugalrec.estimation import Estimator, PlanEstimate, Range
 from frugalrec.evaluation import Evaluation, Trial, evaluate
 from frugalrec.forecast import Traffic, bill
 from frugalrec.interfaces import ArrayStore, Matrix, TextEncoder
+from frugalrec.machine import available_memory_bytes
+from frugalrec.machine_profile import Profile
 from frugalrec.pipeline import Pipeline
 from frugalrec.plan import Plan, Spec
 from frugalrec.planner import Budget, Decision, Floor, decide
 from frugalrec.portfolio import chosen_plans, default_plans, not_applicable, references
 from frugalrec.prices import PriceSheet
 from frugalrec.tuning import Search, tune
+
+LONG_SECONDS = 20.0
+"""Of plans that are expected to take longer, it is said before they are begun."""
 
 Say = Callable[[str], None]
 
@@ -53,13 +60,15 @@ class Study:
     store: ArrayStore | None = None
     say: Say = field(default=lambda message: None)
     skipped: list[Skipped] = field(default_factory=list)
+    profile: Profile | None = None
+    ledger: Ledger = field(default_factory=Ledger)
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.ledger = Ledger(self.folder / "ledger.jsonl")
-        settings = {k.replace("-", "_"): v for k, v in (self.config.split.model_extra or {}).items()}
-        where = f"[split] kind = '{self.config.split.kind}'"
-        self.split: Split = registry.build("split", self.config.split.kind, settings, where=where).split(self.dataset)
+        if not self.ledger.kept:
+            self.ledger = Ledger(self.folder / "ledger.jsonl")
+        self.split: Split = split_of(self.config, self.dataset)
+        self.estimator = estimator_for(self.config, self.split, self.prices, self.profile)
         self.data_fingerprint = self.dataset.fingerprint()
         self._vectors = self._item_vectors()
 
@@ -70,16 +79,11 @@ class Study:
 
     def plans(self) -> list[Plan]:
         """Return the plans to try, those they refer to included, in an order in which references point backwards."""
-        known = [*default_plans(self.dataset), *self.config.own_plans()]
-        names = [p.name for p in known]
-        for name in names:
-            if names.count(name) > 1:
-                raise ConfigError(f"two plans are called '{name}'", hint="give your own plan another name")
-        wanted = self.config.plans.only
-        for name in wanted:
-            if name not in names and (reason := not_applicable(name, self.dataset)):
-                raise ConfigError(f"the plan '{name}' does not apply to these data: {reason}")
-        return chosen_plans(known, [*wanted, *(p.name for p in self.config.own_plans())] if wanted else names)
+        return plans_of(self.config, self.dataset)
+
+    def expected(self) -> list[PlanEstimate]:
+        """Return what trying each plan will take, as `estimated_plans`."""
+        return estimated_plans(self.config, self.dataset, self.estimator)
 
     def run(self) -> Decision:
         """Try every plan and decide; raises `DataError` when no plan could be tried."""
@@ -99,14 +103,22 @@ class Study:
                 trials[plan.name] = finished[key]
                 self.say(f"{plan.name}: already done, taken from {self.folder.name}")
                 continue
+            expected = self.estimator.estimate(resolved, start.settings if start else None)
+            if (reason := too_large(expected, available_memory_bytes())) is not None:
+                self._skip(plan, reason)
+                continue
+            if expected.seconds is not None and expected.seconds.expected > LONG_SECONDS:
+                self.say(f"{plan.name}: {estimate_words(expected)} expected")
             try:
                 trials[plan.name] = self._try(resolved, start)
             except (DataError, MissingExtraError, AssetError, MemoryError) as error:
                 self._skip(plan, str(error) or "out of memory")
                 continue
             self._keep(trials[plan.name], key)
-            self.say(_line(trials[plan.name]))
+            ready = self._compare(trials[plan.name], expected)
+            self.say(_line(trials[plan.name], ready))
         progress.report("plans", len(plans), len(plans))
+        (self.folder / "shape.json").write_text(json.dumps(self.estimator.shape.to_dict()), encoding="utf-8")
         bills = {t.name: bill(t, self.traffic, self.prices) for t in trials.values()}
         floor, budget = Floor.parse(self.config.quality.floor), Budget(**self.config.budget.model_dump())
         decision = decide(list(trials.values()), bills, floor, budget, seed=self.config.seed)
@@ -152,9 +164,36 @@ class Study:
         tuned = tune(plan, self.split, how.metric, search, self.ledger, self.store, start.settings if start else {})
         pipeline = tuned.plan.build(self.store).fit(self.split.train, self.ledger)
         limit = config.evaluation.lm_queries if per_request else 0
-        trial = evaluate(pipeline, self.split, how, self.ledger, max_queries=limit, vectors=self._vectors)
+        with self.ledger.span("evaluate", plan=f"{plan.name} (evaluation)", phase="once"):
+            trial = evaluate(pipeline, self.split, how, self.ledger, max_queries=limit, vectors=self._vectors)
         validation = None if np.isnan(tuned.value) else tuned.value
         return replace(trial, validation=validation, tuning=tuned.tried)
+
+    def _compare(self, trial: Trial, before: PlanEstimate) -> Range | None:
+        """Keep what was expected of each stage beside what it took, and return how long until ready was expected.
+
+        Of the fit, with the settings that tuning chose; of the rest, as it was before the plan was begun.
+        """
+        with_settings = self.estimator.estimate(trial.plan)
+        stages = {**with_settings.stages, "tune": before.stages["tune"]}
+        spent = {"encode": trial.cost["once"], "fit": trial.cost["refresh"], "request": trial.cost["request"]}
+        for name, label in (("tune", "tuning"), ("evaluate", "evaluation")):
+            entry = next((e for e in self.ledger.entries[::-1] if e.plan == f"{trial.name} ({label})"), None)
+            if entry is not None:
+                spent[name] = entry.cost
+        lines = [
+            {
+                "plan": trial.name,
+                "component": "encoder" if name == "encode" else trial.plan.recommender.component,
+                "expected": stages[name].to_dict(),
+                "actual": cost.to_dict(),
+                "profile": None if self.profile is None else self.profile.created,
+            }
+            for name, cost in spent.items()
+        ]
+        with (self.folder / "estimates.jsonl").open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(line) + "\n" for line in lines)
+        return with_settings.ready_seconds
 
     def _key(self, plan: Plan, start: Spec | None) -> str:
         config = self.config
@@ -199,13 +238,72 @@ class Study:
         return found
 
 
-def _line(trial: Trial) -> str:
+def split_of(config: Config, dataset: Dataset) -> Split:
+    """Return the split that ``[split]`` asks for."""
+    settings = {k.replace("-", "_"): v for k, v in (config.split.model_extra or {}).items()}
+    where = f"[split] kind = '{config.split.kind}'"
+    split: Split = registry.build("split", config.split.kind, settings, where=where).split(dataset)
+    return split
+
+
+def plans_of(config: Config, dataset: Dataset) -> list[Plan]:
+    """Return the plans to try, those they refer to included, in an order in which references point backwards."""
+    known = [*default_plans(dataset), *config.own_plans()]
+    names = [p.name for p in known]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"two plans are called '{name}'", hint="give your own plan another name")
+    wanted = config.plans.only
+    for name in wanted:
+        if name not in names and (reason := not_applicable(name, dataset)):
+            raise ConfigError(f"the plan '{name}' does not apply to these data: {reason}")
+    return chosen_plans(known, [*wanted, *(p.name for p in config.own_plans())] if wanted else names)
+
+
+def estimator_for(config: Config, split: Split, prices: PriceSheet, profile: Profile | None) -> Estimator:
+    """Return what estimates plans on the training part of ``split``."""
+    queries = len(split.test)
+    if config.evaluation.max_queries:
+        queries = min(queries, config.evaluation.max_queries)
+    return Estimator(config, DataShape.of(split.train), prices, profile, (float(queries), float(len(split.validation))))
+
+
+def estimated_plans(config: Config, dataset: Dataset, estimator: Estimator) -> list[PlanEstimate]:
+    """Return what trying each plan will take with the settings that its search begins with."""
+    found: dict[str, Plan] = {}
+    for plan in plans_of(config, dataset):
+        found[plan.name] = plan.resolved(found)
+    return [estimator.estimate(plan) for plan in found.values()]
+
+
+def too_large(expected: PlanEstimate, free_bytes: float | None) -> str | None:
+    """Return why a plan is not begun: it would need more memory than there is, even if less than expected."""
+    if free_bytes is None or expected.peak_bytes is None or expected.peak_bytes.low <= free_bytes:
+        return None
+    return (
+        f"it is expected to need {expected.peak_bytes.expected / 2**30:.1f} GiB of memory, "
+        f"and {free_bytes / 2**30:.1f} GiB are free"
+    )
+
+
+def estimate_words(expected: PlanEstimate) -> str:
+    """Return what is expected of a plan in a few words."""
+    seconds, peak = expected.seconds, expected.peak_bytes
+    told = [] if seconds is None else [f"{seconds.expected:.0f} s ({seconds.low:.0f} to {seconds.high:.0f})"]
+    if peak is not None:
+        told.append(f"{peak.expected / 2**30:.2f} GiB")
+    return ", ".join(told)
+
+
+def _line(trial: Trial, expected: Range | None = None) -> str:
     score = trial.score
     quality = "no answer" if score.mean is None else f"{score.mean:.4f}"
     if score.low is not None and score.high is not None:
         quality += f" [{score.low:.4f}, {score.high:.4f}]"
     seconds = (trial.cost["once"] + trial.cost["refresh"]).seconds
-    return f"{trial.name}: {trial.metric} {quality}, ready in {seconds:.1f} s, {len(trial.tuning)} settings tried"
+    told = "" if expected is None else f" (expected {expected.low:.1f} to {expected.high:.1f} of CPU)"
+    tried = f"{len(trial.tuning)} settings tried"
+    return f"{trial.name}: {trial.metric} {quality}, ready in {seconds:.1f} s{told}, {tried}"
 
 
 def _found(plan: Plan, trials: Mapping[str, Trial]) -> Spec | None:
@@ -214,4 +312,13 @@ def _found(plan: Plan, trials: Mapping[str, Trial]) -> Spec | None:
     So text is judged by what it adds to the best that was found without, not by how far two searches happened to get.
     """
     tried = (t.plan.recommender for t in trials.values())
-    return next((spec for spec in tried if spec.component == plan.recommender.component), None)
+    return next((spec for spec in tried if _kin(spec, plan.recommender)), None)
+
+
+def _kin(tried: Spec, spec: Spec) -> bool:
+    """Whether the settings found for ``tried`` may start the search of ``spec``: what ``spec`` fixes is the same."""
+    return tried.component == spec.component and all(
+        len(tried.settings[key]) == len(value) if key == "members" else tried.settings.get(key, value) == value
+        for key, value in spec.settings.items()
+        if key == "members" or not isinstance(value, Spec)
+    )

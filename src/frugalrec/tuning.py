@@ -12,15 +12,18 @@ import numpy as np
 
 from frugalrec import metrics, progress, registry
 from frugalrec.cost import Ledger
-from frugalrec.data.dataset import Fold, Split
+from frugalrec.data.dataset import Fold, Query, Split
 from frugalrec.errors import DataError
 from frugalrec.evaluation import quick_values
-from frugalrec.interfaces import ArrayStore
+from frugalrec.interfaces import ArrayStore, Matrix, Recommender
 from frugalrec.pipeline import Pipeline
 from frugalrec.plan import Plan, Spec
 
 STAGES = ("score", "solve", "accumulate")
 """What must be redone when a setting changes, from the cheapest to the dearest."""
+
+RECALL_BYTES = 2**30
+"""How much of their members' scores a search over fused recommenders may keep."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,8 @@ def tune(
     """Choose the recommender's settings by coordinate search on the validation fold.
 
     One setting at a time takes each of its declared values while the others stay; cheap settings (stage ``score``) are
-    searched again inside every candidate of the dearer ones, since the two trade off. Values that the data cannot
+    searched again inside every candidate of the dearer ones, since the two trade off. Where a setting has one value a
+    member, each value after the first is searched by itself. Values that the data cannot
     support (`DataError`) are noted and passed over. The search stops when ``search.seconds`` are spent and keeps the
     best so far; a candidate that would not be done by then, going by the recommender's ``work``, is not begun. Settings
     that the plan itself fixes are not touched. The search starts from ``start`` where that says
@@ -88,6 +92,28 @@ def search_space(spec: Spec) -> dict[str, tuple[str, tuple[Any, ...]]]:
     return space
 
 
+class _Recalled:
+    """A fitted member whose scores are kept: while only its weight in the whole changes, they stay the same."""
+
+    def __init__(self, member: Recommender, limit_bytes: int) -> None:
+        self._member, self._free = member, limit_bytes
+        self._scores: dict[tuple[int, ...], Matrix] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._member, name)
+
+    def score(self, queries: Sequence[Query]) -> Matrix:
+        """Return the member's scores of ``queries``, which are told apart by identity: the fold keeps them alive."""
+        key = tuple(map(id, queries))
+        if key in self._scores:
+            return self._scores[key]
+        scores = self._member.score(queries)
+        if scores.nbytes <= self._free:
+            self._free -= scores.nbytes
+            self._scores[key] = scores
+        return scores
+
+
 class _Climb:
     """One coordinate search. Keeps the fitted pipeline and its statistics, so that only what changed is redone."""
 
@@ -114,6 +140,10 @@ class _Climb:
         self._seconds_per_work = 0.0
         defaults = registry.settings_of(registry.load("recommender", plan.recommender.component))
         self._settings = {name: start.get(name, _default(defaults[name.replace("_", "-")])) for name in space}
+        self._each = [name for name in space if "each" in defaults[name.replace("_", "-")].metadata]
+        for name in self._each:
+            members = len(plan.recommender.settings[defaults[name].metadata["each"]])
+            self._settings[name] += self._settings[name][-1:] * (members - len(self._settings[name]))
 
     def run(self) -> Tuned:
         best, value = self._with_cheap(self._settings, self._search.passes)
@@ -156,17 +186,22 @@ class _Climb:
             for name, (stage, candidates) in self._space.items():
                 if stage != "score":
                     continue
-                for candidate in candidates:
-                    if candidate == best[name]:
+                for place, candidate in self._moves(name, candidates):
+                    tried = {**best, name: candidate if place is None else _placed(best[name], place, candidate)}
+                    if tried[name] == best[name]:
                         continue
                     if self._out_of_time():
                         break
-                    tried = {**best, name: candidate}
                     if (reached := self._value(tried)) > value:
                         best, value, moved = tried, reached, True
             if not moved:
                 break
         return best, value
+
+    def _moves(self, name: str, candidates: Sequence[Any]) -> list[tuple[int | None, Any]]:
+        """Return the values to try, each with its place in a setting that has one value a member (never the first)."""
+        places = range(1, len(self._settings[name])) if name in self._each else (None,)
+        return [(place, candidate) for place in places for candidate in candidates]
 
     def _value(self, settings: dict[str, Any]) -> float:
         key = tuple(settings.values())
@@ -187,6 +222,7 @@ class _Climb:
         return value
 
     def _prepare(self, settings: dict[str, Any]) -> None:
+        """Make the model what ``settings`` say. Members never change: they are plans with settings of their own."""
         train = self._split.train
         if self._pipeline is None:
             spec = self._plan.recommender.with_settings(**settings)
@@ -202,6 +238,9 @@ class _Climb:
                 self._solve(recommender, settings)
             else:
                 recommender.fit(train)
+                if hasattr(recommender, "members"):
+                    limit = RECALL_BYTES // len(recommender.members)
+                    recommender.members = tuple(_Recalled(member, limit) for member in recommender.members)
             if hasattr(recommender, "work"):
                 self._seconds_per_work = (time.process_time() - started) / recommender.work(train.n_items)
         self._fitted = dict(settings)
@@ -217,3 +256,7 @@ class _Climb:
 
 def _default(declared: Any) -> Any:
     return declared.default
+
+
+def _placed(values: tuple[Any, ...], place: int, value: Any) -> tuple[Any, ...]:
+    return (*values[:place], value, *values[place + 1 :])

@@ -24,6 +24,20 @@ def test_weights_are_those_of_the_paper() -> None:
     np.testing.assert_allclose(model.score(queries), (X[:5] @ B).astype(np.float32), atol=1e-5)
 
 
+def test_discounted_users_count_as_their_length_says() -> None:
+    data = toy_dataset(n_users=40, n_items=15, seed=3)
+    log = data.interactions
+    log = log.take(np.arange(len(log)) % 3 > log.user % 2)  # so that users differ in length
+    X = log.matrix().toarray().astype(np.float64)
+    lengths = X.sum(axis=1)
+    assert len(set(lengths)) > 1
+    P = np.linalg.inv(X.T @ (X / np.sqrt(lengths)[:, None]) + 2.0 * np.eye(15))
+    B = -P / np.diag(P)
+    np.fill_diagonal(B, 0.0)
+    model = Ease(ridge=2.0, activity_discount=0.5, precision="float64").fit(data.with_interactions(log))
+    np.testing.assert_allclose(model.weights_, B, atol=1e-10)
+
+
 def test_checkerboard() -> None:
     data = checkerboard(10)
     model = Ease(ridge=1.0).fit(data)
@@ -66,13 +80,15 @@ def test_cold_items_get_scores_from_text_only() -> None:
     assert np.ptp(Ease(encoder=HashEncoder()).fit(data).score(query)[0, -4:]) > 0.0
 
 
-def test_forgetting_a_user_equals_refitting_without_them() -> None:
+@pytest.mark.parametrize("discount", [0.0, 1.0])
+def test_forgetting_a_user_equals_refitting_without_them(discount: float) -> None:
     data = toy_dataset(n_users=30, n_items=15, seed=6)
     log = data.interactions
-    model = Ease(ridge=3.0, precision="float64").read(data.catalog)
+    settings = {"ridge": 3.0, "precision": "float64", "activity_discount": discount}
+    model = Ease(**settings).read(data.catalog)
     gone = np.array([4], np.int32)
     forgotten = model.solve(model.accumulate(log) - model.accumulate(log.take(log.user == 4))).weights_
-    refitted = Ease(ridge=3.0, precision="float64").fit(data.with_interactions(log.without_users(gone))).weights_
+    refitted = Ease(**settings).fit(data.with_interactions(log.without_users(gone))).weights_
     np.testing.assert_allclose(forgotten, refitted, atol=1e-8)
 
 
@@ -100,6 +116,9 @@ def test_flops_of_fit_and_score() -> None:
     assert ledger.entries[1].cost.flops == 2.0 * per_user[:2].sum() * 6
 
 
-def test_ridge_must_be_positive() -> None:
+def test_settings_are_checked() -> None:
     with pytest.raises(ConfigError, match="ridge"):
         Ease(ridge=0.0)
+    for discount in (-0.1, 1.5):
+        with pytest.raises(ConfigError, match="activity_discount"):
+            Ease(activity_discount=discount)

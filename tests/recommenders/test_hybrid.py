@@ -20,7 +20,7 @@ from frugalrec.recommenders.popularity import Popularity
 from frugalrec.testing.data import toy_dataset
 from frugalrec.testing.encoders import HashEncoder
 
-METHODS = pytest.mark.parametrize("method", ["z-score", "reciprocal-rank"])
+METHODS = pytest.mark.parametrize("method", ["z-score", "reciprocal-rank", "scale"])
 
 
 def codes(*items):
@@ -118,7 +118,7 @@ def test_a_cold_item_stands_where_its_text_places_it(method):
     assert worst == warm[0]
 
 
-@METHODS
+@pytest.mark.parametrize("method", ["z-score", "reciprocal-rank"])  # "scale" depends on the training users
 def test_warm_items_are_fused_as_if_the_cold_ones_were_not_there(method):
     collaborative, text = [5, 4, 3, 2, 1, 0, 0], [3, 1, 2, 0, 4, 9, -40]
     alone = fuse([Fixed(collaborative[:5]), Fixed(text[:5], cold=True)], method=method)
@@ -203,6 +203,25 @@ def test_flops(method, cold, flops):
     assert ledger.entries[0].cost.flops == flops
 
 
-def test_a_sum_adds_the_scores_as_they_are():
-    fused = fuse([Fixed([1.0, 2.0, 4.0]), Fixed([10.0, 0.0, -2.0])], weights=(1.0, 0.5), method="sum")
-    np.testing.assert_allclose(fused, [6.0, 2.0, 3.0])
+def test_scale_divides_each_member_by_one_number_for_all_queries():
+    # Nothing is masked for an empty query; among training users the deviation is over what they have not chosen.
+    one, two = Fixed([1.0, 2.0, 4.0, 0.0]), Sure([10.0, 0.0, -2.0, 1.0])
+    data = toy_dataset(n_users=40, n_items=4, length=2)
+    hybrid = Hybrid((one, two), weights=(1.0, 0.5), method="scale").fit(data)
+    queries = [data.query(user) for user in range(40)]
+    spread = []
+    for scores in (one.scores, two.scores):
+        of_query = [np.delete(scores, query.history).std() for query in queries]
+        spread.append(np.sqrt(np.mean(np.square(of_query))))
+    np.testing.assert_allclose(hybrid.scales_, spread, rtol=1e-6)
+    plain, doubled = hybrid.score([Query(), Query(text="sure")])
+    np.testing.assert_allclose(plain, one.scores / spread[0] + 0.5 * two.scores / spread[1], rtol=1e-5)
+    # A member that is twice as sure of a query counts twice as much there, as z-scores would not have it.
+    np.testing.assert_allclose(doubled, one.scores / spread[0] + two.scores / spread[1], rtol=1e-5)
+
+
+class Sure(Fixed):
+    """Twice as sure of a query that says so."""
+
+    def score(self, queries):
+        return super().score(queries) * np.array([[2.0 if query.text else 1.0] for query in queries], dtype=np.float32)

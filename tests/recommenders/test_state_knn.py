@@ -41,6 +41,55 @@ def test_votes_of_hand_worked_states() -> None:
     np.testing.assert_allclose(scores, expected, rtol=1e-6)
 
 
+def test_reasons_share_out_the_votes_by_the_terms_of_the_cosines() -> None:
+    # As above: c has a whole vote from "ab", whose cosine is a fifth a's and four fifths b's, and half a vote from "a".
+    model = StateKnn(half_life=1.0, sharpness=1.0).fit(_dataset("abc", "dh"))
+    query = Query(history=_history("ab"))
+    (reasons,) = model.explain(query, _history("c"))
+    near = 0.5 / np.sqrt(1.25)
+    from_a, from_b = 0.2 + 0.5 * near, 0.8
+    shares = {reason.item: reason.share for reason in reasons}
+    assert shares[0] == pytest.approx(from_a / (from_a + from_b), rel=1e-6)
+    assert shares[1] == pytest.approx(from_b / (from_a + from_b), rel=1e-6)
+
+
+@pytest.mark.parametrize("timed", [False, True])
+def test_with_a_pool_of_all_states_cosines_are_those_of_the_definition(timed: bool) -> None:
+    data = toy_dataset(n_users=12, n_items=8, seed=3)
+    log = data.interactions if timed else replace(data.interactions, timestamp=None)
+    data = replace(data, interactions=log)
+    model = StateKnn(neighbours=10**6, pool=10**6, sharpness=1.0, reach=4, half_life=2.0).fit(data)
+    query = data.query(0)
+    mine = _state(query.history, query.times if timed else None)
+    expected = np.zeros(data.n_items)
+    total = 0.0
+    for user in range(log.n_users):
+        rows = log.events_of(user)
+        for t in range(rows.start, rows.stop - 1):
+            known = slice(rows.start, t + 1)
+            theirs = _state(log.item[known], log.timestamp[known] if timed else None)
+            shared = [i for i in theirs if i in {int(i) for i in query.history[-8:]}]
+            cosine = sum(mine.get(i, 0.0) * w for i, w in theirs.items()) / _norm(theirs) / _norm(mine)
+            if not shared:
+                continue
+            total += cosine
+            for j, item in enumerate(log.item[t + 1 : min(t + 6, rows.stop)]):
+                expected[item] += cosine * 2.0**-j
+    np.testing.assert_allclose(model.score([query])[0], expected / total, rtol=1e-5)
+
+
+def _state(items: np.ndarray, times: np.ndarray | None) -> dict[int, float]:
+    state: dict[int, float] = {}
+    for lag, item in enumerate(items[::-1][:4].tolist()):
+        recent = 1.0 if times is None else 2.0 ** (-(times[-1] - times[len(times) - 1 - lag]) / 60.0)
+        state[item] = state.get(item, 0.0) + 2.0 ** (-lag / 2.0) * (0.3 + 0.7 * recent)
+    return state
+
+
+def _norm(state: dict[int, float]) -> float:
+    return float(np.sqrt(sum(weight**2 for weight in state.values())))
+
+
 def test_order_tells_two_paths_apart() -> None:
     model = StateKnn(half_life=1.0, neighbours=1).fit(_dataset("abcd", "badh"))
     ahead, back = model.recommend([Query(history=_history("ab")), Query(history=_history("ba"))], k=1)

@@ -75,7 +75,7 @@ PLANS: list[tuple[str, dict[str, Any], float, float, float, float, float]] = [
                 "encoder": ONNX,
             },
         },
-        0.1214,
+        0.1246,
         3.1,
         6.9,
         0.0010,

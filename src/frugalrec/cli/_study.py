@@ -13,13 +13,16 @@ import tomli_w
 import typer
 from rich.console import Console
 
+from frugalrec import machine_profile
 from frugalrec.cli._console import shown_progress
 from frugalrec.cli.assets import shown_on_stderr
 from frugalrec.config import Config
-from frugalrec.cost import threads
+from frugalrec.cost import Ledger, threads
 from frugalrec.data.dataset import Dataset
 from frugalrec.data.loading import LoadReport
 from frugalrec.datasets import load_data
+from frugalrec.errors import BudgetError
+from frugalrec.estimation import total
 from frugalrec.machine import describe
 from frugalrec.pipeline import Pipeline
 from frugalrec.planner import Budget, Decision
@@ -40,8 +43,9 @@ def run_study(
     from threadpoolctl import threadpool_limits
 
     started = time.perf_counter()
+    ledger = Ledger(folder / "ledger.jsonl")
     with threadpool_limits(limits=threads()):
-        with shown_on_stderr() as (notify, fetch_progress):
+        with shown_on_stderr() as (notify, fetch_progress), ledger.span("load data", plan="(study)", phase="once"):
             dataset, loaded = load_data(
                 config.data, base, offline=offline, notify=notify, progress=fetch_progress, seed=config.seed
             )
@@ -52,22 +56,70 @@ def run_study(
         with shown_progress() as say:
             for line in loaded.lines():
                 say(line)
-            study = Study(config, dataset, prices, folder, ArrayCache(), say)
+            with ledger.span("prepare", plan="(study)", phase="once"):
+                profile = machine_profile.load()
+                study = Study(config, dataset, prices, folder, ArrayCache(), say, profile=profile, ledger=ledger)
+                _check_caps(study)
             decision = study.run()
             write_decision(folder, document(decision, study.traffic))
             examples: list[Example] = []
             if decision.plan is not None:
                 pipeline = study.final(decision.choice(decision.plan).trial.plan)
-                pipeline.save(folder / "model")
+                with ledger.span("save the model", plan="(study)", phase="once"):
+                    pipeline.save(folder / "model")
                 _plan_file(study, config, base, sheet, pipeline).write(folder / "plan.toml")
                 examples = example_users(pipeline, dataset, config.seed)
-    context = _context(study, config, loaded, command, time.perf_counter() - started, examples)
-    write_whole(folder / "report.html", html.render(decision, context, study.ledger.entries))
+    with ledger.span("report", plan="(study)", phase="once"):
+        _write_report(study, decision, config, loaded, command, time.perf_counter() - started, examples)
     if as_json:
         typer.echo(json.dumps(document(decision, study.traffic), indent=2, ensure_ascii=False))
     else:
         _print(decision, examples, folder)
     return 0 if decision.plan is not None else 1
+
+
+def _check_caps(study: Study) -> None:
+    """Ask at a terminal, refuse elsewhere, when the study is expected to break a cap; refuse when no plan can do.
+
+    Raises `BudgetError`.
+    """
+    from frugalrec.cli.estimate import over_caps
+
+    config, estimates = study.config, study.expected()
+    seconds, money = total(estimates)
+    caps = config.study
+    broken = over_caps(caps.max_seconds, caps.max_money, seconds, money, study.prices.currency)
+    if broken:
+        if sys.stdin.isatty() and sys.stderr.isatty():
+            typer.confirm("; ".join(broken) + ". Go on?", abort=True, err=True)
+        else:
+            raise BudgetError(
+                "; ".join(broken), hint="see frugalrec estimate; raise the cap, or name fewer plans in [plans] only"
+            )
+    cap = config.budget.dollars_per_month
+    months = [e.month for e in estimates]
+    if cap is not None and months and all(m is not None and m.low > cap for m in months):
+        cheapest = min((e for e in estimates if e.month is not None), key=lambda e: e.month.low if e.month else 0.0)
+        assert cheapest.month is not None
+        raise BudgetError(
+            f"no plan can keep dollars_per_month = {cap:g}: the cheapest, {cheapest.name}, is expected to cost "
+            f"{study.prices.currency} {cheapest.month.expected:.2g} a month (at least {cheapest.month.low:.2g})",
+            hint="raise the cap, or lower [traffic]",
+        )
+
+
+def _write_report(
+    study: Study,
+    decision: Decision,
+    config: Config,
+    loaded: LoadReport,
+    command: str,
+    seconds: float,
+    examples: list[Example],
+) -> None:
+    folder = study.folder
+    context = _context(study, config, loaded, command, seconds, examples)
+    write_whole(folder / "report.html", html.render(decision, context, study.ledger.entries))
 
 
 def _print(decision: Decision, examples: list[Example], folder: Path) -> None:

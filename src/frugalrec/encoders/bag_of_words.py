@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from frugalrec import cost
+from frugalrec.data.shape import DataShape
 from frugalrec.encoders._bags import CELLS, bags_of, projection
 from frugalrec.encoders._rows import unit_rows
 from frugalrec.errors import ConfigError
@@ -16,6 +17,7 @@ from frugalrec.interfaces import Matrix, Role
 from frugalrec.text.preparation import telling
 from frugalrec.text.stop_words import StopWords, stop_words
 from frugalrec.text.words import Segmentation, words
+from frugalrec.work import Expected, Work
 
 _VERSION = 1  # goes up when cleaning, segmentation or stop words change vectors
 
@@ -56,15 +58,33 @@ class BagOfWords:
 
     def encode(self, texts: Sequence[str], *, role: Role = "item") -> Matrix:
         """Return float32 ``(n, dim)``, rows of unit norm whatever the role; a text without words gets a zero row."""
-        bags = bags_of(texts, lambda text: telling(text, segmentation=self.segmentation, stops=self.stop_words))
+        bags = bags_of(texts, self._read)
         weighted = bags.matrix(1.0 + np.log(bags.counts))
         vectors: Matrix = (weighted @ projection(bags.vocabulary, self.dim)).toarray()
         cost.charge(flops=float(2 * CELLS * len(bags.columns) + 3 * self.dim * len(texts)))
         return unit_rows(vectors)
 
+    def expected(self, shape: DataShape) -> Expected:
+        """Return what encoding each different item text once takes; beyond 20,000 texts, from a sample of them."""
+        texts, scale = shape.sampled_texts()
+        entries = scale * sum(len(set(self._read(text))) for text in texts)
+        characters = scale * sum(map(len, texts))
+        rows = shape.distinct_texts
+        return Expected(
+            (Work("words", characters), Work("stream", 40.0 * rows * self.dim)),
+            2.0 * CELLS * entries + 3.0 * self.dim * rows,
+            0.0,
+            0.0,
+            12.0 * rows * self.dim + 100.0 * entries,
+            4.0 * rows * self.dim,
+        )
+
     def fingerprint(self) -> str:
         """Return a string that names the method's version and its settings."""
         return f"bag-of-words-{_VERSION}-{self.dim}-{self.segmentation}-{self.stop_words}"
+
+    def _read(self, text: str) -> list[str]:
+        return telling(text, segmentation=self.segmentation, stops=self.stop_words)
 
 
 __all__ = ["BagOfWords"]

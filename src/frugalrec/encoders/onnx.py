@@ -14,19 +14,28 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 
 from frugalrec import assets, cost
+from frugalrec.data.shape import DataShape
 from frugalrec.encoders._files import digest_of, files_in, meaningless_tokens, open_tokenizer
 from frugalrec.encoders._onnx_graph import Multiplications, count_multiplications
 from frugalrec.encoders._rows import unit_rows
-from frugalrec.errors import AssetError, ConfigError
+from frugalrec.errors import AssetError, ConfigError, FrugalrecError
 from frugalrec.interfaces import Matrix, Role
 from frugalrec.text.language import unsupported_share
 from frugalrec.text.preparation import Preparation, prepared
+from frugalrec.work import Expected, Work
 
 if TYPE_CHECKING:
     import onnxruntime
 
 _LANGUAGES = {"all-minilm-l6-v2-int8": ("latin",)}
 """What the known models were trained on, in the names of `language`. All-MiniLM is at chance on Chinese."""
+
+_LIBRARY_BYTES = 64e6
+_COPIES = 7.0  # the file as read, the weights as 8-bit integers, and as 32-bit floats
+_DIMS = {"all-minilm-l6-v2-int8": 384}
+
+CHARACTERS_A_TOKEN = 4.0
+"""About how many characters of English a token has, where the tokenizer is not there to count."""
 
 _WARN_ABOVE = 0.2
 _FILES = ("model.onnx", "tokenizer.json")
@@ -125,6 +134,50 @@ class Onnx:
                 stacklevel=3,
             )
 
+    @property
+    def dim(self) -> int:
+        """Dimension of the vectors. Raises as `encode` does, except that the default model's is known without it."""
+        if not self.path and self.model in _DIMS:
+            return _DIMS[self.model]
+        return self._loaded().dim
+
+    def expected(self, shape: DataShape) -> Expected:
+        """Return what encoding each different item text once takes: tokens and FLOPs are counted, not guessed.
+
+        Nothing is fetched for it: without the files, tokens are guessed from the number of characters, and FLOPs are
+        unknown. Beyond 20,000 texts a sample is counted.
+        """
+        texts, scale = shape.sampled_texts()
+        prefixed = [self.item_prefix + t for text in texts if (t := prepared(text, self.text))]
+        files = self._found() if self.path else _cached_files(self.model)
+        counted = None
+        if files is None:
+            lengths = [min(self.max_tokens, 2 + round(len(text) / CHARACTERS_A_TOKEN)) for text in prefixed]
+        else:
+            tokenizer = open_tokenizer(files[1], self.max_tokens)
+            lengths = [len(tokenizer.encode(text).ids) for text in prefixed]
+            counted = count_multiplications(files[0])
+        groups: dict[int, int] = {}
+        for length in lengths:
+            groups[length] = groups.get(length, 0) + 1
+        work = [Work("encode", scale * length * n, float(length)) for length, n in sorted(groups.items())]
+        longest = max(lengths, default=0)
+        weights = 0.0 if files is None else float(files[0].stat().st_size)
+        peak = None
+        if files is not None:
+            # The libraries, the weights as stored and as computed with, and the activations of the longest texts.
+            layers = self.batch_size * longest * self.dim * 4.0 * 12
+            peak = _LIBRARY_BYTES + _COPIES * weights + layers + 8.0 * shape.distinct_texts * self.dim
+        return Expected(
+            tuple(work),
+            None if counted is None else scale * counted.flops(lengths, self.dim),
+            scale * sum(lengths),
+            0.0,
+            peak,
+            4.0 * shape.distinct_texts * self.dim,
+            1.0 if files is not None else 1.5,
+        )
+
     def fingerprint(self) -> str:
         """Return a hash of the files and of the settings that change vectors."""
         settings = (_VERSION, self.max_tokens, self.pooling, self.query_prefix, self.item_prefix, self.text)
@@ -149,6 +202,14 @@ class Onnx:
         if self._network is None:
             self._network = _network(*self._found(), self.threads or cost.threads(), self.max_tokens)
         return self._network
+
+
+def _cached_files(model: str) -> tuple[Path, Path] | None:
+    try:
+        files = assets.fetch(model, offline=True, notify=lambda line: None).files
+    except FrugalrecError:
+        return None
+    return files[_FILES[0]], files[_FILES[1]]
 
 
 class _Network:

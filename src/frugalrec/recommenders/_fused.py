@@ -11,7 +11,7 @@ import numpy as np
 
 from frugalrec.cost import charge
 from frugalrec.data.dataset import Query, Reason
-from frugalrec.data.interactions import IntArray
+from frugalrec.data.interactions import FloatArray, IntArray
 from frugalrec.interfaces import Explains, Matrix, Recommender
 from frugalrec.recommenders._base import BLOCK_BYTES, LISTED_REASONS, Scores, mask_scores, require_fitted
 
@@ -31,15 +31,19 @@ class Fused(Scores):
     def _weights(self) -> tuple[float, ...]:
         """Return one weight a member."""
 
-    def _comparable(self, scores: Matrix, reference: Mask) -> Matrix:
-        """Return a member's scores on the scale that all members share."""
+    def _comparable(self, member: int, scores: Matrix, reference: Mask) -> Matrix:
+        """Return the scores of the member at that place on the scale that all members share."""
         return standardised(scores, reference)
 
     def score(self, queries: Sequence[Query]) -> Matrix:
         """Return float32 ``(n_queries, n_items)``: the members' fused scores."""
         require_fitted(self, "warm_")
-        weighted = [pair for pair in zip(self.members, self._weights(), strict=True) if pair[1] > 0]
-        places = any(scores_cold_items(member) for member, _ in weighted)
+        weighted = [
+            (row, member, weight)
+            for row, (member, weight) in enumerate(zip(self.members, self._weights(), strict=True))
+            if weight > 0
+        ]
+        places = any(scores_cold_items(member) for _, member, _ in weighted)
         fused = np.empty((len(queries), self.n_items_), dtype=np.float32)
         # About ten arrays of this shape are alive at once.
         rows = max(1, BLOCK_BYTES // (40 * max(1, self.n_items_)))
@@ -48,9 +52,9 @@ class Fused(Scores):
             warm, cold, reference = self._masks(block)
             place = np.zeros(warm.shape, dtype=np.float32)
             total = np.zeros(warm.shape, dtype=np.float32)
-            for member, weight in weighted:
+            for row, member, weight in weighted:
                 scores = member.score(block)
-                total += weight * self._comparable(scores, reference)
+                total += weight * self._comparable(row, scores, reference)
                 charge(flops=2.0 * scores.size)
                 if scores_cold_items(member) and cold.any():
                     place += weight * standardised(scores, reference)
@@ -66,7 +70,7 @@ class Fused(Scores):
         _, _, reference = self._masks([query])
         parts = np.zeros((len(self.members), len(items)))
         for row, (member, weight) in enumerate(zip(self.members, self._weights(), strict=True)):
-            parts[row] = weight * self._comparable(member.score([query]), reference)[0, items]
+            parts[row] = weight * self._comparable(row, member.score([query]), reference)[0, items]
             if not scores_cold_items(member):
                 parts[row, ~self.warm_[items]] = 0.0
         sizes = np.abs(parts).sum(axis=0)
@@ -95,14 +99,27 @@ def scores_cold_items(member: Recommender) -> bool:
 
 def standardised(scores: Matrix, reference: Mask) -> Matrix:
     """Return ``scores`` with mean 0 and deviation 1 over each row's ``reference`` items; constant rows become zeros."""
-    n = np.maximum(np.count_nonzero(reference, axis=1, keepdims=True), 1)
-    mean = np.sum(scores, axis=1, keepdims=True, dtype=np.float64, where=reference) / n
+    mean = _means(scores, reference).astype(np.float32)
+    deviation = deviations(scores, reference)[:, None]
+    charge(flops=2.0 * scores.size)
+    varied = deviation > 0
+    return np.where(varied, (scores - mean) / np.where(varied, deviation, 1.0), 0.0).astype(np.float32)
+
+
+def deviations(scores: Matrix, reference: Mask) -> FloatArray:
+    """Return the deviation of each row over its ``reference`` items, float64 ``(n,)``; 0 for constant rows."""
+    n = np.maximum(np.count_nonzero(reference, axis=1), 1)
+    mean = _means(scores, reference)
     centred = scores - mean.astype(np.float32)
-    deviation = np.sqrt(np.sum(np.square(centred), axis=1, keepdims=True, dtype=np.float64, where=reference) / n)
+    deviation = np.sqrt(np.sum(np.square(centred), axis=1, dtype=np.float64, where=reference) / n)
+    charge(flops=4.0 * scores.size)
     # Scores closer together than float32 can tell are constant, whatever their rounding errors say.
-    varied = deviation > 1e-6 * np.abs(mean)
-    charge(flops=6.0 * scores.size)
-    return np.where(varied, centred / np.where(varied, deviation, 1.0), 0.0).astype(np.float32)
+    return np.where(deviation > 1e-6 * np.abs(mean[:, 0]), deviation, 0.0)
+
+
+def _means(scores: Matrix, reference: Mask) -> FloatArray:
+    n = np.maximum(np.count_nonzero(reference, axis=1, keepdims=True), 1)
+    return np.asarray(np.sum(scores, axis=1, keepdims=True, dtype=np.float64, where=reference) / n)
 
 
 def _insert(fused: Matrix, place: Matrix, warm: Mask, cold: Mask) -> None:
@@ -116,4 +133,4 @@ def _insert(fused: Matrix, place: Matrix, warm: Mask, cold: Mask) -> None:
         fused[row, cold[row]] = np.interp(below - 0.5, np.arange(len(ladder)), ladder) + beyond
 
 
-__all__ = ["Fused", "Mask", "scores_cold_items", "standardised"]
+__all__ = ["Fused", "Mask", "deviations", "scores_cold_items", "standardised"]

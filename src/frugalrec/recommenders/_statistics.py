@@ -7,8 +7,9 @@ For an event sequence ``s_0 … s_{L-1}`` and a block ``k`` with decay function 
 and the target of that state is what the user did next, y(t) = Σ_{j<5} 2^{-j/h} e_{s_{t+1+j}}. The statistics are
 ``gram = Σ x xᵀ`` and ``cross = Σ x yᵀ`` over all states that have a target, of all users. No state is ever formed:
 with f_k(t, a) = exp(Γ_k(t) - Γ_k(a)) the sum over t has the closed form used below, and what is left is one
-term for each pair of events of a user, scattered to (item, item). Pairs whose weight is below `NEGLIGIBLE` are left
-out; which ones are depends on the user's own sequence alone, so adding and subtracting users stays exact.
+term for each pair of events of a user: products of sparse tables, (item, event) times (event, item), a window of items
+at a time. Pairs whose weight is below `NEGLIGIBLE` are left out; which ones are depends on the user's own sequence
+alone, so adding and subtracting users stays exact.
 """
 
 from __future__ import annotations
@@ -31,9 +32,10 @@ DENSE_SHARE = 0.1
 DENSE_ROWS = 15_000
 """A system of more rows than this is never held, or by default solved, as a dense table."""
 
-_WINDOW_BYTES = 1_500_000  # the scatter is fast while its target stays in the second-level cache
-_WINDOW_PAIRS, _WINDOW_LAGS = 4_000_000, 100
+_LOG_NEGLIGIBLE = np.log(NEGLIGIBLE)
+_WINDOW_PAIRS = 2_000_000  # what is alive at once takes about 60 bytes a pair
 
+Codes: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 Table: TypeAlias = np.ndarray[Any, np.dtype[np.float64]] | sparse.csr_array
 
 
@@ -117,29 +119,27 @@ def accumulate_states(log: Interactions, decays: Sequence[Decay], target_half_li
     position = np.arange(len(log)) - np.repeat(log.offsets[:-1], lengths)
     following = np.repeat(lengths, lengths) - 1 - position  # events after this one
     gammas = [d.log_decay(log) for d in decays]
-    tails = [[_tail(gammas[k], gammas[m], following) for m in range(K)] for k in range(K)]
-    reach = sum(_mean_reach(d, position) for d in decays)
-    dense = len(log) * reach >= DENSE_SHARE * n * n and K * n <= DENSE_ROWS
+    reaches = [_reach(gamma, position) for gamma in gammas]
+    tails: dict[tuple[int, int], FloatArray] = {}
+    for k in range(K):
+        for m in range(k, K):
+            tails[k, m] = tails[m, k] = _tail(gammas[k], gammas[m], following)
+    dense = sum(int(reach.sum()) for reach in reaches) >= DENSE_SHARE * n * n and K * n <= DENSE_ROWS
     gram, cross = (_Dense if dense else _Sparse)(n, K, K), (_Dense if dense else _Sparse)(n, K, 1)
-    adds = 0
-    for items, events in _windows(log, dense, position):
-        for m in range(K):
-            scatters = [gram.window(items) for _ in range(K)]
-            for newer, older, weight in _past(gammas[m], position, events):
-                for k in range(K):
-                    scatters[k].add(log.item[newer], log.item[older], weight * tails[k][m][newer])
-                adds += K * len(newer)
+    terms = 0
+    for m in range(K):
+        for items, events in _windows(log, reaches[m]):
+            past = _past(log, gammas[m], reaches[m], events, first_lag=1)
             for k in range(K):
-                gram.put(k, m, items, scatters[k])
-            reached = cross.window(items)
-            for newer, older, weight in _next(gammas[m], position, events, target_half_life):
-                reached.add(log.item[newer], log.item[older], weight)
-                adds += len(newer)
+                gram.put(k, m, items, _by_item(log, items, events, tails[k, m][events]) @ past)
+            terms += K * past.nnz
+            reached, added = _next(log, gammas[m], reaches[m], position, target_half_life, items, events)
             cross.put(m, 0, items, reached)
+            terms += added
     # Every term is one multiplication and one addition.
-    charge(flops=2.0 * adds)
+    charge(flops=2.0 * terms)
     diagonals = [
-        [np.bincount(log.item, weights=tails[k][m], minlength=n).astype(np.float64) for m in range(K)] for k in range(K)
+        [np.bincount(log.item, weights=tails[k, m], minlength=n).astype(np.float64) for m in range(K)] for k in range(K)
     ]
     return Statistics(
         gram=gram.symmetric(diagonals),
@@ -149,13 +149,21 @@ def accumulate_states(log: Interactions, decays: Sequence[Decay], target_half_li
     )
 
 
-def _mean_reach(decay: Decay, position: np.ndarray[Any, Any]) -> float:
-    # Only a guess at how much of the table will be filled; in seconds nobody knows, so take it for long.
-    limit = decay.half_life * -np.log2(NEGLIGIBLE) if decay.unit == "positions" else 100.0
-    return float(np.minimum(position, limit).mean()) if len(position) else 0.0
+def _reach(gamma: FloatArray, position: Codes) -> Codes:
+    """Return how many earlier events of its user weigh at least `NEGLIGIBLE` at each event, int64 ``(n_events,)``.
+
+    Γ falls along a user, so those are the newest ones, and bisection finds how many, for all events together.
+    """
+    low, high = np.zeros_like(position), position.copy()
+    while len(event := np.flatnonzero(low < high)):
+        middle = (low[event] + high[event] + 1) // 2
+        inside = gamma[event] - gamma[event - middle] >= _LOG_NEGLIGIBLE
+        low[event[inside]] = middle[inside]
+        high[event[~inside]] = middle[~inside] - 1
+    return low
 
 
-def _tail(g1: FloatArray, g2: FloatArray, following: np.ndarray[Any, Any]) -> FloatArray:
+def _tail(g1: FloatArray, g2: FloatArray, following: Codes) -> FloatArray:
     """T(m) = Σ exp(Γ1(t) - Γ1(m) + Γ2(t) - Γ2(m)) over the states t ≥ m that have a target; (n_events,).
 
     Backwards: T(m) = 1 + exp(ΔΓ1 + ΔΓ2) T(m+1), T of an event with nothing after it is 0. All users step together.
@@ -172,88 +180,70 @@ def _tail(g1: FloatArray, g2: FloatArray, following: np.ndarray[Any, Any]) -> Fl
     return total
 
 
-def _windows(
-    log: Interactions, dense: bool, position: np.ndarray[Any, Any]
-) -> Iterator[tuple[range, np.ndarray[Any, Any]]]:
-    """Yield consecutive ranges of item codes, of little enough work at a time, with the events whose item is in each.
+def _windows(log: Interactions, reach: Codes) -> Iterator[tuple[range, Codes]]:
+    """Yield consecutive ranges of item codes that cover the catalogue, and the events of each in order of their items.
 
-    Dense windows stay in the cache; sparse ones hold at most `_WINDOW_PAIRS` terms of a lag of `_WINDOW_LAGS`, or one
-    item's.
+    A window has at most `_WINDOW_PAIRS` pairs of events, or one item's.
     """
-    n = log.n_items
     by_item = np.argsort(log.item, kind="stable")
     bounds = np.concatenate([[0], np.cumsum(log.popularity)])
-    rows = max(1, _WINDOW_BYTES // (8 * max(n, 1)))
-    # With the reach unknown, count at most this many partners for each event.
-    pairs = np.concatenate([[0], np.cumsum(np.minimum(position[by_item], _WINDOW_LAGS), dtype=np.int64)])[bounds]
+    pairs = np.concatenate([[0], np.cumsum(reach[by_item] + 1)])[bounds]
     first = 0
-    while first < n:
-        last = min(first + rows, n)
-        if not dense:
-            last = max(first + 1, int(np.searchsorted(pairs, pairs[first] + _WINDOW_PAIRS, side="right")) - 1)
-        events = by_item[bounds[first] : bounds[last]]
-        if len(events) or not dense:
-            yield range(first, last), events
+    while first < log.n_items:
+        last = int(np.searchsorted(pairs, pairs[first] + _WINDOW_PAIRS, side="right")) - 1
+        last = min(max(first + 1, last), log.n_items)
+        yield range(first, last), by_item[bounds[first] : bounds[last]]
         first = last
 
 
-def _past(
-    gamma: FloatArray, position: np.ndarray[Any, Any], events: np.ndarray[Any, Any]
-) -> Iterator[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], FloatArray]]:
-    """Yield, lag by lag, ``(newer, older, exp(Γ(newer) - Γ(older)))`` for the pairs worth counting."""
-    newer, lag = events[position[events] >= 1], 1
-    while len(newer):
-        older = newer - lag
-        weight = np.exp(gamma[newer] - gamma[older])
-        kept = weight >= NEGLIGIBLE
-        if not kept.all():
-            newer, older, weight = newer[kept], older[kept], weight[kept]
-        yield newer, older, weight
-        lag += 1
-        newer = newer[position[newer] >= lag]
+def _by_item(log: Interactions, items: range, events: Codes, weights: FloatArray) -> sparse.csr_array:
+    """Return float64 CSR ``(len(items), len(events))`` with each event's weight in the row of its item."""
+    bounds = np.searchsorted(log.item[events], np.arange(items.start, items.stop + 1)).astype(np.int32)
+    columns = np.arange(len(events), dtype=np.int32)
+    return sparse.csr_array((weights, columns, bounds), shape=(len(items), len(events)))
+
+
+def _past(log: Interactions, gamma: FloatArray, reach: Codes, events: Codes, first_lag: int) -> sparse.csr_array:
+    """Return the states at ``events``, float64 CSR ``(len(events), n)``, without the newest ``first_lag`` events."""
+    lengths = reach[events] + 1 - first_lag
+    bounds = np.concatenate([[0], np.cumsum(lengths)])
+    rows = np.arange(bounds[-1]) + np.repeat(events - reach[events] - bounds[:-1], lengths)
+    weights = np.exp(np.repeat(gamma[events], lengths) - gamma[rows])
+    offsets = bounds.astype(np.int32 if bounds[-1] < 2**31 else np.int64)
+    return sparse.csr_array((weights, log.item[rows], offsets), shape=(len(events), log.n_items))
 
 
 def _next(
-    gamma: FloatArray, position: np.ndarray[Any, Any], events: np.ndarray[Any, Any], half_life: float
-) -> Iterator[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], FloatArray]]:
-    """Yield, lag by lag, ``(target, older, weight)``: how strongly the states before ``target`` point to it.
+    log: Interactions,
+    gamma: FloatArray,
+    reach: Codes,
+    position: Codes,
+    half_life: float,
+    items: range,
+    events: Codes,
+) -> tuple[sparse.csr_array, int]:
+    """Return the states before ``events`` summed by the items that come next, ``(len(items), n)``, and its terms.
 
-    weight = Σ_j 2^(-j/h) exp(Γ(p-1-j) - Γ(a)) over the at most `HORIZON` states p-1-j ≥ a that event p is a target of.
-    Once the lag is past the horizon the sum is a product of one number a target and one a pair.
+    An older event a of target p weighs Σ_j 2^(-j/h) exp(Γ(p-1-j) - Γ(a)) over the at most `HORIZON` states p-1-j ≥ a.
+    Once the lag is past the horizon that is a product of one number a target and the state `HORIZON` before it.
     """
     discount = 2.0 ** (-np.arange(HORIZON) / half_life)
+    rows, columns, weights = [], [], []
     for lag in range(1, HORIZON):
         target = events[position[events] >= lag]
         older = target - lag
-        weight = np.zeros(len(target))
-        for j in range(lag):
-            weight += discount[j] * np.exp(gamma[target - 1 - j] - gamma[older])
-        yield target, older, weight
+        rows.append(log.item[target] - np.int32(items.start))
+        columns.append(log.item[older])
+        weights.append(sum(discount[j] * np.exp(gamma[target - 1 - j] - gamma[older]) for j in range(lag)))
+    coords = (np.concatenate(rows), np.concatenate(columns))
+    near = sparse.coo_array((np.concatenate(weights), coords), shape=(len(items), log.n_items)).tocsr()
     target = events[position[events] >= HORIZON]
     base = gamma[target - HORIZON]
-    gain = sum(discount[j] * np.exp(gamma[target - 1 - j] - base) for j in range(HORIZON))
-    lag = HORIZON
-    while len(target):
-        older = target - lag
-        weight = np.exp(base - gamma[older])
-        kept = weight >= NEGLIGIBLE
-        target, older, base, gain, weight = target[kept], older[kept], base[kept], gain[kept], weight[kept]
-        yield target, older, gain * weight
-        lag += 1
-        kept = position[target] >= lag
-        target, base, gain = target[kept], base[kept], gain[kept]
-
-
-class _DenseWindow:
-    """Rows of a block, as a table."""
-
-    def __init__(self, items: range, n: int) -> None:
-        self._first, self._n = items.start, n
-        self.table = np.zeros((len(items), n))
-
-    def add(self, rows: np.ndarray[Any, Any], columns: np.ndarray[Any, Any], weights: FloatArray) -> None:
-        """Add ``weights`` at (row, column)."""
-        np.add.at(self.table.reshape(-1), (rows - self._first) * self._n + columns, weights)
+    gain = np.zeros(len(target))
+    for j in range(HORIZON):
+        gain += discount[j] * np.exp(gamma[target - 1 - j] - base)
+    far = _past(log, gamma, reach, target - HORIZON, first_lag=0)
+    return near + _by_item(log, items, target, gain) @ far, len(coords[0]) + far.nnz
 
 
 class _Dense:
@@ -263,14 +253,10 @@ class _Dense:
         self.n, self.rows, self.columns = n, rows, columns
         self._table = np.zeros((rows * n, columns * n))
 
-    def window(self, items: range) -> _DenseWindow:
-        """Return what to add the rows ``items`` of a block up in."""
-        return _DenseWindow(items, self.n)
-
-    def put(self, k: int, m: int, items: range, window: Any) -> None:
+    def put(self, k: int, m: int, items: range, window: sparse.csr_array) -> None:
         """Set the rows ``items`` of block (k, m)."""
         top, left = k * self.n + items.start, m * self.n
-        self._table[top : top + len(items), left : left + self.n] = window.table
+        self._table[top : top + len(items), left : left + self.n] = window.toarray()
 
     def symmetric(self, diagonals: Sequence[Sequence[FloatArray]]) -> Table:
         """Return the table plus its transpose plus the diagonals of its blocks."""
@@ -293,26 +279,6 @@ class _Dense:
         return self._table
 
 
-class _SparseWindow:
-    """Rows of a block, as terms to be added up: nothing here is as long as the catalogue."""
-
-    def __init__(self, items: range, n: int) -> None:
-        self._items, self._n = items, n
-        self._terms: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], FloatArray]] = []
-
-    def add(self, rows: np.ndarray[Any, Any], columns: np.ndarray[Any, Any], weights: FloatArray) -> None:
-        """Add ``weights`` at (row, column)."""
-        self._terms.append((rows - np.int32(self._items.start), columns, weights))
-
-    def summed(self) -> sparse.csr_array:
-        """Return the sums."""
-        empty = np.empty(0, dtype=np.int32)
-        rows, columns = (np.concatenate([empty, *(term[axis] for term in self._terms)]) for axis in (0, 1))
-        weights = np.concatenate([np.empty(0), *(term[2] for term in self._terms)])
-        self._terms.clear()
-        return sparse.csr_array(sparse.coo_array((weights, (rows, columns)), shape=(len(self._items), self._n)).tocsr())
-
-
 class _Sparse:
     """As `_Dense`, in CSR: a window holds sorted rows, and windows stack up."""
 
@@ -322,13 +288,10 @@ class _Sparse:
             (k, m): [] for k in range(rows) for m in range(columns)
         }
 
-    def window(self, items: range) -> _SparseWindow:
-        """Return what to add the rows ``items`` of a block up in."""
-        return _SparseWindow(items, self.n)
-
-    def put(self, k: int, m: int, items: range, window: Any) -> None:
+    def put(self, k: int, m: int, items: range, window: sparse.csr_array) -> None:
         """Set the rows ``items`` of block (k, m); windows come in ascending order and leave none out."""
-        self._parts[k, m].append(window.summed())
+        window.sort_indices()
+        self._parts[k, m].append(window)
 
     def _block(self, k: int, m: int) -> sparse.csr_array:
         parts = self._parts.pop((k, m))

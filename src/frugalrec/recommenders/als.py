@@ -12,9 +12,11 @@ from scipy import linalg, sparse
 from frugalrec.cost import charge, threads
 from frugalrec.data.dataset import Dataset, Query, Reason
 from frugalrec.data.interactions import IntArray
+from frugalrec.data.shape import DataShape
 from frugalrec.errors import MissingExtraError
 from frugalrec.interfaces import Matrix
 from frugalrec.recommenders._base import Scores, history_reasons, query_matrix, require_fitted
+from frugalrec.work import Expected, Stages, Work
 
 EXTRA = ("als", "implicit")
 
@@ -98,6 +100,25 @@ class Als(Scores):
         self._charge_queries(len(queries), histories.nnz)
         return scores
 
+    def expected(self, shape: DataShape) -> Stages:
+        """Return what fitting and scoring take for data of ``shape``."""
+        f, n = float(self.factors), shape.items
+        flops = self._flops(shape.users + n, shape.n_users + shape.n_warm, shape.n_chosen)
+        # Factors of users and items as they are learned, the items' once more as float64, and the log both ways.
+        peak = 4.0 * f * (shape.users + 4.0 * n) + 40.0 * shape.n_chosen + 24.0 * shape.n_events
+        held = 4.0 * f * n + 8.0 * f * f
+        fit = Expected((Work("als", flops, f), Work("events", shape.n_events)), flops, 0.0, 0.0, peak, held)
+        own = 0.0 if self.alpha == 1.0 else 2 * f**2 * shape.mean_distinct
+        scoring = 2 * f**2 + 2 * f * n + 2 * f * shape.mean_distinct + own
+        # The item factors are turned into float64 at every call.
+        alone = (Work("query", 1.0), Work("stream", (20.0 + 4.0) * f * n, 1 << 26), Work("gemm-f64", f**3 / 3 + own, f))
+        batch = scoring + (0.0 if self.alpha == 1.0 else f**3 / 3)
+        return Stages(
+            fit,
+            Expected(alone, scoring + f**3 / 3, 0.0, 0.0, 8.0 * f * n, 0.0),
+            Expected((Work("gemm-f32", batch, f),), batch, 0.0, 0.0, 4.0 * n, 0.0),
+        )
+
     def explain(self, query: Query, items: IntArray) -> list[tuple[Reason, ...]]:
         """Return the history items that contributed most to each score (Hu et al., section 5)."""
         require_fitted(self, "item_factors_")
@@ -114,8 +135,11 @@ class Als(Scores):
     def _fit_flops(self, chosen: sparse.csr_array) -> float:
         rows = float(sum(chosen.shape))
         busy = float(np.count_nonzero(np.diff(chosen.indptr)) + len(np.unique(chosen.indices)))
+        return self._flops(rows, busy, float(chosen.nnz))
+
+    def _flops(self, rows: float, busy: float, chosen: float) -> float:
         f, solves = float(self.factors), GRADIENT_STEPS + 1
-        return float(self.iterations) * (2 * f**2 * rows + solves * (2 * f**2 * busy + 4 * f * 2 * float(chosen.nnz)))
+        return float(self.iterations) * (2 * f**2 * rows + solves * (2 * f**2 * busy + 4 * f * 2 * chosen))
 
     def _charge_queries(self, n_queries: int, n_history: int) -> None:
         f = float(self.factors)

@@ -11,8 +11,10 @@ import numpy as np
 
 from frugalrec.cost import charge
 from frugalrec.data.dataset import Dataset, Query
+from frugalrec.data.shape import DataShape
 from frugalrec.interfaces import Matrix
 from frugalrec.recommenders._base import Scores, require_fitted
+from frugalrec.work import Expected, Stages, Work
 
 
 @dataclass
@@ -47,6 +49,11 @@ class Chance(Scores):
             np.random.default_rng(self._seed_of(query)).random(dtype=np.float32, out=row)
         charge(flops=float(scores.size))
         return scores
+
+    def expected(self, shape: DataShape) -> Stages:
+        """Return what fitting and scoring take for data of ``shape``."""
+        n = shape.items
+        return Stages(Expected.nothing(), Expected((Work("stream", 40.0 * n),), n, 0.0, 0.0, 4.0 * n, 0.0))
 
     def _seed_of(self, query: Query) -> int:
         digest = blake2b(f"{self.seed}:{query.user}:".encode(), digest_size=8)

@@ -12,10 +12,13 @@ from scipy import sparse
 from frugalrec.cost import charge
 from frugalrec.data.dataset import Dataset, Query, Reason
 from frugalrec.data.interactions import IntArray
+from frugalrec.data.shape import DataShape
 from frugalrec.errors import DataError
 from frugalrec.interfaces import Matrix, TextEncoder
 from frugalrec.recommenders._base import Scores, history_reasons, query_matrix, require_fitted
+from frugalrec.recommenders._expected import expected_text_space, width_of
 from frugalrec.recommenders._text import TextSpace, encode_items, encode_queries, unit_rows
+from frugalrec.work import Expected, Stages, Work
 
 
 @dataclass
@@ -83,6 +86,18 @@ class Content(Scores):
         products = profiles @ self.vectors_.T
         charge(flops=(2.0 * histories.nnz + 8.0 * len(queries) + 2.0 * products.size) * self.vectors_.shape[1])
         return products if self.similarity == "cosine" else self._nearness(profiles, products)
+
+    def expected(self, shape: DataShape) -> Stages:
+        """Return what fitting and scoring take for data of ``shape``, the encoder's part aside."""
+        dim, n = width_of(self.encoder), shape.items
+        if dim is None:
+            return Stages()
+        fit = expected_text_space(shape, dim, self.whitening)
+        if self.similarity != "cosine":
+            return Stages(fit)  # what distances charge a batch cannot be told for a query
+        flops = (2.0 * shape.mean_distinct + 8.0 + 2.0 * n) * dim
+        alone = Expected((Work("query", 1.5), Work("stream", 4.0 * n * dim, 1 << 26)), flops, 0.0, 0.0, 8.0 * n, 0.0)
+        return Stages(fit, alone, Expected((Work("gemm-f32", flops, dim),), flops, 0.0, 0.0, 4.0 * n, 0.0))
 
     def explain(self, query: Query, items: IntArray) -> list[tuple[Reason, ...]]:
         """Return the request's words, where it has any, and the history items whose texts are most similar."""

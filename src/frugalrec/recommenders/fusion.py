@@ -15,7 +15,7 @@ from frugalrec.data.interactions import FloatArray, IntArray
 from frugalrec.errors import ConfigError, DataError
 from frugalrec.interfaces import Recommender
 from frugalrec.recommenders._base import BLOCK_BYTES
-from frugalrec.recommenders._fused import Fused, Mask, scores_cold_items
+from frugalrec.recommenders._fused import Fused, Mask, scores_cold_items, standardised
 
 Cube = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -107,7 +107,7 @@ class Fusion(Fused):
         for member in self.members:
             member.fit(earlier)
         _, _, reference = self._masks(queries)
-        scores = np.stack([self._comparable(member.score(queries), reference) for member in self.members])
+        scores = np.stack([standardised(member.score(queries), reference) for member in self.members])
         self.weights_ = most_likely_weights(scores, reference, relevant, self.ridge)
 
     def _examples(self, dataset: Dataset, earlier: Dataset, held: Mask) -> tuple[list[Query], list[IntArray]]:

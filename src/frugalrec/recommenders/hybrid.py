@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Self
 
 import numpy as np
 
 from frugalrec.cost import charge
 from frugalrec.data.dataset import Dataset
+from frugalrec.data.interactions import FloatArray
+from frugalrec.data.shape import DataShape
 from frugalrec.errors import ConfigError
 from frugalrec.interfaces import Matrix, Recommender
-from frugalrec.recommenders._fused import Fused, Mask, scores_cold_items, standardised
+from frugalrec.recommenders._expected import expected_of
+from frugalrec.recommenders._fused import Fused, Mask, deviations, scores_cold_items, standardised
+from frugalrec.work import Expected, Stages, Work
 
 RANK_OFFSET = 60.0
 """What reciprocal-rank fusion adds to a rank, so that the first few do not decide alone."""
+
+SCALED_BY = 100
+"""How many training users the scales of scores are learned from."""
 
 
 @dataclass
@@ -24,8 +31,10 @@ class Hybrid(Fused):
     Choose it to join what users chose (collaborative members) with what items are (text members). ``z-score`` gives
     each member mean 0 and deviation 1 over the items that may be recommended; a member that scores them all alike adds
     nothing. ``reciprocal-rank`` sums 1 / (60 + rank), equal scores sharing their average rank: coarser, and safe with
-    members whose scores are wild. ``sum`` adds the scores as they are, for members that answer in the same unit, as
-    ``sequential-linear`` and ``state-knn`` do. ``weights`` default to 1; members beyond the last weight take that one.
+    members whose scores are wild. ``scale`` divides each member's scores by one number, their deviation within a query
+    over a sample of training users, so that a member still says how sure it is of each query: for members whose scores
+    are a sort of probability, as those of ``sequential-linear`` and ``state-knn``. ``weights`` default to 1; members
+    beyond the last weight take that one.
 
     Items without training events (cold ones) cannot be compared directly: collaborative members score them at their
     floor, which would drown what the text says. So the members that can score them (``scores_cold_items``) place each
@@ -35,7 +44,7 @@ class Hybrid(Fused):
 
     Time: the members', and O(items) a query (O(items log items) for ranks or cold items). Memory: the members', and
     blocks of scores. FLOPs a query beside the members': per item and member 8 for ``z-score``, 5 for
-    ``reciprocal-rank`` (comparisons are not counted) and 2 for ``sum``, and 8 more for members that place cold items.
+    ``reciprocal-rank`` (comparisons are not counted) and 2 for ``scale``, and 8 more for members that place cold items.
     Paper: Cormack, Clarke & Buettcher 2009.
 
     >>> from frugalrec.recommenders.content import Content
@@ -50,12 +59,13 @@ class Hybrid(Fused):
 
     members: tuple[Recommender, ...]
     weights: tuple[float, ...] = field(
-        default=(1.0,), metadata={"tune": ((1.0, 0.1), (1.0, 0.3), (1.0, 1.0)), "stage": "score"}
+        default=(1.0,), metadata={"tune": (0.0, 0.1, 0.3, 0.6, 1.0, 2.0), "each": "members", "stage": "score"}
     )
-    method: Literal["z-score", "reciprocal-rank", "sum"] = field(
-        default="z-score", metadata={"tune": ("z-score", "reciprocal-rank"), "stage": "score"}
+    method: Literal["z-score", "reciprocal-rank", "scale"] = field(
+        default="z-score", metadata={"tune": ("z-score", "reciprocal-rank", "scale"), "stage": "score"}
     )
     n_items_: int = field(init=False, repr=False, compare=False)
+    scales_: FloatArray = field(init=False, repr=False, compare=False)
     warm_: Mask = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -69,19 +79,57 @@ class Hybrid(Fused):
         self.scores_cold_items = any(scores_cold_items(member) for member in self.members)
 
     def fit(self, dataset: Dataset) -> Self:
-        """Fit every member."""
+        """Fit every member, and learn the scale of its scores."""
         for member in self.members:
             member.fit(dataset)
         self.warm_ = dataset.interactions.popularity > 0
         self.n_items_ = dataset.n_items
+        self.scales_ = self._scales(dataset)
         return self
+
+    def expected(self, shape: DataShape) -> Stages:
+        """Return what fitting and scoring take for data of ``shape``: the members' parts, and fusing their scores."""
+        parts = [part for member in self.members if (part := expected_of(member, shape)) is not None]
+        if len(parts) < len(self.members):
+            return Stages()
+        n = shape.items
+        weighted = [(m, p) for m, p, w in zip(self.members, parts, self._weights(), strict=True) if w > 0]
+        places = sum(scores_cold_items(m) for m, _ in weighted) if shape.n_warm < n else 0
+        an_item = len(weighted) * {"z-score": 8.0, "reciprocal-rank": 5.0, "scale": 2.0}[self.method] + 8.0 * places
+        passes = (Work("query", 1.0), Work("stream", 1000.0 * n * len(weighted), 1 << 26))
+        fused = Expected(passes, an_item * n, 0.0, 0.0, 40.0 * n, 0.0, 1.3)
+        fit = Expected.nothing()
+        for part in parts:
+            fit += part.fit
+        # The scale of each member's scores is learned from a sample of users.
+        sampled = min(float(SCALED_BY), shape.n_users)
+        for part in parts:
+            scaled = Expected((Work("stream", 500.0 * n, 1 << 26),), 4.0 * n, 0.0, 0.0, 12.0 * n * sampled, 0.0, 1.3)
+            fit += (part.in_batch + scaled).times(sampled)
+        score, batch = fused, replace(fused, work=passes[1:])
+        for _, part in weighted:
+            score, batch = score + part.score, batch + part.in_batch
+        return Stages(fit, score, batch)
+
+    def _scales(self, dataset: Dataset) -> FloatArray:
+        """Return the deviation of each member's scores within a query, float64 ``(members,)``; 1 where it has none."""
+        users = np.flatnonzero(np.diff(dataset.interactions.offsets))
+        chosen = np.random.default_rng(0).choice(users, size=min(SCALED_BY, len(users)), replace=False)
+        queries = [dataset.query(int(user)) for user in np.sort(chosen)]
+        scales = np.ones(len(self.members))
+        if queries:
+            reference = self._masks(queries)[2]
+            for row, member in enumerate(self.members):
+                spread = deviations(member.score(queries), reference)
+                scales[row] = np.sqrt(np.mean(np.square(spread))) or 1.0
+        return scales
 
     def _weights(self) -> tuple[float, ...]:
         return self.weights + self.weights[-1:] * (len(self.members) - len(self.weights))
 
-    def _comparable(self, scores: Matrix, reference: Mask) -> Matrix:
-        if self.method == "sum":
-            return scores
+    def _comparable(self, member: int, scores: Matrix, reference: Mask) -> Matrix:
+        if self.method == "scale":
+            return np.asarray(scores / np.float32(self.scales_[member]))
         return standardised(scores, reference) if self.method == "z-score" else _reciprocal_ranks(scores, reference)
 
 

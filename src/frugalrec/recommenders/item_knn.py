@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -12,8 +12,10 @@ from scipy import sparse
 from frugalrec.cost import charge
 from frugalrec.data.dataset import Dataset, Query, Reason
 from frugalrec.data.interactions import IntArray
+from frugalrec.data.shape import DataShape
 from frugalrec.interfaces import Matrix
 from frugalrec.recommenders._base import BLOCK_BYTES, Scores, history_reasons, product, query_matrix, require_fitted
+from frugalrec.work import Expected, Stages, Work
 
 BM25_K1 = 1.2
 BM25_B = 0.75
@@ -76,6 +78,29 @@ class ItemKnn(Scores):
         """Return float32 ``(n_queries, n_items)``: the votes of the history."""
         require_fitted(self, "similarity_")
         return product(query_matrix(queries, self.n_items_, self.half_life), self.similarity_)
+
+    def expected(self, shape: DataShape) -> Stages:
+        """Return what fitting and scoring take for data of ``shape``."""
+        n, chosen, products = shape.items, shape.n_chosen, shape.squares
+        cells = shape.filled(products)
+        twice = 2.0 if self.shrinkage > 0 else 1.0
+        flops = 4.0 * chosen + 2.0 * products * twice + (3.0 * cells if self.shrinkage > 0 else 0.0)
+        kept = min(float(self.neighbours) * n, cells)
+        held = 8.0 * kept
+        block = min(BLOCK_BYTES / 16, cells)
+        peak = 48.0 * chosen + 8.0 * twice * block + 2.0 * held
+        work = (
+            Work("sparse-product", twice * products, max(1.0, products / max(cells, 1.0))),
+            Work("rows", n),
+            Work("events", 2.0 * shape.n_events),
+            Work("stream", 40.0 * cells),
+        )
+        met = shape.mean_distinct * kept / n
+        scored = (Work("query", 1.0), Work("sparse-product", met), Work("stream", 12.0 * n))
+        score = Expected(scored, 2.0 * met, 0.0, 0.0, 8.0 * n, 0.0, 1.5)
+        spread = 1.15 if self.shrinkage > 0 else 1.0
+        batch = replace(score, work=scored[1:])
+        return Stages(Expected(work, flops, 0.0, 0.0, peak, held, spread), score, batch)
 
     def explain(self, query: Query, items: IntArray) -> list[tuple[Reason, ...]]:
         """Return the history items whose votes weighed most for each item."""

@@ -11,8 +11,10 @@ import numpy as np
 from frugalrec.cost import charge
 from frugalrec.data.dataset import Dataset, Query, Reason
 from frugalrec.data.interactions import FloatArray, IntArray
+from frugalrec.data.shape import DataShape
 from frugalrec.interfaces import Matrix
 from frugalrec.recommenders._base import Scores, require_fitted
+from frugalrec.work import Expected, Stages, Work
 
 DAY_SECONDS = 86_400.0
 
@@ -63,6 +65,22 @@ class Popularity(Scores):
         row = np.log1p(self.weights_) if self.counts == "log" else self.weights_
         charge(flops=float(self.n_items_) if self.counts == "log" else 0.0)
         return np.tile(row.astype(np.float32), (len(queries), 1))
+
+    def expected(self, shape: DataShape) -> Stages:
+        """Return what fitting and scoring take for data of ``shape``."""
+        weighted = self.half_life_days > 0 and shape.has_times
+        n, events = shape.items, shape.n_events
+        fit = Expected(
+            (Work("events", events), Work("stream", 40.0 * n)),
+            events * (5.0 if weighted else 1.0),
+            0.0,
+            0.0,
+            events * 40.0 + shape.users * 8.0,
+            16.0 * n,
+        )
+        alone = n if self.counts == "log" else 0.0
+        score = Expected((Work("stream", 16.0 * n),), alone, 0.0, 0.0, 12.0 * n, 0.0)
+        return Stages(fit, score, Expected((Work("stream", 4.0 * n),), 0.0, 0.0, 0.0, 4.0 * n, 0.0))
 
     def explain(self, query: Query, items: IntArray) -> list[tuple[Reason, ...]]:
         """Return how many of the training users chose each item."""

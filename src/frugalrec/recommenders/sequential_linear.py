@@ -12,14 +12,34 @@ from scipy import sparse
 from frugalrec.cost import charge
 from frugalrec.data.dataset import Query, Reason
 from frugalrec.data.interactions import IntArray, Interactions
+from frugalrec.data.shape import DataShape
 from frugalrec.errors import ConfigError, DataError
 from frugalrec.interfaces import Matrix, TextEncoder
-from frugalrec.recommenders._approximate import Solver, Weights, check_solver, entries, solve_by_size, times, work
+from frugalrec.recommenders._approximate import (
+    Solver,
+    Weights,
+    check_solver,
+    entries,
+    is_sparse,
+    solve_by_size,
+    times,
+    work,
+)
 from frugalrec.recommenders._base import history_reasons, require_fitted
+from frugalrec.recommenders._expected import (
+    expected_blockwise,
+    expected_solve,
+    expected_states,
+    expected_text_space,
+    expected_weights,
+    is_dense,
+    width_of,
+)
 from frugalrec.recommenders._linear import Linear
 from frugalrec.recommenders._ridge import Prior
 from frugalrec.recommenders._statistics import Decay, Statistics, accumulate_states
 from frugalrec.recommenders._text import TextSpace, encode_queries
+from frugalrec.work import Expected, Stages, Work
 
 _FAINT = 1e-3  # history items that weigh less than this share of the newest one do not move a ranking
 
@@ -118,6 +138,38 @@ class SequentialLinear(Linear):
             scores += (self.text_weight / self.ridge) * (profile @ self.vectors_.T)
             charge(flops=2.0 * profile.shape[0] * profile.shape[1] * self.n_items_)
         return scores
+
+    def expected(self, shape: DataShape) -> Stages:
+        """Return what fitting and scoring take for data of ``shape``; unknown where times are needed and not there."""
+        dim, decays = width_of(self.encoder), self._decays()
+        found = expected_states(shape, decays, passes=2 if self.reversed_weight else 1)
+        if dim is None or found is None:
+            return Stages()
+        sums, cells = found
+        n, K = shape.items, len(decays)
+        text = expected_text_space(shape, dim, self.whitening) if dim else Expected.nothing()
+        sparse = is_sparse(self.solver, int(K * n))
+        if sparse:
+            solved = expected_blockwise(shape, K, dim if self.text_prior else 0)
+        else:
+            solved = expected_solve(
+                n, K, cells, sparse=not is_dense(shape, decays), precision=self.precision,
+                prior_dim=dim if self.text_prior else 0,
+            )  # fmt: skip
+        reaches = [-np.log2(_FAINT) * d.half_life if d.unit == "positions" else 0.0 for d in decays]
+        seen = sum(shape.mean_reached(float(reach)) for reach in reaches)
+        score, batch = (expected_weights(n, seen, dense=not sparse, alone=alone) for alone in (True, False))
+        if any(d.unit == "seconds" for d in decays):
+            # How many items lie within seconds of the newest, only the queries know.
+            score, batch = (replace(part, spread=max(part.spread, 1.5)) for part in (score, batch))
+        if dim and self.text_weight:
+            flops = 2.0 * n * dim
+            score += Expected(
+                (Work("query", 1.0), Work("stream", 4.0 * n * dim, 1 << 26)), flops, 0.0, 0.0, 8.0 * n, 0.0
+            )
+            batch += Expected((Work("gemm-f32", flops, dim),), flops, 0.0, 0.0, 8.0 * n, 0.0)
+        held = (solved.held_bytes or 0.0) + 8.0 * n * dim
+        return Stages(replace(sums + text + solved, held_bytes=held), score, batch)
 
     def explain(self, query: Query, items: IntArray) -> list[tuple[Reason, ...]]:
         """Return the history items, and the request's words, with the largest terms in each score: it is their sum."""

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from scipy import sparse
 
 from frugalrec.cost import charge
-from frugalrec.data.dataset import Dataset, Query
+from frugalrec.data.dataset import Dataset, Query, Reason
 from frugalrec.data.interactions import FloatArray, IntArray
+from frugalrec.data.shape import DataShape
 from frugalrec.errors import ConfigError
 from frugalrec.interfaces import Matrix
-from frugalrec.recommenders._base import Scores, require_fitted
+from frugalrec.recommenders._base import Scores, history_reasons, require_fitted
+from frugalrec.work import Expected, Stages, Work
 
 HORIZON = 5
 NEWEST_OF_QUERY = 8
 NEWEST_OF_STATE = 5
-Rows = np.ndarray[Any, np.dtype[np.int64]]
+QUERIES_AT_ONCE = 64
+States = np.ndarray[Any, np.dtype[np.int64]]
 
 
 @dataclass
@@ -48,16 +53,15 @@ class StateKnn(Scores):
     gap_half_life: float = 60.0
     late_share: float = 0.3
     reach: int = 30
-    pool: int = 1000
+    pool: int = 500
     target_half_life: float = 1.0
     n_items_: int = field(init=False, repr=False, compare=False)
     item_: IntArray = field(init=False, repr=False, compare=False)
     times_: FloatArray | None = field(init=False, repr=False, compare=False)
-    starts_: Rows = field(init=False, repr=False, compare=False)
-    ends_: Rows = field(init=False, repr=False, compare=False)
+    past_: IntArray = field(init=False, repr=False, compare=False)
+    future_: IntArray = field(init=False, repr=False, compare=False)
     norms_: FloatArray = field(init=False, repr=False, compare=False)
-    by_item_: Rows = field(init=False, repr=False, compare=False)
-    bounds_: Rows = field(init=False, repr=False, compare=False)
+    newest_: sparse.csr_array = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name in ("neighbours", "half_life", "gap_half_life", "reach", "pool", "target_half_life"):
@@ -67,20 +71,26 @@ class StateKnn(Scores):
             raise ConfigError(f"late_share must be between 0 and 1, not {self.late_share}")
 
     def fit(self, dataset: Dataset) -> Self:
-        """Keep the log, the norm of every state, and where each item occurs."""
+        """Keep the log, the norm of every state, and which states hold an item among their newest."""
         log = dataset.interactions
         lengths = np.diff(log.offsets)
+        position = np.arange(len(log)) - np.repeat(log.offsets[:-1], lengths)
         self.item_, self.times_ = log.item, log.timestamp
-        self.starts_ = np.repeat(log.offsets[:-1], lengths)
-        self.ends_ = np.repeat(log.offsets[1:], lengths)
-        self.by_item_ = np.argsort(log.item, kind="stable")
-        self.bounds_ = np.concatenate([[0], np.cumsum(log.popularity)])
+        self.past_ = np.minimum(position, self.reach - 1).astype(np.int32)
+        self.future_ = np.minimum(np.repeat(lengths, lengths) - 1 - position, HORIZON).astype(np.int32)
         squares = np.zeros(len(log))
-        every = np.arange(len(log))
+        found: list[tuple[States, IntArray, FloatArray]] = []
         for lag in range(self.reach):
-            states = every[every - self.starts_ >= lag]
-            squares[states] += self._weight(lag, self._ages(states, states - lag)) ** 2
-        self.norms_ = np.sqrt(squares)
+            states = np.flatnonzero(self.past_ >= lag)
+            weights = np.broadcast_to(self._weight(lag, self._ages(states, states - lag)), states.shape)
+            squares[states] += weights**2
+            if lag < NEWEST_OF_STATE:
+                known = self.future_[states] > 0
+                found.append((states[known], log.item[states[known] - lag], weights[known]))
+        self.norms_ = np.sqrt(squares).astype(np.float32)
+        columns, rows, values = (np.concatenate(part) for part in zip(*found, strict=True))
+        values = (values / self.norms_[columns]).astype(np.float32)
+        self.newest_ = sparse.coo_array((values, (rows, columns)), shape=(dataset.n_items, len(log))).tocsr()
         charge(flops=3.0 * len(log) * self.reach)
         self.n_items_ = dataset.n_items
         return self
@@ -89,50 +99,107 @@ class StateKnn(Scores):
         """Return float32 ``(n_queries, n_items)``: votes, Σ_j 2^(-j / target_half_life) in all."""
         require_fitted(self, "n_items_")
         scores = np.zeros((len(queries), self.n_items_), dtype=np.float32)
-        discounts = np.exp2(-np.arange(HORIZON) / self.target_half_life)
-        charge(flops=0.0)
-        for row, query in enumerate(queries):
-            states, similarity = self._nearest(query)
-            votes = similarity**self.sharpness
-            if not votes.sum() > 0:
-                continue
-            votes /= votes.sum()
-            for j, discount in enumerate(discounts):
-                there = states + 1 + j < self.ends_[states]
-                np.add.at(scores[row], self.item_[states[there] + 1 + j], votes[there] * discount)
+        for row, (states, _, cosines) in enumerate(self._nearest(queries)):
+            voted, weights, _ = self._votes(states, cosines)
+            scores[row] = np.bincount(voted, weights=weights, minlength=self.n_items_)
         return scores
 
-    def _nearest(self, query: Query) -> tuple[Rows, FloatArray]:
-        """Return the most similar training states that have a future (rows of the log) and their cosines."""
+    def expected(self, shape: DataShape) -> Stages:
+        """Return what fitting and scoring take for data of ``shape``; how many states share an item is a guess."""
+        events = shape.n_events
+        fit = Expected(
+            (Work("states", events * self.reach),), 3.0 * events * self.reach, 0.0, 0.0, 260.0 * events, 60.0 * events
+        )
+        met = min(float(NEWEST_OF_QUERY), shape.mean_history) * shape.mean_popularity * NEWEST_OF_STATE
+        compared = float(self.pool) * self.reach
+        work = (Work("query", 2.0), Work("sparse-product", met), Work("states", 4.0 * compared))
+        return Stages(fit, Expected(work, 2.0 * met + 3.0 * compared, 0.0, 0.0, 40.0 * compared, 0.0, 2.5))
+
+    def explain(self, query: Query, items: IntArray) -> list[tuple[Reason, ...]]:
+        """Return the history items through which the voters are near: a vote is shared out by the terms of its cosine.
+
+        The terms of all history items sum to the score.
+        """
+        require_fitted(self, "n_items_")
+        ((states, terms, cosines),) = self._nearest([query])
+        history = np.unique(query.history)
+        contributions = np.zeros((len(history), len(items)))
+        voted, weights, voter = self._votes(states, cosines)
+        where = {int(item): place for place, item in enumerate(items)}
+        lags = np.arange(self.reach)
+        for item, weight, state in zip(voted.tolist(), weights.tolist(), voter.tolist(), strict=True):
+            if item in where:
+                shared = np.flatnonzero(terms[state])
+                met = self.item_[states[state] - lags[::-1][shared]]
+                share = terms[state, shared] / terms[state, shared].sum()
+                np.add.at(contributions[:, where[item]], np.searchsorted(history, met), weight * share)
+        return history_reasons("history", history.astype(np.int32), contributions)
+
+    def _votes(self, states: States, cosines: FloatArray) -> tuple[States, FloatArray, States]:
+        """Return the items that the neighbours vote for, the weight of each vote, and who cast it (a row of states)."""
+        votes = cosines**self.sharpness
+        total = votes.sum()
+        if not total > 0:
+            states, votes = states[:0], votes[:0]
+        else:
+            votes = votes / total
+        after = np.arange(HORIZON)
+        known = after < self.future_[states][:, None]
+        voter, step = np.nonzero(known)
+        discounts = np.exp2(-after / self.target_half_life)
+        charge(flops=2.0 * len(voter))
+        return self.item_[states[voter] + 1 + step], votes[voter] * discounts[step], voter
+
+    def _nearest(self, queries: Sequence[Query]) -> Iterator[tuple[States, FloatArray, FloatArray]]:
+        """Yield for each query the most similar training states that have a future (rows of the log, ascending).
+
+        With them come the terms of their cosines, ``(n, reach)`` from the oldest item to the newest, and the cosines.
+        """
+        # Rows of the padded log end at a state, whatever lies before it being masked.
+        pad = self.reach - 1
+        recent = sliding_window_view(np.concatenate([np.zeros(pad, dtype=np.int32), self.item_]), self.reach)
+        times = None
+        if self.times_ is not None:
+            times = sliding_window_view(np.concatenate([np.zeros(pad), self.times_]), self.reach)
+        by_lag = np.exp2(-np.arange(self.reach)[::-1] / self.half_life).astype(np.float32)
+        for start in range(0, len(queries), QUERIES_AT_ONCE):
+            block = queries[start : start + QUERIES_AT_ONCE]
+            mine = [self._state(query) for query in block]
+            estimates = self._newest_of(block, mine) @ self.newest_
+            charge(flops=2.0 * estimates.nnz)
+            for row, weights in enumerate(mine):
+                span = slice(estimates.indptr[row], estimates.indptr[row + 1])
+                states = np.sort(estimates.indices[span][_largest(estimates.data[span], self.pool)]).astype(np.int64)
+                lags = np.arange(self.reach)[::-1]
+                terms = weights[recent[states]] * by_lag
+                terms *= lags <= self.past_[states][:, None]
+                if times is not None:
+                    found = times[states]
+                    ages = np.maximum(found[:, -1:] - found, 0.0).astype(np.float32)
+                    terms *= self.late_share + (1.0 - self.late_share) * np.exp2(-ages / self.gap_half_life)
+                size = float(np.linalg.norm(weights))
+                cosines = terms.sum(axis=1) / (self.norms_[states] * (size or 1.0))
+                charge(flops=3.0 * terms.size)
+                kept = np.sort(_largest(cosines, self.neighbours))
+                yield states[kept], terms[kept], np.clip(cosines[kept], 0.0, None).astype(np.float64)
+
+    def _state(self, query: Query) -> Matrix:
+        """Return the query's own state, float32 ``(n_items,)``."""
         history = query.history[-self.reach :]
-        mine = np.zeros(self.n_items_)
+        mine = np.zeros(self.n_items_, dtype=np.float32)
         ages = None if query.times is None or self.times_ is None else query.times[-1:] - query.times[-self.reach :]
         np.add.at(mine, history, self._weight(np.arange(len(history))[::-1], ages))
-        newest = np.unique(history[-NEWEST_OF_QUERY:])
-        found = [self.by_item_[self.bounds_[i] : self.bounds_[i + 1]] for i in newest]
-        events = np.concatenate([np.empty(0, dtype=np.int64), *found])
-        candidates, terms = [], []
-        for lag in range(min(NEWEST_OF_STATE, self.reach)):
-            older = events[events + lag + 1 < self.ends_[events]]
-            candidates.append(older + lag)
-            terms.append(mine[self.item_[older]] * self._weight(lag, self._ages(older + lag, older)))
-        states, owner = np.unique(np.concatenate(candidates), return_inverse=True)
-        if not len(states):
-            return states, np.empty(0)
-        estimate = np.bincount(owner, weights=np.concatenate(terms)) / self.norms_[states]
-        charge(flops=2.0 * len(owner))
-        states = states[_best(estimate, self.pool)]
-        lags = np.arange(self.reach)[:, None]
-        known = lags <= (states - self.starts_[states])[None, :]
-        older = np.where(known, states[None, :] - lags, states[None, :])
-        weights = self._weight(lags, self._ages(states[None, :], older))
-        cosines = np.where(known, mine[self.item_[older]] * weights, 0.0).sum(axis=0)
-        cosines /= self.norms_[states] * np.linalg.norm(mine)
-        charge(flops=3.0 * older.size)
-        kept = _best(cosines, self.neighbours)
-        return states[kept], np.clip(cosines[kept], 0.0, None)
+        return mine
 
-    def _ages(self, newer: Rows, older: Rows) -> FloatArray | None:
+    def _newest_of(self, queries: Sequence[Query], states: Sequence[Matrix]) -> sparse.csr_array:
+        """Return the part of ``states`` on the newest items of the queries, CSR ``(n_queries, n_items)``."""
+        newest = [np.unique(query.history[-NEWEST_OF_QUERY:]) for query in queries]
+        offsets = np.concatenate([[0], np.cumsum([len(items) for items in newest])])
+        items = np.concatenate(newest)
+        weights = np.concatenate([state[few] for state, few in zip(states, newest, strict=True)])
+        return sparse.csr_array((weights, items, offsets), shape=(len(queries), self.n_items_))
+
+    def _ages(self, newer: States, older: States) -> FloatArray | None:
         return None if self.times_ is None else self.times_[newer] - self.times_[older]
 
     def _weight(self, lag: Any, ages: FloatArray | None) -> Any:
@@ -143,9 +210,9 @@ class StateKnn(Scores):
         return by_lag * (self.late_share + (1.0 - self.late_share) * recent)
 
 
-def _best(values: FloatArray, k: int) -> Rows:
-    """Return where the ``k`` largest values stand, equal ones by position, in ascending order of position."""
-    return np.sort(np.argsort(-values, kind="stable")[:k])
+def _largest(values: FloatArray, k: int) -> States:
+    """Return where the ``k`` largest values stand, in no order."""
+    return np.argpartition(-values, k)[:k] if k < len(values) else np.arange(len(values))
 
 
 __all__ = ["StateKnn"]

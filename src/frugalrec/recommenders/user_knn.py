@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
@@ -12,8 +12,10 @@ from scipy import sparse
 from frugalrec.cost import charge
 from frugalrec.data.dataset import Dataset, Query, Reason
 from frugalrec.data.interactions import IntArray
+from frugalrec.data.shape import DataShape
 from frugalrec.interfaces import Matrix
 from frugalrec.recommenders._base import BLOCK_BYTES, Scores, product, query_matrix, require_fitted, top_k
+from frugalrec.work import Expected, Stages, Work
 
 
 @dataclass
@@ -61,6 +63,23 @@ class UserKnn(Scores):
             votes = self._votes(queries[start : start + rows])
             scores[start : start + rows] = product(votes, self.chosen_)
         return scores
+
+    def expected(self, shape: DataShape) -> Stages:
+        """Return what fitting and scoring take for data of ``shape``."""
+        users = shape.users
+        fit = Expected((Work("events", shape.n_events),), 0.0, 0.0, 0.0, 40.0 * shape.n_events, 16.0 * shape.n_chosen)
+        read = shape.mean_distinct * shape.mean_popularity
+        kept = min(float(self.neighbours), users)
+        voted = kept * shape.mean_distinct
+        flops = 2.0 * read + 2.0 * shape.mean_distinct + 2.0 * users + kept + 2.0 * voted
+        work = (
+            Work("query", 2.0),
+            Work("sparse-product", read + voted),
+            Work("rank", users, users),
+            Work("stream", 60.0 * users),
+        )
+        alone = Expected(work, flops, 0.0, 0.0, 40.0 * users, 0.0, 1.5)
+        return Stages(fit, alone, replace(alone, work=work[1:]))
 
     def explain(self, query: Query, items: IntArray) -> list[tuple[Reason, ...]]:
         """Return how many of the neighbours chose each item."""

@@ -93,7 +93,7 @@ def _worth(decision: Decision) -> Markup:
     d = worth.difference
     if d.low is None:
         found = "Unknown"
-    elif not d.excludes_zero:
+    elif not worth.shown:
         found = "No gain shown"
     else:
         found = words.change(worth.relative) if worth.relative is not None else words.signed(d.mean)
@@ -103,7 +103,7 @@ def _worth(decision: Decision) -> Markup:
     return tag(
         "aside",
         heading,
-        tag("p", found, tag("small", words.metric_name(decision.metric)) if d.excludes_zero else None, class_="found"),
+        tag("p", found, tag("small", words.metric_name(decision.metric)) if worth.shown else None, class_="found"),
         tag("p", line(worth.sentence)),
         plots.forest([worth], width=316) if d.low is not None else None,
         _prices(decision, (worth.with_lm, worth.without_lm)),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from frugalrec.cost import AMOUNTS, BASIS, Entry
 from frugalrec.evaluation import HEAD_SHARE
 from frugalrec.forecast import crossing
-from frugalrec.planner import Budget, Choice, Decision
+from frugalrec.planner import LEVEL, Budget, Choice, Decision
 from frugalrec.report import plots, words
 from frugalrec.report._markup import Markup, joined, tag
 from frugalrec.report._pieces import MOST_PLANS, figure, lines, number, row, section, sentence, table
@@ -57,7 +57,7 @@ def plans(decision: Decision, context: Context) -> Markup:
         "plans",
         "Every plan that was tried",
         f"Best quality first; press a heading to sort. Floor: {decision.floor}, held against the lower end of the "
-        f"interval, not the mean. Budget: {budget(context.budget, currency)}.{cut}",
+        f"interval, not the mean, of each plan by itself. Budget: {budget(context.budget, currency)}.{cut}",
         table(columns, [_plan(c, decision) for c in choices[:MOST_PLANS]], kind="sortable plans"),
         lines(decision.notes) if decision.notes else None,
     )
@@ -114,12 +114,17 @@ def language_model(decision: Decision) -> Markup:
     told = [f"{worth.sentence} {price_of(worth, decision)}" for worth in findings] or [no_language_model(decision)]
     about = (
         "Each plan with a language model against the same plan without it, on the same users: the difference in "
-        f"{words.metric_name(decision.metric)} and its 95% interval. It paid where the whole interval is above 0."
+        f"{words.metric_name(decision.metric)} and its 95% interval. It paid where the whole interval is above 0"
+        f"{_corrected(len(decision.pairs))}."
         if pairs
         else "No plan here has a counterpart that is the same but for the language model."
     )
     drawn = figure([plots.forest(pairs, width=w) for w in (WIDE, NARROW)]) if pairs else None
     return section("language-model", "The language model, like for like", about, drawn, lines(told, 600))
+
+
+def _corrected(pairs: int) -> str:
+    return f" and p, corrected for {pairs} comparisons (Holm), is at most {LEVEL:g}" if pairs > 1 else ""
 
 
 def cost(decision: Decision, context: Context, entries: Sequence[Entry]) -> Markup:

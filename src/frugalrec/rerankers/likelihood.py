@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Self
@@ -12,11 +13,14 @@ import numpy as np
 from frugalrec import progress
 from frugalrec.data.dataset import Dataset, Query, Ranking
 from frugalrec.data.interactions import FloatArray, IntArray
+from frugalrec.data.shape import DataShape
 from frugalrec.errors import ConfigError, NotFittedError
 from frugalrec.interfaces import LanguageModel
+from frugalrec.work import Expected, Stages, Work
 
 HISTORY = "{history}"
 TITLES_A_CALL = 256
+CHARACTERS_A_TOKEN = 4.0
 
 
 @dataclass
@@ -93,6 +97,21 @@ class Likelihood:
                 self.prior_[part] = self._log_probabilities(self.blank_prompt, part)
             progress.report("read titles", len(likely), len(likely))
         return self
+
+    def expected(self, shape: DataShape) -> Stages:
+        """Return what `fit` and a request take, tokens guessed from the lengths of texts: about four characters each.
+
+        FLOPs are unknown before the model is loaded; seconds need its rate in the machine profile.
+        """
+        name = str(getattr(self.model, "model", ""))
+        texts = shape.texts or ("",)
+        title = min(float(self.title_words) * 1.5, 1.0 + sum(map(len, texts)) / len(texts) / CHARACTERS_A_TOKEN)
+        blank = len(self.blank_prompt) / CHARACTERS_A_TOKEN
+        prior = min(float(self.prior_items), shape.items) if self.normalisation == "pmi" and self.blend > 0 else 0.0
+        read = prior * title + math.ceil(prior / TITLES_A_CALL) * blank
+        asked = blank + min(float(self.history_length), shape.mean_history) * (title + 2.0) + self.depth * title
+        reading = [Work("prompt", tokens, model=name) for tokens in (read, asked)]
+        return Stages(*(Expected((work,), None, work.amount, 0.0, None, None, 1.5) for work in reading))
 
     def rerank(self, queries: Sequence[Query], rankings: Sequence[Ranking]) -> list[Ranking]:
         """Return each ranking with its first ``depth`` items reordered; raises `NotFittedError` before ``fit``."""

@@ -19,8 +19,9 @@ import numpy as np
 from frugalrec.cost import Ledger
 from frugalrec.data.dataset import Dataset, Query
 from frugalrec.data.interactions import IntArray
+from frugalrec.data.shape import DataShape
 from frugalrec.errors import NotFittedError
-from frugalrec.interfaces import Explains, Matrix, Recommender
+from frugalrec.interfaces import Expects, Explains, Matrix, Recommender
 
 Make = Callable[[], Recommender]
 Check = Callable[[Make, Dataset], None]
@@ -179,6 +180,26 @@ def flops_are_charged(make: Make, dataset: Dataset) -> None:
     assert many >= one >= 0
 
 
+def expected_flops_are_those_charged(make: Make, dataset: Dataset) -> None:
+    """What a recommender says it will take is what it then charges, within the spread that it admits to.
+
+    A component that says nothing passes: its cost is unknown, and shown so.
+    """
+    recommender = make()
+    if not isinstance(recommender, Expects):
+        return
+    expected = recommender.expected(DataShape.of(dataset))
+    if expected.fit.flops is None:
+        return
+    ledger = Ledger()
+    with ledger.span("fit"):
+        recommender.fit(dataset)
+    charged = ledger.entries[0].cost.flops
+    assert charged is not None, "an amount was expected and none charged"
+    low, high = expected.fit.flops / expected.fit.spread, expected.fit.flops * expected.fit.spread
+    assert low * (1 - 1e-9) <= charged <= high * (1 + 1e-9), f"expected {low:g} to {high:g} FLOPs, charged {charged:g}"
+
+
 def what_was_learned_is_enough(make: Make, dataset: Dataset) -> None:
     """A fresh recommender given the attributes that end in ``_`` answers like the fitted one; all can be stored."""
     fitted, fresh = make().fit(dataset), make()
@@ -204,6 +225,7 @@ CHECKS: tuple[Check, ...] = (
     unknown_items_in_the_history_do_no_harm,
     reasons_are_well_formed,
     flops_are_charged,
+    expected_flops_are_those_charged,
     what_was_learned_is_enough,
 )
 """Every check, in the order to read a failure in."""
@@ -238,6 +260,7 @@ __all__ = [
     "CHECKS",
     "batches_do_not_matter",
     "candidates_and_exclusions_are_respected",
+    "expected_flops_are_those_charged",
     "flops_are_charged",
     "history_is_left_out",
     "lists_are_short_distinct_and_descending",

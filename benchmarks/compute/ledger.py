@@ -1,0 +1,70 @@
+"""What the ledger itself takes, and whether the stages of a run add up to its wall time.
+
+python benchmarks/compute/ledger.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+os.environ.setdefault("FRUGALREC_THREADS", "1")
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
+
+from frugalrec.cli._study import run_study
+from frugalrec.config import parse_config
+from frugalrec.cost import Ledger, charge
+from frugalrec.run_costs import Run
+
+SPANS = 5000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=4.0, help="of tuning a plan")
+    given = parser.parse_args()
+    memory = span_seconds(Ledger())
+    with tempfile.TemporaryDirectory() as folder:
+        kept = span_seconds(Ledger(Path(folder) / "ledger.jsonl"))
+        print(f"a span: {memory * 1e6:.1f} µs of CPU in memory, {kept * 1e6:.1f} µs written to a file")
+        only = ["popularity", "item-knn", "als", "ease", "sequential", "sequential-words"]
+        table = {
+            "data": {"dataset": "movielens-100k"},
+            "tuning": {"seconds": given.seconds},
+            "plans": {"only": only},
+        }
+        run = Path(folder) / "run"
+        config = parse_config(table, "the benchmark's configuration")
+        shown, sys.stdout = sys.stdout, sys.stderr  # the study prints its report
+        began, cpu = time.perf_counter(), time.process_time()
+        try:
+            run_study(config, Path(folder), run, "benchmark", offline=True, as_json=False, fresh=True)
+        finally:
+            sys.stdout = shown
+        wall, cpu = time.perf_counter() - began, time.process_time() - cpu
+        found = Run.read(run)
+        told = sum(e.cost.seconds or 0.0 for e in found.outermost)
+        n = len(found.entries)
+        print(f"a run of {len(only)} plans: {wall:.2f} s of wall time, {cpu:.2f} s of CPU, {n} spans")
+        print(f"spans of it: {n * kept / cpu:.3%} of its CPU time")
+        print(f"stages add up to {told:.2f} s, {told / wall - 1:+.2%} of the wall time")
+
+
+def span_seconds(ledger: Ledger) -> float:
+    for _ in range(100):
+        with ledger.span("warm"):
+            charge(flops=1.0)
+    began = time.process_time()
+    for _ in range(SPANS):
+        with ledger.span("stage"):
+            charge(flops=1.0)
+    return (time.process_time() - began) / SPANS
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,217 @@
+"""How fast this machine does each kind of work: the `Profile` that ``frugalrec doctor --calibrate`` measures."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from frugalrec.assets import cache_dir
+from frugalrec.errors import ConfigError
+from frugalrec.machine import hardware
+from frugalrec.work import UNITS, Work
+
+VERSION = 1
+FOREIGN_SPREAD = 4.0
+"""Times from a profile of other hardware may be off by this factor."""
+
+OWN_SPREAD = 1.3
+"""Times from this machine's own profile may be off by this factor: clocks, caches and neighbours vary."""
+
+Rates = Mapping[str, Mapping[int, Sequence[tuple[float, float]]]]
+"""Kind (``kind model`` for language models) → threads → (size, units a second), ascending by size."""
+
+
+@dataclass(frozen=True)
+class Power:
+    """Watts of the processor under load, and how they are known: ``measured`` (RAPL), ``estimated`` or ``unknown``."""
+
+    watts: float | None = None
+    basis: str = "unknown"
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Rates of every kind of work, measured once on one machine.
+
+    ``threads`` recommends how many threads to compute with, by kind of library (``linear algebra``, ``encoder``).
+    ``contention`` is the wall clock over the CPU time of single-threaded work while measuring: above 1, the machine had
+    other work to do, and its rates may be lower than they would be alone.
+    """
+
+    hardware: Mapping[str, Any]
+    rates: Rates
+    threads: Mapping[str, int] = field(default_factory=dict)
+    disk: Mapping[str, float | None] = field(default_factory=dict)
+    power: Power = Power()
+    contention: float | None = None
+    created: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    corrections: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def foreign(self) -> bool:
+        """Whether it was measured on other hardware than this process runs on."""
+        return key_of(self.hardware) != key_of(hardware())
+
+    @property
+    def spread(self) -> float:
+        """Factor by which times from this profile may be off."""
+        return FOREIGN_SPREAD if self.foreign else OWN_SPREAD
+
+    def rate(self, kind: str, size: float = 1.0, *, model: str = "", threads: int = 1) -> float | None:
+        """Return units a second, between sizes by their logarithms, beyond them as at the last; None where unknown.
+
+        Threads that were not measured take the nearest smaller number that was.
+        """
+        by_threads = self.rates.get(f"{kind} {model}".strip())
+        if not by_threads:
+            return None
+        known = [n for n in by_threads if n <= threads] or [min(by_threads)]
+        points = by_threads[max(known)]
+        return interpolated(points, size)
+
+    def seconds(self, work: Iterable[Work] | None, *, threads: int = 1) -> float | None:
+        """Return CPU seconds of ``work``; None where it, or a rate it needs, is not known."""
+        if work is None:
+            return None
+        total = 0.0
+        for piece in work:
+            if piece.amount == 0:
+                continue
+            rate = self.rate(piece.kind, piece.size, model=piece.model, threads=threads)
+            if not rate:
+                return None
+            total += piece.amount / rate
+        return total
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-ready form."""
+        return {
+            "version": VERSION,
+            "created": self.created,
+            "hardware": dict(self.hardware),
+            "versions": dict(self.versions),
+            "threads": dict(self.threads),
+            "contention": self.contention,
+            "power": {"watts": self.power.watts, "basis": self.power.basis, "source": self.power.source},
+            "disk": dict(self.disk),
+            "corrections": dict(self.corrections),
+            "notes": list(self.notes),
+            "rates": {
+                kind: {str(n): [list(point) for point in points] for n, points in by_threads.items()}
+                for kind, by_threads in self.rates.items()
+            },
+        }
+
+    @classmethod
+    def from_dict(cls, table: Mapping[str, Any], where: str) -> Profile:
+        """Inverse of `to_dict`; raises `ConfigError` when it is no profile."""
+        again = "measure again: frugalrec doctor --calibrate"
+        try:
+            if table["version"] != VERSION:
+                raise ConfigError(f"{where}: a machine profile of version {table['version']}", hint=again)
+            rates = {
+                str(kind): {
+                    int(n): tuple(sorted((float(size), float(rate)) for size, rate in points))
+                    for n, points in by_threads.items()
+                }
+                for kind, by_threads in table["rates"].items()
+            }
+            power = table["power"]
+            profile = cls(
+                hardware=dict(table["hardware"]),
+                rates=rates,
+                threads={str(k): int(v) for k, v in table["threads"].items()},
+                disk=dict(table["disk"]),
+                power=Power(power["watts"], str(power["basis"]), str(power["source"])),
+                contention=table["contention"],
+                created=str(table["created"]),
+                versions=dict(table["versions"]),
+                corrections={str(k): float(v) for k, v in table["corrections"].items()},
+                notes=tuple(map(str, table["notes"])),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            if isinstance(error, ConfigError):
+                raise
+            raise ConfigError(f"{where}: not a machine profile: {error!r}", hint=again) from error
+        for kind, by_threads in profile.rates.items():
+            for points in by_threads.values():
+                if not points or any(not (0 < rate < math.inf) or not (0 < size < math.inf) for size, rate in points):
+                    raise ConfigError(f"{where}: rates of '{kind}' must be above 0", hint=again)
+        return profile
+
+    def save(self, path: Path | None = None) -> Path:
+        """Write the profile as JSON, whole or not at all, and return where; default: the cache, by hardware."""
+        path = path_of(self.hardware) if path is None else path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        written = path.with_name(f".{path.name}-{os.getpid()}")
+        try:
+            written.write_text(json.dumps(self.to_dict(), indent=1) + "\n", encoding="utf-8")
+            os.replace(written, path)
+        finally:
+            written.unlink(missing_ok=True)
+        return path
+
+
+def interpolated(points: Sequence[tuple[float, float]], size: float) -> float:
+    """Return the rate at ``size``, linear in the logarithms of both between the points, constant beyond them."""
+    if size <= points[0][0]:
+        return points[0][1]
+    for (a, low), (b, high) in pairwise(points):
+        if size <= b:
+            share = math.log(size / a) / math.log(b / a)
+            return math.exp(math.log(low) + share * (math.log(high) - math.log(low)))
+    return points[-1][1]
+
+
+def key_of(found: Mapping[str, Any]) -> str:
+    """Return a short name of some hardware."""
+    memory = found.get("memory_gib")
+    # The system keeps a little memory for itself, a little more or less with each kernel.
+    parts = (found.get("processor"), found.get("cores"), None if memory is None else round(float(memory)))
+    return sha256(json.dumps(parts).encode()).hexdigest()[:12]
+
+
+def path_of(found: Mapping[str, Any]) -> Path:
+    """Return where the profile of some hardware is kept."""
+    return cache_dir() / "machine" / f"{key_of(found)}.json"
+
+
+def load(path: Path | None = None) -> Profile | None:
+    """Return the profile at ``path``, else this machine's own, else None where it was never calibrated.
+
+    A profile of other hardware is returned with a warning; `Profile.spread` is wider then.
+    """
+    where = path_of(hardware()) if path is None else path
+    try:
+        table = json.loads(where.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        if path is None:
+            return None
+        raise ConfigError(f"{path}: no such file", hint="frugalrec doctor --calibrate measures a profile") from error
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{where}: cannot be read as a machine profile: {error}", hint="measure again: frugalrec doctor --calibrate"
+        ) from error
+    profile = Profile.from_dict(table, str(where))
+    if profile.foreign:
+        warnings.warn(
+            f"{where}: this profile was measured on {profile.hardware.get('processor')} with "
+            f"{profile.hardware.get('cores')} cores and {profile.hardware.get('memory_gib')} GiB, not on this machine: "
+            f"times may be off by a factor of {FOREIGN_SPREAD:g}. Measure here: frugalrec doctor --calibrate",
+            stacklevel=2,
+        )
+    return profile
+
+
+__all__ = ["UNITS", "Power", "Profile", "hardware", "interpolated", "key_of", "load", "path_of"]

@@ -1,0 +1,174 @@
+"""Cost formulas that several recommenders share: what they charge and hold, as a function of the data's shape.
+
+Memory is in bytes above what the process holds before; n is the number of items, K of blocks, d of text dimensions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from frugalrec.data.shape import DataShape
+from frugalrec.interfaces import Expects
+from frugalrec.recommenders._approximate import KEPT, SOURCES, TARGETS
+from frugalrec.recommenders._statistics import DENSE_ROWS, DENSE_SHARE, HORIZON, NEGLIGIBLE, Decay
+from frugalrec.work import Expected, Stages, Work
+
+WINDOW_PAIRS = 2_000_000.0
+"""So many pairs of events are alive at once while sums are made, about 60 bytes each."""
+
+UNSOLVED_SPREAD = 2.0
+"""What blocks of a sparse solution take depends on how items go together, which a shape does not tell."""
+
+
+def width_of(encoder: Any) -> int | None:
+    """Return the dimension of an encoder's vectors; 0 without an encoder, None where it does not say."""
+    if encoder is None:
+        return 0
+    dim = getattr(encoder, "dim", None)
+    return dim if isinstance(dim, int) else None
+
+
+def expected_of(component: Any, shape: DataShape) -> Stages | None:
+    """Return what a component says it takes, or None where it does not say: its cost is unknown."""
+    return component.expected(shape) if isinstance(component, Expects) else None
+
+
+def expected_states(shape: DataShape, decays: Sequence[Decay], *, passes: int = 1) -> tuple[Expected, float] | None:
+    """Return what `accumulate_states` takes and how many cells of the cross table it fills; None without times.
+
+    Exact in FLOPs: 2 for each pair within reach and each table it goes into. ``passes``: 2 where it runs over the
+    reversed log as well.
+    """
+    n, K, events = shape.items, len(decays), shape.n_events
+    past = following = 0.0
+    windows_lags = 0.0
+    for decay in decays:
+        reach = decay.half_life * -math.log2(NEGLIGIBLE)
+        ahead = shape.pairs(1, HORIZON - 1)
+        if decay.unit == "positions":
+            past += K * shape.pairs(1, reach)
+            ahead += shape.pairs(HORIZON, math.floor(reach) + HORIZON)
+            windows_lags += min(reach, float(shape.lengths[0][-1]))
+        else:
+            near = shape.pairs_within(reach)
+            later = shape.pairs_within(reach, ahead=HORIZON, same=True)
+            if near is None or later is None:
+                return None
+            past += K * near
+            ahead += later
+        following += ahead
+    terms = passes * (past + following)
+    dense = is_dense(shape, decays)
+    kind = "pairs-dense" if dense else "pairs-sparse"
+    # Columns of the log as float64, their decays and tails, and where each item occurs.
+    columns = events * 8.0 * (8 + 2 * K + K * K) + 60.0 * min(past / K + events, WINDOW_PAIRS)
+    if dense:
+        held = 8.0 * n * n * K * (K + 1)
+        peak = max(held + 8.0 * n * n, held * passes) + columns
+        cells = n * n * K
+        work = (Work(kind, terms, n), Work("stream", 40.0 * n * n * K * (K + 1)))
+    else:
+        cells = K * shape.filled(following / max(K, 1))
+        filled = 2.0 * shape.filled(past / (K * K)) * K * K
+        held = 12.0 * (filled + cells)
+        # The table and its transpose before they are one, or the terms of a window.
+        peak = passes * held + 12.0 * filled + columns
+        work = (Work(kind, terms, n), Work("stream", 60.0 * filled))
+    spread = 1.0 if dense else 1.3
+    return Expected(work, 2.0 * terms, 0.0, 0.0, peak, held, spread), cells
+
+
+def is_dense(shape: DataShape, decays: Sequence[Decay]) -> bool:
+    """Return whether `accumulate_states` will hold its tables dense."""
+    n = shape.items
+    limits = [d.half_life * -math.log2(NEGLIGIBLE) for d in decays]
+    pairs = sum(
+        shape.pairs(1, limit) if d.unit == "positions" else shape.pairs_within(limit) or 0.0
+        for d, limit in zip(decays, limits, strict=True)
+    )
+    return pairs >= DENSE_SHARE * n * n and len(decays) * n <= DENSE_ROWS
+
+
+def expected_solve(n: float, blocks: int, cells: float, *, sparse: bool, precision: str, prior_dim: int) -> Expected:
+    """Return what `_ridge.solve` takes for a cross table with ``cells`` entries that are not zero."""
+    size, width = blocks * n, 4.0 if precision == "float32" else 8.0
+    name = "f32" if precision == "float32" else "f64"
+    flops = 0.0
+    work: list[Work] = []
+    extra = 0.0
+    if prior_dim:
+        half = 3.0 * n * prior_dim**2 + prior_dim**3 / 3
+        products = blocks * 2.0 * n * n * prior_dim
+        flops += half + products
+        work += [Work("gemm-f64", half, prior_dim), Work(f"gemm-{name}", products, prior_dim)]
+        extra = width * n * n + 12.0 * n * prior_dim
+    if sparse and size**2 * n > size**3 / 3 + cells * size:
+        flops += size**3 + 2.0 * cells * size
+        work += [Work(f"invert-{name}", size**3, size), Work("gather", cells * size, size)]
+        work.append(Work("stream", 6 * width * size * n))
+        peak = width * (size * size + 2 * size * n)
+    else:
+        substituted = 2.0 * size**2 * n
+        flops += size**3 / 3 + substituted
+        work += [Work(f"factor-{name}", size**3 / 3, size), Work(f"substitute-{name}", substituted, size)]
+        work.append(Work("stream", 12.0 * size * (size + 2 * n)))
+        peak = width * (size * size + 2 * size * n)
+    return Expected(tuple(work), flops, 0.0, 0.0, max(peak, width * size * size + extra), width * size * n)
+
+
+def expected_blockwise(shape: DataShape, blocks: int, dim: int) -> Expected:
+    """Return about what `_approximate` takes: its blocks' systems, and with text their comparison with all items."""
+    n = shape.items
+    sources = min(float(SOURCES), blocks * n)
+    flops = n / TARGETS * (sources**3 / 3 + 2.0 * sources**2 * TARGETS) + 2.0 * n * n * dim
+    held = 8.0 * min(KEPT, n * blocks) * n
+    work = (
+        Work("factor-f32", n / TARGETS * sources**3 / 3, sources),
+        Work("substitute-f32", 2.0 * n * sources**2, sources),
+        Work("gemm-f32", 2.0 * n * n * dim, float(max(dim, 1))),
+        # Cutting a block's part out of the sparse sums.
+        Work("stream", n / TARGETS * 40.0 * sources**2),
+        Work("rows", n),
+    )
+    return Expected(work, flops, 0.0, 0.0, 3 * held + 16.0 * sources**2, held, UNSOLVED_SPREAD)
+
+
+def expected_text_space(shape: DataShape, dim: int, whitening: float) -> Expected:
+    """Return what `TextSpace.fit` and ``project`` take for the catalogue; FLOPs as they charge them."""
+    n, rows, d = shape.items, shape.n_texts, float(dim)
+    flops = rows * d + 4.0 * n * d
+    work = [Work("stream", 60.0 * n * d)]
+    peak = 4.0 * n * d * 4
+    if whitening:
+        fitted = 2.0 * rows * d * d
+        flops += fitted + 9.0 * d**3 + d * d + 2.0 * n * d * d
+        work += [Work("gemm-f64", fitted, d), Work("eigen-f64", 9.0 * d**3, d), Work("gemm-f32", 2.0 * n * d * d, d)]
+        peak = max(peak, 4.0 * n * d * 2 + 12.0 * rows * d + 24.0 * d * d)
+    return Expected(tuple(work), flops, 0.0, 0.0, peak, 8.0 * n * d)
+
+
+def expected_weights(n: float, nonzeros: float, *, dense: bool, alone: bool = True) -> Expected:
+    """Return what one query with ``nonzeros`` history entries takes against item × item weights.
+
+    A query ``alone`` pays for looking up its own history.
+    """
+    own = (Work("query", 1.0),) if alone else ()
+    if dense:
+        return Expected((*own, Work("gather", nonzeros * n, n)), 2.0 * nonzeros * n, 0.0, 0.0, 4.0 * n, 0.0)
+    pairs = nonzeros * min(float(KEPT), n)
+    work = (*own, Work("sparse-product", pairs))
+    return Expected(work, 2.0 * pairs, 0.0, 0.0, 16.0 * n, 0.0, UNSOLVED_SPREAD)
+
+
+__all__ = [
+    "expected_blockwise",
+    "expected_of",
+    "expected_solve",
+    "expected_states",
+    "expected_text_space",
+    "expected_weights",
+    "is_dense",
+    "width_of",
+]

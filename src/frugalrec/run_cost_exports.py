@@ -1,0 +1,215 @@
+"""A run's ledger in the formats of others: FOCUS-style CSV, OpenTelemetry GenAI spans, CodeCarbon's emissions.csv.
+
+FOCUS: https://focus.finops.org (columns of version 1.1 that a ledger can fill). OpenTelemetry: the GenAI semantic
+conventions, as OTLP JSON. CodeCarbon: the columns of its file; what the machine did not measure stays empty.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any
+
+import frugalrec
+from frugalrec.machine import describe
+from frugalrec.prices import PriceSheet
+from frugalrec.run_costs import Run, Spent
+
+JOULES_A_KWH = 3.6e6
+
+_FOCUS = (
+    "BillingAccountId", "BillingAccountName", "BillingCurrency", "BillingPeriodStart", "BillingPeriodEnd",
+    "ChargeCategory", "ChargeClass", "ChargeDescription", "ChargeFrequency", "ChargePeriodStart", "ChargePeriodEnd",
+    "BilledCost", "EffectiveCost", "ListCost", "ContractedCost", "ConsumedQuantity", "ConsumedUnit",
+    "PricingQuantity", "PricingUnit", "ListUnitPrice", "ProviderName", "PublisherName", "InvoiceIssuerName",
+    "ResourceId", "ResourceName", "ServiceCategory", "ServiceName", "SkuId", "Tags",
+)  # fmt: skip
+_CODECARBON = (
+    "timestamp", "project_name", "run_id", "experiment_id", "duration", "emissions", "emissions_rate", "cpu_power",
+    "gpu_power", "ram_power", "cpu_energy", "gpu_energy", "ram_energy", "energy_consumed", "country_name",
+    "country_iso_code", "region", "cloud_provider", "cloud_region", "os", "python_version", "codecarbon_version",
+    "cpu_count", "cpu_model", "gpu_count", "gpu_model", "longitude", "latitude", "ram_total_size", "tracking_mode",
+    "on_cloud", "pue",
+)  # fmt: skip
+
+
+def focus(run: Run, prices: PriceSheet) -> str:
+    """Return FOCUS-style CSV: one charge an outermost stage. Where a price is unknown its cells are empty, never 0."""
+    out = io.StringIO()
+    rows = csv.DictWriter(out, _FOCUS, restval="", lineterminator="\n")
+    rows.writeheader()
+    unit_price = prices.machine_hour / prices.cores
+    for i, entry in enumerate(run.outermost):
+        money = prices.price(entry.cost)
+        cost = "" if money is None else f"{money:.12f}"
+        hours = None if entry.cost.cpu_seconds is None else entry.cost.cpu_seconds / 3600
+        seconds = entry.cost.seconds or 0.0
+        start = datetime.fromtimestamp(entry.started, UTC)
+        tags = {"plan": entry.plan, "stage": entry.stage, "phase": entry.phase, "for": entry.label}
+        month = start.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        following = month.replace(year=month.year + month.month // 12, month=month.month % 12 + 1)
+        rows.writerow(
+            {
+                "BillingAccountId": "frugalrec",
+                "BillingAccountName": "frugalrec",
+                "BillingCurrency": prices.currency,
+                "BillingPeriodStart": _iso(month),
+                "BillingPeriodEnd": _iso(following),
+                "ChargeCategory": "Usage",
+                "ChargeDescription": f"{entry.stage} of {entry.plan}" + (f" ({entry.label})" if entry.label else ""),
+                "ChargeFrequency": "Usage-Based",
+                "ChargePeriodStart": _iso(start),
+                "ChargePeriodEnd": _iso(datetime.fromtimestamp(entry.started + seconds, UTC)),
+                "BilledCost": cost,
+                "EffectiveCost": cost,
+                "ListCost": cost,
+                "ContractedCost": cost,
+                "ConsumedQuantity": "" if hours is None else f"{hours:.12f}",
+                "ConsumedUnit": "Core-Hours",
+                "PricingQuantity": "" if hours is None else f"{hours:.12f}",
+                "PricingUnit": "Core-Hours",
+                "ListUnitPrice": f"{unit_price:.6f}",
+                "ProviderName": prices.source,
+                "PublisherName": prices.source,
+                "InvoiceIssuerName": prices.source,
+                "ResourceId": f"{run.folder.name}#{i}",
+                "ResourceName": entry.plan,
+                "ServiceCategory": "AI and Machine Learning",
+                "ServiceName": "frugalrec",
+                "SkuId": prices.machine,
+                "Tags": json.dumps(tags),
+            }
+        )
+    return out.getvalue()
+
+
+def opentelemetry(run: Run) -> str:
+    """Return OTLP JSON with a span for each stage; those that read or write tokens carry ``gen_ai`` attributes.
+
+    Innermost stages are included, each under a parent found by time. Tokens are those computed, cached ones apart.
+    """
+    trace = sha256(f"{run.folder.name}{run.entries[0].started}".encode()).hexdigest()[:32]
+    spans = [_span(i, entry, trace, run) for i, entry in enumerate(run.entries)]
+    for i, parent in _parents(run):
+        spans[i]["parentSpanId"] = spans[parent]["spanId"]
+    resource = {"attributes": _attributes({"service.name": "frugalrec", "service.version": frugalrec.__version__})}
+    scope = {"name": "frugalrec", "version": frugalrec.__version__}
+    document = {"resourceSpans": [{"resource": resource, "scopeSpans": [{"scope": scope, "spans": spans}]}]}
+    return json.dumps(document, indent=1) + "\n"
+
+
+def codecarbon(run: Run, *, watts: float | None, carbon: float | None, region: str = "") -> str:
+    """Return one line in CodeCarbon's form. Energy is measured joules, else ``watts`` times CPU time, else empty.
+
+    ``carbon`` is the grid's kg CO2e a kWh; without it emissions stay empty.
+    """
+    first = min(e.started for e in run.entries)
+    duration = max(e.started + (e.cost.seconds or 0.0) for e in run.entries) - first
+    joules = [e.cost.joules for e in run.outermost]
+    cpu = [e.cost.cpu_seconds for e in run.outermost]
+    energy: float | None = None
+    mode = "unknown"
+    if all(j is not None for j in joules):
+        energy, mode = sum(j or 0.0 for j in joules) / JOULES_A_KWH, "measured"
+    elif watts is not None and all(c is not None for c in cpu):
+        energy, mode = watts * sum(c or 0.0 for c in cpu) / JOULES_A_KWH, "estimated from power and CPU time"
+    emissions = None if energy is None or carbon is None else energy * carbon
+    machine = describe()
+    filled: dict[str, Any] = {
+        "timestamp": datetime.fromtimestamp(first, UTC).strftime("%Y-%m-%dT%H:%M:%S"),
+        "project_name": "frugalrec",
+        "run_id": sha256(str(run.folder.resolve()).encode()).hexdigest()[:32],
+        "experiment_id": run.folder.name,
+        "duration": duration,
+        "emissions": emissions,
+        "emissions_rate": None if emissions is None or not duration else emissions / duration,
+        "cpu_power": watts,
+        "cpu_energy": energy,
+        "energy_consumed": energy,
+        "region": region,
+        "os": machine["system"],
+        "python_version": machine["python"],
+        "cpu_count": machine["cores"],
+        "cpu_model": machine["processor"],
+        "ram_total_size": machine["memory_gib"],
+        "tracking_mode": mode,
+        "pue": 1.0,
+    }
+    out = io.StringIO()
+    rows = csv.DictWriter(out, _CODECARBON, restval="", lineterminator="\n")
+    rows.writeheader()
+    rows.writerow({k: "" if v is None else v for k, v in filled.items()})
+    return out.getvalue()
+
+
+def _span(i: int, entry: Spent, trace: str, run: Run) -> dict[str, Any]:
+    start = round(entry.started * 1e9)
+    cost = entry.cost
+    known: dict[str, Any] = {
+        "frugalrec.plan": entry.plan,
+        "frugalrec.stage": entry.stage,
+        "frugalrec.for": entry.label or None,
+        "frugalrec.phase": entry.phase,
+        "frugalrec.units": entry.units,
+        "frugalrec.cpu_seconds": cost.cpu_seconds,
+        "frugalrec.flops": cost.flops,
+        "frugalrec.peak_bytes": cost.peak_bytes,
+    }
+    name = f"{entry.stage} {entry.plan}"
+    if cost.tokens_in or cost.tokens_out:
+        operation = "text_completion" if cost.tokens_out else "embeddings"
+        model = run.models.get(entry.plan)
+        known |= {
+            "gen_ai.operation.name": operation,
+            "gen_ai.provider.name": "frugalrec",
+            "gen_ai.request.model": model,
+            "gen_ai.usage.input_tokens": None if cost.tokens_in is None else int(cost.tokens_in),
+            "gen_ai.usage.output_tokens": None if cost.tokens_out is None else int(cost.tokens_out),
+            "gen_ai.usage.cache_read.input_tokens": None if cost.tokens_cached is None else int(cost.tokens_cached),
+        }
+        name = f"{operation} {model or ''}".strip()
+    return {
+        "traceId": trace,
+        "spanId": sha256(f"{trace}{i}".encode()).hexdigest()[:16],
+        "name": name,
+        "kind": 1,
+        "startTimeUnixNano": str(start),
+        "endTimeUnixNano": str(start + round((cost.seconds or 0.0) * 1e9)),
+        "attributes": _attributes(known),
+    }
+
+
+def _parents(run: Run) -> Iterator[tuple[int, int]]:
+    """Yield each inner stage with the stage it was in: entries are written as they end, so it comes later."""
+    for i, entry in enumerate(run.entries):
+        if entry.depth == 0:
+            continue
+        for j in range(i + 1, len(run.entries)):
+            if run.entries[j].depth == entry.depth - 1 and run.entries[j].started <= entry.started:
+                yield i, j
+                break
+
+
+def _attributes(known: dict[str, Any]) -> list[dict[str, Any]]:
+    found = []
+    for key, value in known.items():
+        if value is None:
+            continue
+        if isinstance(value, int):
+            found.append({"key": key, "value": {"intValue": str(value)}})
+        elif isinstance(value, float):
+            found.append({"key": key, "value": {"doubleValue": value}})
+        else:
+            found.append({"key": key, "value": {"stringValue": str(value)}})
+    return found
+
+
+def _iso(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+__all__ = ["codecarbon", "focus", "opentelemetry"]

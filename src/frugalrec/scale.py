@@ -1,0 +1,407 @@
+"""A finished run × another size × machines to rent → what each plan would take there: machines, money, energy, limits.
+
+Seconds and bytes at the other size are the run's own, times what the component's cost formula says they grow by. How
+they are spread over machines is arithmetic with the assumptions of `Assumptions`, which every forecast prints.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from frugalrec.data.shape import DataShape
+from frugalrec.errors import ConfigError, PriceError
+from frugalrec.estimation import expected_stages
+from frugalrec.evaluation import Trial
+from frugalrec.forecast import DAYS_A_MONTH
+from frugalrec.machine_profile import Profile
+from frugalrec.price_tables import Hardware
+from frugalrec.prices import PriceSheet
+from frugalrec.work import Expected, answering
+
+HOURS_A_MONTH = 24 * DAYS_A_MONTH
+MODEL_SPREAD = 1.25
+"""What forecasts of full size cost are meant to keep to, from a fit on a part; money is given as a range of it."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """The size to forecast for. ``catalogue_growth`` is the share of new items a month."""
+
+    users: float
+    items: float
+    requests_per_second: float
+    refreshes_per_day: float = 1.0
+    catalogue_growth: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("users", "items", "requests_per_second", "refreshes_per_day"):
+            value = getattr(self, name)
+            if not 0 < value < math.inf:
+                raise ConfigError(f"{name.replace('_', '-')} must be above 0, not {value:g}")
+        if not 0 <= self.catalogue_growth < math.inf:
+            raise ConfigError(f"catalogue-growth must be at least 0, not {self.catalogue_growth:g}")
+
+
+@dataclass(frozen=True)
+class Assumptions:
+    """What the arithmetic takes for granted.
+
+    ``utilisation``: share of a machine's cores that answers requests at the daily mean; ``replicas``: copies of every
+    shard, at least; ``memory_share``: of a machine's memory that a model may fill; ``parallel``: how well a fit uses
+    further cores and machines; ``hop_seconds``: a round trip between machines; ``list_length`` items an answer of
+    ``response_bytes``; ``history_bytes`` an event kept for its user. For language models on own GPUs,
+    ``gpu_share`` of the peak arithmetic is reached. ``latency_limit`` seconds is what users still call fast.
+    """
+
+    utilisation: float = 0.5
+    replicas: int = 2
+    memory_share: float = 0.6
+    parallel: float = 0.7
+    hop_seconds: float = 0.0005
+    list_length: int = 10
+    response_bytes: float = 1000.0
+    history_bytes: float = 12.0
+    gpu_share: float = 0.4
+    latency_limit: float = 0.1
+
+
+@dataclass(frozen=True)
+class PerRequestModel:
+    """A language model that is asked at every request: parameters, tokens read and written."""
+
+    parameters: float
+    tokens_in: float
+    tokens_out: float
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A plan at the forecast's size. None is unknown. ``money`` is a month's, by what it pays for."""
+
+    plan: str
+    hardware: str
+    machines: float | None
+    item_shards: int | None
+    replicas: int | None
+    refresh_machines: float | None
+    refresh_seconds: float | None
+    latency_seconds: float | None
+    model_bytes: float | None
+    storage_bytes: float | None
+    network_bytes_per_second: float | None
+    kwh: float | None
+    co2e_kg: float | None
+    money: Mapping[str, float] | None
+    request_seconds: float | None = None
+    unknown: str = ""
+
+    @property
+    def month(self) -> float | None:
+        """Money a month."""
+        return None if self.money is None else sum(self.money.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-ready form."""
+        return {**asdict(self), "money": None if self.money is None else dict(self.money), "month": self.month}
+
+
+@dataclass(frozen=True)
+class Break:
+    """What no longer works on the way to the size, and where: the first of its kind."""
+
+    plan: str
+    what: str
+    users: float
+    items: float
+    requests_per_second: float
+
+
+@dataclass
+class Forecaster:
+    """Forecasts the plans of one run."""
+
+    trials: Sequence[Trial]
+    shape: DataShape
+    prices: PriceSheet
+    profile: Profile | None = None
+    assumptions: Assumptions = field(default_factory=Assumptions)
+
+    @classmethod
+    def read(cls, folder: Path, prices: PriceSheet, profile: Profile | None) -> Forecaster:
+        """Read a run folder; raises `ConfigError` when it is none, or was made by a version that kept no shape."""
+        try:
+            shape = DataShape.from_dict(json.loads((folder / "shape.json").read_text(encoding="utf-8")))
+            lines = (folder / "trials.jsonl").read_text(encoding="utf-8").splitlines()
+        except (OSError, ValueError) as error:
+            if isinstance(error, ConfigError):
+                raise
+            raise ConfigError(
+                f"{folder}: no run to forecast from: {error}", hint="frugalrec plan CONFIG.toml makes one"
+            ) from error
+        trials: dict[str, Trial] = {}
+        for line in lines:
+            try:
+                trial = Trial.from_dict(json.loads(line), np.empty(0))
+            except (ValueError, KeyError, TypeError):
+                continue
+            trials[trial.name] = trial
+        if not trials:
+            raise ConfigError(f"{folder}: the run has no trials", hint="run frugalrec plan again with --fresh")
+        return cls(list(trials.values()), shape, prices, profile)
+
+    def rows(self, size: Size, machine: Hardware) -> list[Row]:
+        """Return each plan of the run at ``size`` on ``machine``, the cheapest first, unknown ones last."""
+        rows = [self.row(trial, size, machine) for trial in self.trials]
+        return sorted(rows, key=lambda row: math.inf if row.month is None else row.month)
+
+    def row(self, trial: Trial, size: Size, machine: Hardware) -> Row:
+        """Return one plan at ``size``."""
+        nothing = Row(trial.name, machine.name, *[None] * 13)  # type: ignore[arg-type]
+        if trial.plan.language_model == "per request":
+            return replace(nothing, unknown="it asks a language model at every request: see the rows of those")
+        found = self._grown(trial, size)
+        if isinstance(found, str):
+            return replace(nothing, unknown=found)
+        fit_seconds, request_seconds, model_bytes, peak_bytes, tail = found
+        a = self.assumptions
+        room = machine.memory_gib * 2**30 * a.memory_share
+        shards = max(1, math.ceil(model_bytes / room))
+        # A request asks every shard of the items at once; its work is shared out, and each hop costs a round trip.
+        busy = size.requests_per_second * request_seconds / (machine.speed * machine.cores * a.utilisation)
+        machines = max(shards * a.replicas, math.ceil(busy))
+        machines = math.ceil(machines / shards) * shards
+        latency = request_seconds * tail / machine.speed / shards + (a.hop_seconds if shards > 1 else 0.0)
+        interval = 86_400.0 / size.refreshes_per_day
+        one = fit_seconds / (machine.speed * (1 + a.parallel * (machine.cores - 1)))
+        needed = max(math.ceil(peak_bytes / (machine.memory_gib * 2**30)), math.ceil(one / (0.5 * interval)))
+        # The sums of users add up, and blocks of items are solved apart: a fit is shared out, at some loss.
+        refresh_machines = needed if needed == 1 else math.ceil(needed / a.parallel)
+        refresh = one if refresh_machines == 1 else one / (refresh_machines * a.parallel)
+        if machine.network_gb_s:
+            refresh += model_bytes / shards / (machine.network_gb_s * 1e9)
+        log_bytes = size.users * self.shape.mean_history * a.history_bytes
+        storage = log_bytes + 2 * model_bytes
+        network = size.requests_per_second * (
+            a.response_bytes + (shards if shards > 1 else 0) * (self.shape.mean_history * 4 + a.list_length * 8)
+        )
+        hours = machines * HOURS_A_MONTH + refresh_machines * refresh / 3600 * size.refreshes_per_day * DAYS_A_MONTH
+        new = size.items * size.catalogue_growth / max(self.shape.items, 1.0)
+        once = trial.cost["once"].cpu_seconds
+        new_hours = 0.0 if not new or once is None else once * new / machine.speed / machine.cores / 3600
+        money = {"machines": machine.hour * hours, "new items": machine.hour * new_hours}
+        if self.prices.storage_gib_month is not None:
+            money["storage"] = storage / 2**30 * self.prices.storage_gib_month
+        if self.prices.egress_gib is not None:
+            bytes_a_month = size.requests_per_second * a.response_bytes * 86_400 * DAYS_A_MONTH
+            money["egress"] = bytes_a_month / 2**30 * self.prices.egress_gib
+        kwh = None if machine.watts is None else machine.watts * (hours + new_hours) / 1000
+        return Row(
+            trial.name,
+            machine.name,
+            float(machines),
+            shards,
+            machines // shards,
+            float(refresh_machines),
+            refresh,
+            latency,
+            model_bytes,
+            storage,
+            network,
+            kwh,
+            self._co2e(kwh),
+            money,
+            request_seconds,
+        )
+
+    def per_request_rows(
+        self, base: Row, size: Size, model: PerRequestModel, gpu: Hardware | None, api: str | None
+    ) -> list[Row]:
+        """Return ``base`` with a language model at every request on top: on own GPUs, and through an API.
+
+        Reading is bound by arithmetic (2 FLOPs a parameter and token), writing by reading the weights once a token for
+        a batch of 32; a GPU must hold the weights in 16 bits. What is not on the sheet is a row that says so.
+        """
+        rows = []
+        if gpu is not None:
+            rows.append(self._on_gpus(base, size, model, gpu))
+        if api is not None:
+            rows.append(self._by_api(base, size, model, api))
+        return rows
+
+    def breaks(self, size: Size, machine: Hardware) -> list[Break]:
+        """Return, for each plan, what first stops working on the way from the run's size to ``size``."""
+        found = []
+        for trial in self.trials:
+            for step in np.linspace(0.0, 1.0, 61):
+                at = self._towards(size, float(step))
+                what = self._broken(trial, at, machine)
+                if what is not None:
+                    found.append(Break(trial.name, what, at.users, at.items, at.requests_per_second))
+                    break
+        return found
+
+    def by_traffic(self, size: Size, machine: Hardware, points: int = 41) -> tuple[list[float], dict[str, list[float]]]:
+        """Return requests a second from 1 to ten times the size's, and each known plan's money a month there."""
+        rates = np.geomspace(min(1.0, size.requests_per_second), 10 * size.requests_per_second, points)
+        lines: dict[str, list[float]] = {}
+        for trial in self.trials:
+            months = [self.row(trial, replace(size, requests_per_second=float(r)), machine).month for r in rates]
+            if all(m is not None for m in months):
+                lines[trial.name] = [float(m or 0.0) for m in months]
+        return [float(r) for r in rates], lines
+
+    def sensitivity(self, row: Row) -> dict[str, float]:
+        """Return by what share of the month a doubling of each price would raise it."""
+        if row.money is None or not row.month:
+            return {}
+        return {name: amount / row.month for name, amount in row.money.items() if amount}
+
+    def _grown(self, trial: Trial, size: Size) -> tuple[float, float, float, float, float] | str:
+        """Return fit seconds, request seconds, model bytes, peak bytes and p95 over mean, or why they are unknown."""
+        fit, request = trial.cost["refresh"], trial.cost["request"]
+        if fit.cpu_seconds is None or request.cpu_seconds is None:
+            return "the run did not measure its CPU time"
+        pipeline = trial.plan.build()
+        component = trial.plan.recommender.component
+        large = self.shape.scaled(users=size.users, items=size.items)
+        now, then = (expected_stages(pipeline.recommender, s) for s in (self.shape, large))
+        if now is None or then is None:
+            return f"{component} has no cost formula"
+        grown_fit = self._growth(now.fit, then.fit)
+        grown_request = self._growth(now.score + answering(self.shape.items), then.score + answering(large.items))
+        if grown_fit is None or grown_request is None:
+            return f"{component} cannot tell how its cost grows for these data"
+        held = then.fit.held_bytes
+        if held is None or then.fit.peak_bytes is None:
+            return f"{component} cannot tell its memory"
+        if now.fit.held_bytes:
+            held *= trial.model_bytes / now.fit.held_bytes
+        tail = trial.latency_seconds.get("p95", 0.0) / max(request.seconds or request.cpu_seconds, 1e-9)
+        return (
+            max(fit.cpu_seconds, 1e-4) * grown_fit,
+            request.cpu_seconds * grown_request,
+            max(held, float(trial.model_bytes)),
+            then.fit.peak_bytes,
+            max(1.0, tail),
+        )
+
+    def _growth(self, now: Expected, then: Expected) -> float | None:
+        """Return how many times the work grows: by seconds where there is a profile, else by FLOPs."""
+        if self.profile is not None:
+            a, b = self.profile.seconds(now.work), self.profile.seconds(then.work)
+            if a is not None and b is not None:
+                # Beside what grows, every call has a fixed part of some tenths of a millisecond.
+                return (b + 1e-4) / (a + 1e-4)
+        if now.flops is None or then.flops is None:
+            return None
+        return (then.flops + 1e6) / (now.flops + 1e6)
+
+    def _towards(self, size: Size, step: float) -> Size:
+        """Return a size between the run's (0) and ``size`` (1), by logarithms; traffic starts at one a second."""
+
+        def between(a: float, b: float) -> float:
+            return math.exp(math.log(max(a, 1e-9)) + step * (math.log(b) - math.log(max(a, 1e-9))))
+
+        return replace(
+            size,
+            users=between(self.shape.users, size.users),
+            items=between(self.shape.items, size.items),
+            requests_per_second=between(min(1.0, size.requests_per_second), size.requests_per_second),
+        )
+
+    def _broken(self, trial: Trial, size: Size, machine: Hardware) -> str | None:
+        row = self.row(trial, size, machine)
+        if row.machines is None or row.refresh_seconds is None or row.latency_seconds is None:
+            return None
+        a = self.assumptions
+        found = self._grown(trial, size)
+        assert not isinstance(found, str)
+        fit_seconds, request_seconds, model_bytes, peak_bytes, tail = found
+        memory = machine.memory_gib * 2**30
+        if peak_bytes > memory:
+            return f"a fit needs {peak_bytes / 2**30:,.0f} GiB, more than one machine's {machine.memory_gib:g}"
+        if model_bytes > memory * a.memory_share:
+            return f"the model is {model_bytes / 2**30:,.0f} GiB, too large for one machine"
+        if fit_seconds / machine.speed / (1 + a.parallel * (machine.cores - 1)) > 86_400 / size.refreshes_per_day:
+            return "a fit on one machine takes longer than the time between refreshes"
+        if request_seconds * tail / machine.speed > a.latency_limit:
+            return f"the slowest twentieth of requests takes more than {a.latency_limit * 1000:g} ms on one machine"
+        if size.requests_per_second * request_seconds / machine.speed > machine.cores * a.utilisation:
+            return "one machine no longer keeps up with requests"
+        return None
+
+    def _on_gpus(self, base: Row, size: Size, model: PerRequestModel, gpu: Hardware) -> Row:
+        label = f"{base.plan} + {model.parameters / 1e9:g}B LM a request"
+        row = replace(base, plan=label, hardware=f"{base.hardware} and {gpu.name}")
+        a = self.assumptions
+        if not gpu.gpus or gpu.gpu_tflops is None or gpu.gpu_bandwidth_gb_s is None or gpu.gpu_memory_gib is None:
+            return replace(row, money=None, machines=None, unknown=f"[machines.{gpu.name}] does not describe its GPUs")
+        reading = 2.0 * model.parameters * model.tokens_in / (gpu.gpu_tflops * 1e12 * a.gpu_share)
+        writing = model.tokens_out * 2.0 * model.parameters / (gpu.gpu_bandwidth_gb_s * 1e9) / 32
+        fit = max(1, math.ceil(2.0 * model.parameters / (gpu.gpu_memory_gib * 2**30 * 0.8)))
+        machines = math.ceil(size.requests_per_second * (reading + writing) / a.utilisation / gpu.gpus)
+        machines = math.ceil(max(a.replicas, machines) / fit) * fit
+        hours = machines * HOURS_A_MONTH
+        money = {**(base.money or {}), "language model": gpu.hour * hours}
+        kwh = None if gpu.watts is None or base.kwh is None else base.kwh + gpu.watts * hours / 1000
+        latency = None
+        if base.latency_seconds is not None:
+            alone = model.tokens_out * 2.0 * model.parameters / (gpu.gpu_bandwidth_gb_s * 1e9)
+            latency = base.latency_seconds + reading / fit + alone / fit + a.hop_seconds
+        total = None if base.machines is None else base.machines + machines
+        return replace(
+            row,
+            machines=total,
+            money=None if base.money is None else money,
+            kwh=kwh,
+            co2e_kg=self._co2e(kwh),
+            latency_seconds=latency,
+        )
+
+    def _by_api(self, base: Row, size: Size, model: PerRequestModel, api: str) -> Row:
+        row = replace(base, plan=f"{base.plan} + {api} a request", hardware=f"{base.hardware} and api")
+        try:
+            each = self.prices.price_tokens(api, tokens_in=model.tokens_in, tokens_out=model.tokens_out)
+        except PriceError as error:
+            return replace(row, money=None, machines=None, kwh=None, co2e_kg=None, unknown=error.message)
+        requests = size.requests_per_second * 86_400 * DAYS_A_MONTH
+        money = None if base.money is None else {**base.money, "language model": each * requests}
+        # What the provider's machines draw, and how long they take, nobody tells.
+        return replace(row, money=money, kwh=None, co2e_kg=None, latency_seconds=None)
+
+    def _co2e(self, kwh: float | None) -> float | None:
+        if kwh is None or not self.prices.region:
+            return None
+        return kwh * self.prices.carbon_of()
+
+
+def crossings(rates: Sequence[float], lines: Mapping[str, Sequence[float]]) -> list[tuple[float, str, str]]:
+    """Return ``(requests a second, cheapest below, cheapest above)`` wherever the cheapest plan changes."""
+    if not lines:
+        return []
+    best = [min((line[i], name) for name, line in lines.items())[1] for i in range(len(rates))]
+    return [
+        (math.sqrt(rates[i] * rates[i - 1]), best[i - 1], best[i])
+        for i in range(1, len(rates))
+        if best[i] != best[i - 1]
+    ]
+
+
+__all__ = [
+    "HOURS_A_MONTH",
+    "Assumptions",
+    "Break",
+    "Forecaster",
+    "PerRequestModel",
+    "Row",
+    "Size",
+    "crossings",
+]

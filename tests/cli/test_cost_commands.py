@@ -1,0 +1,222 @@
+"""Estimates, caps, costs and forecasts as users of the command line meet them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from frugalrec.cli._app import run
+from frugalrec.cli._numbers import number_of
+from frugalrec.errors import ConfigError
+from frugalrec.machine_profile import Profile, hardware
+from frugalrec.testing.data import toy_dataset
+from frugalrec.work import UNITS
+
+CONFIG = """
+[data]
+interactions = "log.csv"
+items = "items.csv"
+text = ["title"]
+[tuning]
+seconds = 0
+[evaluation]
+timed_queries = 5
+[plans]
+only = ["popularity", "ease", "sequential-words"]
+"""
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a shop with a profile in its cache and a finished run."""
+    folder = tmp_path_factory.mktemp("shop")
+    data = toy_dataset(n_users=50, n_items=30, seed=1, cold=3)
+    log = data.interactions
+    assert log.timestamp is not None
+    with (folder / "log.csv").open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow(["user_id", "item_id", "timestamp"])
+        rows.writerows(
+            (f"u{user}", data.catalog.items.ids[item], int(at))
+            for user, item, at in zip(log.user, log.item, log.timestamp, strict=True)
+        )
+    with (folder / "items.csv").open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow(["item_id", "title"])
+        rows.writerows(zip(data.catalog.items.ids, data.catalog.texts(), strict=True))
+    (folder / "shop.toml").write_text(CONFIG, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FRUGALREC_CACHE", str(folder / "cache"))
+        Profile(hardware(), {kind: {1: ((1.0, 1e7),)} for kind in UNITS}).save()
+        assert run(["plan", str(folder / "shop.toml")]) == 0
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def cache(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FRUGALREC_CACHE", str(shop / "cache"))
+
+
+def test_estimate_tells_every_plan(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["estimate", str(shop / "shop.toml"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [p["plan"] for p in found["plans"]] == ["popularity", "ease", "sequential-words"]
+    assert all(p["seconds"]["low"] <= p["seconds"]["expected"] <= p["seconds"]["high"] for p in found["plans"])
+    assert found["total"]["currency"] == "USD"
+    assert run(["estimate", str(shop / "shop.toml"), "--users", "1M", "--items", "2k"]) == 0
+    shown = capsys.readouterr().out
+    assert "sequential-words" in shown
+    assert "all plans" in shown
+    assert not any(path.name == "fitted" for path in shop.iterdir())
+
+
+def test_estimate_says_what_does_not_fit(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = shop / "dense.toml"
+    own = '[[plans.own]]\nname = "huge"\nrecommender = { component = "ease", solver = "dense" }\n'
+    config.write_text(CONFIG.replace('"ease", "sequential-words"', "") + own)
+    assert run(["estimate", str(config), "--items", "5M"]) == 1
+    assert "huge does not fit into memory" in capsys.readouterr().out
+
+
+def test_a_cap_of_the_study_is_kept(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = shop / "capped.toml"
+    config.write_text(CONFIG + "[study]\nmax_seconds = 1e-9\n")
+    assert run(["estimate", str(config)]) == 1
+    assert "above max_seconds" in capsys.readouterr().out
+    assert run(["plan", str(config)]) == 2
+    told = capsys.readouterr().err
+    assert "above max_seconds" in told
+    assert "hint:" in told
+    assert not (shop / "capped-run" / "trials.jsonl").exists()
+
+
+def test_a_budget_below_the_cheapest_plan_is_refused_before_any_work(
+    shop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = shop / "poor.toml"
+    config.write_text(CONFIG + "[budget]\ndollars_per_month = 1e-12\n")
+    assert run(["plan", str(config)]) == 2
+    assert "the cheapest, " in capsys.readouterr().err
+    assert not (shop / "poor-run" / "trials.jsonl").exists()
+
+
+def test_a_run_keeps_what_was_expected(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = [json.loads(line) for line in (shop / "shop-run" / "estimates.jsonl").read_text().splitlines()]
+    assert {line["plan"] for line in lines} == {"popularity", "ease", "sequential-words"}
+    assert {line["expected"]["stage"] for line in lines} >= {"encode", "fit", "evaluate", "request"}
+    for line in lines:
+        if line["expected"]["stage"] == "fit" and line["plan"] != "sequential-words":
+            assert line["expected"]["flops"] == line["actual"]["flops"]
+    assert run(["costs", "calibrate", str(shop / "shop-run"), "--dry-run", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["corrections"] == {}
+
+
+def test_calibration_corrects_the_profile(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["costs", "calibrate", str(shop / "shop-run")]) == 0
+    assert "the profile is corrected" in capsys.readouterr().out
+    assert run(["costs", "calibrate", str(shop / "shop-run"), "--dry-run", "--json"]) == 0
+    kept = json.loads(capsys.readouterr().out)["corrections"]
+    assert "ease.request" in kept
+    assert kept["ease.request"] > 0
+
+
+def test_costs_of_a_run(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = str(shop / "shop-run")
+    assert run(["costs", "show", folder]) == 0
+    shown = capsys.readouterr().out
+    for word in ("encode", "fit", "evaluate", "load data", "sequential-words", "USD"):
+        assert word in shown
+    assert run(["costs", "show", folder, folder, "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["over_time"]) == 2
+    assert run(["costs", "top", folder, "-n", "2", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)) == 2
+
+
+def test_a_gate_for_ci(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = shop / "shop-run"
+    assert run(["costs", "diff", str(folder), str(folder), "--fail-if", "+0% per_request"]) == 0
+    grown = shop / "grown"
+    grown.mkdir(exist_ok=True)
+    lines = [json.loads(line) for line in (folder / "ledger.jsonl").read_text().splitlines()]
+    for line in lines:
+        if line["name"] == "fit" and line["plan"] == "ease":
+            line["cost"]["flops"] *= 1.5
+    (grown / "ledger.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert run(["costs", "diff", str(folder), str(grown), "--fail-if", "+5% per_refresh flops"]) == 1
+    assert "ease: per_refresh flops grew by +50.0%" in capsys.readouterr().out
+    assert run(["costs", "diff", str(folder), str(grown), "--fail-if", "5 percent"]) == 2
+
+
+@pytest.mark.parametrize("form", ["focus", "otel", "codecarbon"])
+def test_exports(shop: Path, form: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["costs", "export", str(shop / "shop-run"), "--format", form]) == 0
+    printed = capsys.readouterr().out
+    assert run(["costs", "export", str(shop / "shop-run"), "--format", form, "--out", str(shop / form)]) == 0
+    assert (shop / form).read_text() == printed
+    assert json.loads(printed) if form == "otel" else list(csv.DictReader(io.StringIO(printed)))
+
+
+def test_forecast(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    size = ["--users", "100M", "--items", "5M", "--requests-per-second", "20k"]
+    page = shop / "forecast.html"
+    assert run(["forecast", "--run", str(shop / "shop-run"), *size, "--page", str(page)]) == 0
+    shown = capsys.readouterr().out
+    for word in ("breaks first", "assumed:", "compiling the language model into weights saves", "order of magnitude"):
+        assert word in shown
+    text = page.read_text()
+    assert "<svg" in text
+    assert "default-src &#x27;none&#x27;" in text
+    assert run(["forecast", "--run", str(shop / "shop-run"), *size, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {r["plan"] for r in found["rows"]} >= {"ease", "popularity", "sequential-words"}
+    assert found["assumptions"]["replicas"] == 2
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "told"),
+    [
+        ("--requests-per-second", "0", "--requests-per-second must be a number above 0"),
+        ("--requests-per-second", "-5", "--requests-per-second must be a number above 0"),
+        ("--users", "many", "--users must be a number above 0, not 'many'"),
+        ("--refresh", "never", "--refresh must be a number"),
+        ("--hardware", "tpu", "no machine 'tpu' on the price sheet"),
+        ("--run", "nowhere", "no run to forecast from"),
+    ],
+)
+def test_a_forecast_of_nothing_says_so(
+    shop: Path, option: str, value: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = {"--run": str(shop / "shop-run"), "--users": "1k", "--items": "1k", "--requests-per-second": "5"}
+    given[option] = value
+    assert run(["forecast", *(word for pair in given.items() for word in pair)]) == 2
+    shown = capsys.readouterr().err
+    assert told in shown
+    assert "hint:" in shown
+
+
+def test_a_profile_from_elsewhere_warns(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = shop / "elsewhere.json"
+    rates = {kind: {1: ((1.0, 1e7),)} for kind in UNITS}
+    Profile({"processor": "Z80", "cores": 1, "memory_gib": 0.1}, rates).save(path)
+    with pytest.warns(UserWarning, match="measured on Z80"):
+        assert run(["estimate", str(shop / "shop.toml"), "--profile", str(path), "--json"]) == 0
+    seconds = json.loads(capsys.readouterr().out)["plans"][1]["seconds"]
+    assert seconds["high"] / seconds["low"] >= 15.9
+
+
+def test_doctor_tells_of_the_profile(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["doctor"]) == 0
+    assert "threads to take" in capsys.readouterr().out
+
+
+def test_numbers_as_people_write_them() -> None:
+    assert number_of("20k", "x") == 20_000
+    assert number_of("1.5G", "x") == 1.5e9
+    assert number_of("1e6", "x") == 1e6
+    for text in ("", "k", "1kk", "0", "-3", "1.2.3", "nan", "inf"):
+        with pytest.raises(ConfigError):
+            number_of(text, "x")

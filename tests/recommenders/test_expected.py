@@ -1,0 +1,166 @@
+"""Cost formulas against counted runs: FLOPs exact where they are linear algebra, peak memory within 15%."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+from frugalrec.cost import Ledger
+from frugalrec.data.dataset import Dataset
+from frugalrec.data.interactions import Interactions
+from frugalrec.data.shape import DataShape
+from frugalrec.encoders.bag_of_words import BagOfWords
+from frugalrec.recommenders.als import Als
+from frugalrec.recommenders.chance import Chance
+from frugalrec.recommenders.content import Content
+from frugalrec.recommenders.ease import Ease
+from frugalrec.recommenders.hybrid import Hybrid
+from frugalrec.recommenders.item_knn import ItemKnn
+from frugalrec.recommenders.popularity import Popularity
+from frugalrec.recommenders.sequential_linear import SequentialLinear
+from frugalrec.recommenders.state_knn import StateKnn
+from frugalrec.recommenders.user_knn import UserKnn
+from frugalrec.registry import missing_extra
+from frugalrec.testing.data import toy_dataset
+from frugalrec.testing.encoders import HashEncoder
+
+EXACT: list[Any] = [
+    Chance(),
+    Popularity(),
+    Popularity(half_life_days=30.0),
+    ItemKnn(),
+    UserKnn(),
+    StateKnn(),
+    Ease(),
+    Ease(encoder=HashEncoder()),
+    Ease(encoder=HashEncoder(), whitening=0.3),
+    Content(HashEncoder()),
+    Content(HashEncoder(), whitening=0.0),
+    SequentialLinear(),
+    SequentialLinear(half_lives=(1.5, 15.0)),
+    SequentialLinear(half_lives=(2.0,), reversed_weight=0.3),
+    SequentialLinear(half_lives=(2.0,), gap_half_life=20_000.0),
+    SequentialLinear(encoder=HashEncoder(), text_prior=2.0),
+    SequentialLinear(half_lives=(1.0, 4.0), encoder=HashEncoder(), text_prior=2.0),
+    Hybrid((Ease(), Content(HashEncoder()))),
+    *([] if missing_extra("recommender", "als") else [Als(factors=8), Als(factors=8, alpha=3.0)]),
+]
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    """Return a dense log: users of different activity who come back to items, irregular times."""
+    rng = np.random.default_rng(1)
+    base = toy_dataset(n_users=60, n_items=24, cold=2)
+    log = base.interactions
+    user = np.sort(rng.integers(0, 60, 1500)).astype(np.int32)
+    item = rng.integers(0, 22, 1500).astype(np.int32)
+    times = np.sort(rng.integers(0, 1_000_000, 1500)).astype(np.float64)
+    return base.with_interactions(Interactions.from_events(user, item, log.users, log.items, timestamp=times))
+
+
+def charged(work: Any, *given: Any) -> float:
+    ledger = Ledger()
+    with ledger.span("work"):
+        work(*given)
+    flops = ledger.entries[0].cost.flops
+    assert flops is not None
+    return flops
+
+
+@pytest.mark.parametrize("recommender", EXACT, ids=repr)
+def test_flops_of_a_fit_are_exact(recommender: Any, dataset: Dataset) -> None:
+    expected = recommender.expected(DataShape.of(dataset)).fit
+    assert charged(recommender.fit, dataset) == pytest.approx(expected.flops, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    "recommender",
+    [r for r in EXACT if not isinstance(r, ItemKnn | UserKnn | StateKnn) and not getattr(r, "gap_half_life", 0)],
+    ids=repr,
+)
+def test_flops_of_queries_are_exact_in_the_mean(recommender: Any) -> None:
+    """In a log where nobody meets an item twice; a repeated item is looked up once and takes less."""
+    dataset = toy_dataset(n_users=60, n_items=24, cold=2, length=18)
+    queries = [dataset.query(user) for user in range(dataset.n_users) if len(dataset.query(user).history)]
+    recommender.fit(dataset)
+    expected = recommender.expected(DataShape.of(dataset)).score
+    alone = sum(charged(recommender.score, [query]) for query in queries)
+    assert alone == pytest.approx(len(queries) * expected.flops, rel=1e-6)
+
+
+def test_sparse_sums_are_about_right() -> None:
+    """Few events on many items: how many cells they fill is estimated, and so a part of the FLOPs."""
+    data = toy_dataset(n_users=80, n_items=400, length=12)
+    model = SequentialLinear()
+    expected = model.expected(DataShape.of(data)).fit
+    assert charged(model.fit, data) == pytest.approx(expected.flops, rel=0.02)
+
+
+def test_what_needs_times_is_unknown_without_them() -> None:
+    data = toy_dataset(timestamps=False)
+    assert SequentialLinear(gap_half_life=60.0).expected(DataShape.of(data)).fit.flops is None
+
+
+def test_an_encoder_without_a_dimension_makes_the_cost_unknown(dataset: Dataset) -> None:
+    class Mute:
+        def encode(self, texts: Any, *, role: str = "item") -> Any:
+            return np.zeros((len(texts), 3), dtype=np.float32)
+
+        def fingerprint(self) -> str:
+            return "mute"
+
+    assert Ease(encoder=Mute()).expected(DataShape.of(dataset)).fit.work is None
+
+
+def test_words_are_counted(dataset: Dataset) -> None:
+    encoder = BagOfWords()
+    distinct = list(dict.fromkeys(dataset.catalog.texts()))
+    assert charged(encoder.encode, distinct) == encoder.expected(DataShape.of(dataset)).flops
+
+
+MEASURE = """
+import sys
+import numpy as np
+from frugalrec.cost import Ledger
+from frugalrec.data.catalog import Catalog
+from frugalrec.data.dataset import Dataset
+from frugalrec.data.ids import IdMap
+from frugalrec.data.interactions import Interactions
+from frugalrec.data.shape import DataShape
+from frugalrec.recommenders.ease import Ease
+from frugalrec.recommenders.item_knn import ItemKnn
+from frugalrec.recommenders.sequential_linear import SequentialLinear
+
+n, users, length = 2400, 2000, 100
+rng = np.random.default_rng(0)
+share = 1.0 / np.arange(1, n + 1) ** 0.7
+item = rng.choice(n, size=users * length, p=share / share.sum()).astype(np.int32)
+user = np.repeat(np.arange(users), length).astype(np.int32)
+items = IdMap([f"i{i}" for i in range(n)])
+log = Interactions.from_events(user, item, IdMap([f"u{i}" for i in range(users)]), items)
+data = Dataset(log, Catalog(items))
+log.offsets, log.popularity, log.matrix()
+model = eval(sys.argv[1])
+expected = model.expected(DataShape.of(data)).fit.peak_bytes
+ledger = Ledger()
+with ledger.span("fit"):
+    model.fit(data)
+print(expected, ledger.entries[0].cost.peak_bytes)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "model", ["Ease()", "Ease(precision='float64')", "SequentialLinear()", "SequentialLinear(half_lives=(1.5, 15.0))"]
+)
+def test_peak_memory_is_within_15_percent(model: str) -> None:
+    done = subprocess.run([sys.executable, "-c", MEASURE, model], capture_output=True, text=True, check=True)
+    expected, measured = done.stdout.split()
+    if measured == "None":
+        pytest.skip("the system does not tell peak memory")
+    assert float(expected) == pytest.approx(float(measured), rel=0.15)

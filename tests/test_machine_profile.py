@@ -1,0 +1,97 @@
+"""Machine profiles: rates between sizes, kept and read back, and what other hardware's are worth."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from frugalrec import machine_profile
+from frugalrec.errors import ConfigError
+from frugalrec.machine_profile import FOREIGN_SPREAD, OWN_SPREAD, Power, Profile, hardware, path_of
+from frugalrec.work import Work
+
+RATES = {"gemm-f32": {1: ((100.0, 1e9), (400.0, 4e9)), 2: ((100.0, 2e9),)}, "prompt small": {1: ((1.0, 50.0),)}}
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("FRUGALREC_CACHE", str(tmp_path))
+    return tmp_path
+
+
+def profile() -> Profile:
+    return Profile(hardware(), RATES, {"linear algebra": 1}, {"fsync_seconds": 0.004}, Power(65.0, "estimated", "TDP"))
+
+
+def test_rates_lie_between_those_measured() -> None:
+    known = profile()
+    assert known.rate("gemm-f32", 200.0) == pytest.approx(2e9)
+    assert known.rate("gemm-f32", 10.0) == 1e9
+    assert known.rate("gemm-f32", 1e6) == 4e9
+    assert known.rate("gemm-f32", 100.0, threads=3) == 2e9
+    assert known.rate("prompt", model="small") == 50.0
+    assert known.rate("prompt", model="other") is None
+
+
+def test_seconds_are_known_only_when_every_rate_is() -> None:
+    known = profile()
+    assert known.seconds((Work("gemm-f32", 2e9, 100.0), Work("gemm-f32", 4e9, 400.0))) == pytest.approx(3.0)
+    assert known.seconds(()) == 0.0
+    assert known.seconds((Work("gemm-f32", 1.0), Work("stream", 1.0))) is None
+    assert known.seconds((Work("stream", 0.0),)) == 0.0
+    assert known.seconds(None) is None
+
+
+def test_kept_by_hardware_and_read_back(cache: Path) -> None:
+    assert machine_profile.load() is None
+    path = profile().save()
+    assert path == path_of(hardware())
+    assert path.is_relative_to(cache)
+    again = machine_profile.load()
+    assert again is not None
+    assert again.to_dict() == profile().to_dict()
+    assert not again.foreign
+    assert again.spread == OWN_SPREAD
+
+
+def test_other_hardware_warns_and_widens() -> None:
+    elsewhere = replace(profile(), hardware={"processor": "Z80", "cores": 1, "memory_gib": 0.1})
+    path = elsewhere.save()
+    with pytest.warns(UserWarning, match="Z80 with 1 cores"):
+        found = machine_profile.load(path)
+    assert found is not None
+    assert found.foreign
+    assert found.spread == FOREIGN_SPREAD
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert machine_profile.load() is None  # that one is not this machine's
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"version": 99}, "version 99"),
+        ({"rates": {"gemm-f32": {"1": [[100, 0]]}}}, "must be above 0"),
+        ({"rates": {"gemm-f32": {"1": []}}}, "must be above 0"),
+        ({"rates": 7}, "not a machine profile"),
+        ({"power": None}, "not a machine profile"),
+    ],
+)
+def test_a_damaged_profile_says_so(change: dict[str, object], told: str, tmp_path: Path) -> None:
+    path = tmp_path / "profile.json"
+    path.write_text(json.dumps(profile().to_dict() | change), encoding="utf-8")
+    with pytest.raises(ConfigError, match=told) as caught:
+        machine_profile.load(path)
+    assert "doctor --calibrate" in caught.value.hint
+
+
+def test_a_missing_or_unreadable_file_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        machine_profile.load(tmp_path / "nothing.json")
+    (tmp_path / "half.json").write_text('{"version":')
+    with pytest.raises(ConfigError, match="cannot be read"):
+        machine_profile.load(tmp_path / "half.json")

@@ -1,0 +1,175 @@
+"""What runs spent: ledgers read back, summed, compared, gated, corrected and exported."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from frugalrec import run_cost_exports
+from frugalrec.cost import Ledger, charge
+from frugalrec.errors import ConfigError
+from frugalrec.prices import PriceSheet
+from frugalrec.run_costs import Gate, Run, by, changes, corrected, errors, stage_of
+
+PRICES = PriceSheet.load()
+
+
+def run_of(folder: Path, *, flops: float = 1e6, tokens: float = 100.0, extra: bool = False) -> Run:
+    """Write a real ledger of two plans into ``folder`` and read it."""
+    ledger = Ledger(folder / "ledger.jsonl")
+    for plan in ("ease", "content"):
+        with ledger.span("encode", plan=plan, phase="once"):
+            charge(flops=0.0, tokens_in=tokens if plan == "content" else 0.0)
+            with ledger.span("encode", plan=plan):
+                charge(flops=5.0)
+        with ledger.span("fit", plan=plan):
+            charge(flops=flops)
+        with ledger.span("evaluate", plan=f"{plan} (evaluation)", phase="once"):  # noqa: SIM117
+            with ledger.span("recommend", plan=plan, phase="request", units=10):
+                charge(flops=flops / 100)
+    if extra:
+        with ledger.span("fit", plan="new"):
+            charge(flops=1.0)
+    return Run.read(folder)
+
+
+def test_a_ledger_is_read_back(tmp_path: Path) -> None:
+    run = run_of(tmp_path)
+    assert run.plans() == ["ease", "content"]
+    assert len(run.outermost) == 6
+    costs = run.costs("content")
+    assert costs["once"].tokens_in == 100.0
+    assert costs["per_refresh"].flops == 1e6
+    assert costs["per_request"].flops == pytest.approx(1e6 / 100 / 10)
+    assert costs["total"].flops == pytest.approx(5 + 1e6 + 1e4)
+
+
+def test_sums_by_stage_and_plan_agree(tmp_path: Path) -> None:
+    run = run_of(tmp_path)
+    stages, plans = by(run, stage_of, PRICES), by(run, lambda e: e.plan, PRICES)
+    assert {line.name for line in stages} == {"encode", "fit", "evaluate"}
+    assert {line.name for line in plans} == {"ease", "content"}
+    assert sum(line.cost.flops or 0 for line in stages) == sum(line.cost.flops or 0 for line in plans)
+    assert sum(line.n for line in stages) == 6
+
+
+def test_half_a_line_is_counted_and_passed_over(tmp_path: Path) -> None:
+    run_of(tmp_path)
+    with (tmp_path / "ledger.jsonl").open("a") as file:
+        file.write('{"name": "fi')
+    assert Run.read(tmp_path).torn == 1
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "ledger.jsonl").write_text("")
+    with pytest.raises(ConfigError, match="empty"):
+        Run.read(tmp_path / "empty")
+    with pytest.raises(ConfigError, match="no ledger"):
+        Run.read(tmp_path / "nowhere")
+
+
+def test_a_gate_breaks_on_growth_alone(tmp_path: Path) -> None:
+    a, b = run_of(tmp_path / "a"), run_of(tmp_path / "b", flops=1.04e6)
+    found = changes(a, b, PRICES)
+    assert Gate.parse("+5% per_refresh flops").broken(found) == []
+    broken = Gate.parse("+3% per_refresh flops").broken(found)
+    assert [line.split(":")[0] for line in broken] == ["ease", "content"]
+    assert "+4.0%" in broken[0]
+    assert len(Gate.parse("+3% per_refresh flops of ease").broken(found)) == 1
+    assert Gate.parse("0% per_refresh flops").broken(changes(b, a, PRICES)) == []  # it became cheaper
+    assert Gate.parse("+0% once tokens_in").broken(found) == []
+
+
+def test_an_unknown_amount_breaks_a_gate(tmp_path: Path) -> None:
+    a = run_of(tmp_path / "a")
+    ledger = Ledger(tmp_path / "b" / "ledger.jsonl")
+    with ledger.span("fit", plan="ease"):
+        charge(flops=None)
+    (line,) = Gate.parse("+5% per_refresh flops").broken(changes(a, Run.read(tmp_path / "b"), PRICES))
+    assert "unknown" in line
+
+
+def test_from_nothing_to_something_is_growth_without_limit(tmp_path: Path) -> None:
+    a, b = run_of(tmp_path / "a", tokens=0.0), run_of(tmp_path / "b", tokens=1.0)
+    assert len(Gate.parse("+1000% once tokens_in").broken(changes(a, b, PRICES))) == 1
+
+
+def test_a_gate_about_nothing_fails(tmp_path: Path) -> None:
+    a = run_of(tmp_path / "a")
+    with pytest.raises(ConfigError, match="do not share"):
+        Gate.parse("+5% per_request of sequential").broken(changes(a, a, PRICES))
+
+
+@pytest.mark.parametrize("text", ["", "5 per_request", "+5%", "+5% daily", "+5% once love", "+5% once of", "-5% once"])
+def test_a_gate_that_cannot_be_read(text: str) -> None:
+    with pytest.raises(ConfigError, match="--fail-if"):
+        Gate.parse(text)
+
+
+def kept(folder: Path, ratio: float, stage: str = "fit") -> Path:
+    folder.mkdir(exist_ok=True)
+    seconds = {"low": 1.0, "expected": 2.0, "high": 3.0}
+    expected, actual = {"stage": stage, "seconds": seconds}, {"cpu_seconds": 2.0 * ratio}
+    line = {"plan": "e", "component": "ease", "expected": expected, "actual": actual}
+    with (folder / "estimates.jsonl").open("a") as file:
+        file.write(json.dumps(line) + "\n")
+    return folder
+
+
+def test_errors_and_corrections(tmp_path: Path) -> None:
+    folders = [kept(tmp_path / str(i), ratio) for i, ratio in enumerate((1.0, 1.2, 2.0))]
+    (error,) = errors(folders)
+    assert (error.key, error.n, error.median) == ("ease.fit", 3, pytest.approx(1.2))
+    assert error.within == pytest.approx(2 / 3)
+    assert corrected({"ease.fit": 2.0, "als.fit": 3.0}, [error]) == {"ease.fit": 2.4, "als.fit": 3.0}
+
+
+def test_a_search_is_no_error(tmp_path: Path) -> None:
+    assert errors([kept(tmp_path, 5.0, "tune")]) == []
+    with pytest.raises(ConfigError, match="no estimates"):
+        errors([tmp_path / "nowhere"])
+
+
+def test_focus(tmp_path: Path) -> None:
+    rows = list(csv.DictReader(io.StringIO(run_cost_exports.focus(run_of(tmp_path), PRICES))))
+    assert len(rows) == 6
+    assert {row["ChargeCategory"] for row in rows} == {"Usage"}
+    assert all(row["BillingCurrency"] == "USD" for row in rows)
+    total = sum(float(row["BilledCost"]) for row in rows)
+    run = Run.read(tmp_path)
+    (line,) = by(run, lambda e: "all", PRICES)
+    assert total == pytest.approx(line.money, abs=1e-9)
+    assert json.loads(rows[0]["Tags"])["plan"] == "ease"
+
+
+def test_opentelemetry(tmp_path: Path) -> None:
+    document = json.loads(run_cost_exports.opentelemetry(run_of(tmp_path)))
+    spans = document["resourceSpans"][0]["scopeSpans"][0]["spans"]
+    assert len(spans) == len(Run.read(tmp_path).entries)
+
+    def attributes(span: dict[str, Any]) -> dict[str, Any]:
+        return {a["key"]: next(iter(a["value"].values())) for a in span["attributes"]}
+
+    told = [attributes(s) for s in spans if "gen_ai.usage.input_tokens" in attributes(s)]
+    assert [t["gen_ai.usage.input_tokens"] for t in told] == ["100"]
+    assert told[0]["gen_ai.operation.name"] == "embeddings"
+    ids = {s["spanId"] for s in spans}
+    assert len(ids) == len(spans)
+    inner = [s for s in spans if "parentSpanId" in s]
+    assert len(inner) == 4
+    assert all(s["parentSpanId"] in ids for s in inner)
+    assert len({s["traceId"] for s in spans}) == 1
+
+
+def test_codecarbon_leaves_unknown_energy_empty(tmp_path: Path) -> None:
+    run = run_of(tmp_path)
+    (unknown,) = csv.DictReader(io.StringIO(run_cost_exports.codecarbon(run, watts=None, carbon=0.4)))
+    assert (unknown["energy_consumed"], unknown["emissions"]) == ("", "")
+    (known,) = csv.DictReader(io.StringIO(run_cost_exports.codecarbon(run, watts=10.0, carbon=0.4, region="here")))
+    cpu = sum(e.cost.cpu_seconds or 0 for e in run.outermost)
+    assert float(known["energy_consumed"]) == pytest.approx(10.0 * cpu / 3.6e6)
+    assert float(known["emissions"]) == pytest.approx(0.4 * 10.0 * cpu / 3.6e6)
+    assert "estimated" in known["tracking_mode"]

@@ -1,0 +1,140 @@
+"""Forecasts at another size: what grows, what it costs, what breaks first, and where plans cross."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from frugalrec.config import parse_config
+from frugalrec.errors import ConfigError, PriceError
+from frugalrec.forecast import DAYS_A_MONTH
+from frugalrec.machine_profile import Profile, hardware
+from frugalrec.prices import PriceSheet
+from frugalrec.scale import Forecaster, PerRequestModel, Size, crossings
+from frugalrec.study import Study
+from frugalrec.testing.data import toy_dataset
+from frugalrec.work import UNITS
+
+PRICES = PriceSheet.load()
+SIZE = Size(users=1e6, items=20_000, requests_per_second=500.0)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a real run of four plans."""
+    where = tmp_path_factory.mktemp("run")
+    only = ["popularity", "ease", "sequential", "content-words"]
+    table = {
+        "data": {"interactions": "log.csv"},
+        "plans": {"only": only},
+        "tuning": {"seconds": 0.0},
+        "evaluation": {"timed_queries": 5},
+    }
+    config = parse_config(table, "the test's configuration")
+    Study(config, toy_dataset(n_users=60, n_items=40, seed=1, cold=3), PRICES, where).run()
+    return where
+
+
+@pytest.fixture
+def forecaster(folder: Path) -> Forecaster:
+    return Forecaster.read(folder, PRICES, None)
+
+
+def test_every_plan_is_forecast_and_money_adds_up(forecaster: Forecaster) -> None:
+    machine = PRICES.hardware("cpu-16")
+    rows = forecaster.rows(SIZE, machine)
+    assert {row.plan for row in rows} == {"popularity", "ease", "sequential", "content-words"}
+    months = [row.month for row in rows]
+    assert months == sorted(months)  # type: ignore[type-var]
+    for row in rows:
+        assert row.money is not None
+        assert row.month == pytest.approx(sum(row.money.values()))
+        assert row.machines is not None
+        assert row.machines >= 2
+        assert row.kwh is not None
+        assert row.co2e_kg == pytest.approx(row.kwh * PRICES.carbon_of())
+        assert row.money["egress"] == pytest.approx(500 * 1000 * 86_400 * DAYS_A_MONTH / 2**30 * 0.09)
+        assert sum(forecaster.sensitivity(row).values()) == pytest.approx(1.0)
+
+
+def test_the_runs_own_size_gives_its_own_cost(forecaster: Forecaster) -> None:
+    trial = next(t for t in forecaster.trials if t.name == "ease")
+    size = Size(forecaster.shape.users, forecaster.shape.items, 1.0)
+    row = forecaster.row(trial, size, replace(PRICES.hardware("cpu-16"), cores=1))
+    assert row.refresh_seconds == pytest.approx(trial.cost["refresh"].cpu_seconds, rel=0.02)
+    assert row.request_seconds == pytest.approx(trial.cost["request"].cpu_seconds, rel=1e-3)
+    assert row.model_bytes == pytest.approx(trial.model_bytes)
+
+
+def test_more_of_anything_is_not_cheaper(forecaster: Forecaster) -> None:
+    machine = PRICES.hardware("cpu-16")
+    for trial in forecaster.trials:
+        base = forecaster.row(trial, SIZE, machine).month
+        changes = ("users", 1e8), ("items", 200_000), ("requests_per_second", 50_000.0), ("refreshes_per_day", 24.0)
+        for change in [dict([pair]) for pair in changes]:
+            grown = forecaster.row(trial, replace(SIZE, **change), machine).month
+            assert base is not None
+            assert grown is not None
+            assert grown >= base, (trial.name, change)
+
+
+def test_a_profile_is_used_where_there_is_one(folder: Path) -> None:
+    profile = Profile(hardware(), {kind: {1: ((1.0, 1e9),)} for kind in UNITS})
+    rows = Forecaster.read(folder, PRICES, profile).rows(SIZE, PRICES.hardware("cpu-16"))
+    assert all(row.month is not None for row in rows)
+
+
+def test_what_breaks_first_is_on_the_way(forecaster: Forecaster) -> None:
+    size = Size(users=1e8, items=5e6, requests_per_second=20_000.0)
+    found = forecaster.breaks(size, PRICES.hardware("cpu-16"))
+    assert {b.plan for b in found} >= {"ease", "sequential"}
+    for b in found:
+        assert forecaster.shape.users <= b.users <= 1e8
+        assert forecaster.shape.items <= b.items <= 5e6
+        assert b.what
+
+
+def test_a_language_model_at_every_request_costs_more(forecaster: Forecaster) -> None:
+    base = forecaster.rows(SIZE, PRICES.hardware("cpu-16"))[0]
+    model = PerRequestModel(8e9, tokens_in=500.0, tokens_out=30.0)
+    own, api = forecaster.per_request_rows(base, SIZE, model, PRICES.hardware("gpu-h100"), "gpt-4o-mini")
+    assert own.money is not None
+    assert api.money is not None
+    assert base.month is not None
+    assert own.month is not None
+    assert own.month > 2 * base.month
+    requests = 500.0 * 86_400 * DAYS_A_MONTH
+    assert api.money["language model"] == pytest.approx(requests * (500 * 0.15 + 30 * 0.60) / 1e6)
+    assert api.kwh is None  # nobody tells
+    (unpriced,) = forecaster.per_request_rows(base, SIZE, model, None, "no-such-model")
+    assert unpriced.month is None
+    assert "no-such-model" in unpriced.unknown
+
+
+def test_lines_cross_where_the_cheapest_changes(forecaster: Forecaster) -> None:
+    assert crossings([1, 10, 100], {"a": [1, 2, 30], "b": [5, 5, 5]}) == [(pytest.approx(31.6, rel=0.01), "a", "b")]
+    assert crossings([1, 10], {"a": [1, 2], "b": [5, 5]}) == []
+    assert crossings([], {}) == []
+    rates, lines = forecaster.by_traffic(SIZE, PRICES.hardware("cpu-16"), points=5)
+    assert rates[0] == pytest.approx(1.0)
+    assert rates[-1] == pytest.approx(5000.0)
+    assert all(list(line) == sorted(line) for line in lines.values())
+
+
+@pytest.mark.parametrize("name", ["users", "items", "requests_per_second", "refreshes_per_day"])
+@pytest.mark.parametrize("value", [0.0, -1.0, float("inf"), float("nan")])
+def test_a_size_of_nothing_is_refused(name: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=name.replace("_", "-")):
+        replace(SIZE, **{name: value})
+
+
+def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no run to forecast from"):
+        Forecaster.read(tmp_path, PRICES, None)
+
+
+def test_machines_that_are_not_on_the_sheet_are_an_error() -> None:
+    with pytest.raises(PriceError, match="no machine 'tpu'"):
+        PRICES.hardware("tpu")
