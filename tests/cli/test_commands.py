@@ -109,6 +109,36 @@ def test_unknown_user_is_told_what_the_plan_can_do(finished: Path, capsys: pytes
     assert "popularity" in said or "--text" in said
 
 
+def test_words_alone_find_items_and_are_the_reason(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = CONFIG[: CONFIG.index("only")] + 'only = ["content-words"]\n'
+    (shop / "shop.toml").write_text(config, encoding="utf-8")
+    assert run(["plan", str(shop / "shop.toml")]) == 0
+    capsys.readouterr()
+    with (shop / "items.csv").open(encoding="utf-8") as file:
+        wanted = list(csv.DictReader(file))[-1]["title"]  # of a cold item
+    ask = ["recommend", "--run", str(shop / "shop-run"), "--text", wanted, "-k", "4", "--explain", "--json"]
+    assert run(ask) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["items"][0]["title"].split()[0] == wanted.split()[0]
+    assert wanted in answer["items"][0]["reason"]
+    assert run([*ask, "--user", "ü07"]) == 0
+    assert wanted in capsys.readouterr().out
+
+
+def test_words_are_refused_where_nothing_would_read_them(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own = """
+[[plans.own]]
+name = "drawn"
+recommender = { component = "ease", encoder = { component = "bag-of-words" } }
+"""
+    config = CONFIG[: CONFIG.index("only")] + 'only = ["popularity"]\n' + own
+    (shop / "shop.toml").write_text(config, encoding="utf-8")
+    assert run(["plan", str(shop / "shop.toml")]) == 0
+    capsys.readouterr()
+    assert run(["recommend", "--run", str(shop / "shop-run"), "--text", "a story"]) == 2
+    assert "the plan 'drawn' does not read text" in capsys.readouterr().err
+
+
 def test_run_refuses_changed_data_and_prices(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["plan", str(shop / "shop.toml")]) == 0
     plan = str(shop / "shop-run" / "plan.toml")

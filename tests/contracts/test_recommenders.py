@@ -6,6 +6,7 @@ import pytest
 
 from frugalrec import registry
 from frugalrec.recommenders.content import Content
+from frugalrec.recommenders.ease import Ease
 from frugalrec.recommenders.popularity import Popularity
 from frugalrec.testing.data import toy_dataset
 from frugalrec.testing.encoders import HashEncoder
@@ -21,7 +22,8 @@ def build(name, *, text):
         if kind == "encoder" and (needed or text):
             given[option] = HashEncoder()
         elif kind == "recommender" and needed:
-            given[option] = (Popularity(), Content(HashEncoder()))
+            members = (Popularity(), Content(HashEncoder()))
+            given[option] = members if "tuple" in str(declared.type) else Ease()
     return registry.build("recommender", name, given)
 
 

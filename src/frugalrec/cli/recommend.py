@@ -40,7 +40,7 @@ def recommend(
     dataset, _ = load_data(chosen.data, run, offline=True)
     chosen.check_data(dataset.fingerprint())
     pipeline = load_model(run, chosen.plan, ArrayCache())
-    reads = "encoder:" in " ".join(chosen.plan.components())
+    reads = bool(getattr(pipeline.recommender, "reads_words", False))
     if text.strip() and not reads:
         raise ConfigError(f"the plan '{chosen.plan.name}' does not read text", hint="leave --text out")
     query = Query()
@@ -52,7 +52,8 @@ def recommend(
             raise UnknownNameError(
                 f"{error.message}: no events of this user in the data", hint=f"{error.hint or ''} {can}".strip()
             ) from error
-    (ranking,) = pipeline.recommend([replace(query, text=text)], k)
+    query = replace(query, text=text)
+    (ranking,) = pipeline.recommend([query], k)
     reasons = pipeline.explain(query, ranking.items) if explain else [() for _ in ranking.items]
     rows = [
         {

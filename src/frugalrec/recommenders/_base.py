@@ -26,10 +26,12 @@ class Scores(ABC):
     """Base of recommenders that score the whole catalogue: `recommend` comes with it.
 
     ``fit`` must set ``n_items_``. ``scores_cold_items`` tells whether items without training events get scores that
-    mean something, as they do from text; a collaborative model gives them all the same floor.
+    mean something, as they do from text; a collaborative model gives them all the same floor. ``reads_words`` tells
+    whether a request's free text changes the scores, so that people without a history can say what they want.
     """
 
     scores_cold_items: bool = False
+    reads_words: bool = False
     n_items_: int
 
     @abstractmethod
@@ -57,6 +59,11 @@ class Scores(ABC):
                 Ranking(items[i, :length].copy(), scores[i, :length].copy()) for i, length in enumerate(lengths)
             )
         return rankings
+
+
+def reads_words(recommender: object) -> bool:
+    """Return whether the scores of ``recommender`` depend on a request's free text, as far as it says so."""
+    return bool(getattr(recommender, "reads_words", False))
 
 
 def require_fitted(component: object, attribute: str) -> None:
@@ -203,6 +210,7 @@ __all__ = [
     "mask_scores",
     "product",
     "query_matrix",
+    "reads_words",
     "require_fitted",
     "top_k",
 ]

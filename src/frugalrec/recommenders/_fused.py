@@ -13,7 +13,7 @@ from frugalrec.cost import charge
 from frugalrec.data.dataset import Query, Reason
 from frugalrec.data.interactions import FloatArray, IntArray
 from frugalrec.interfaces import Explains, Matrix, Recommender
-from frugalrec.recommenders._base import BLOCK_BYTES, LISTED_REASONS, Scores, mask_scores, require_fitted
+from frugalrec.recommenders._base import BLOCK_BYTES, LISTED_REASONS, Scores, mask_scores, reads_words, require_fitted
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
@@ -30,6 +30,11 @@ class Fused(Scores):
     @abstractmethod
     def _weights(self) -> tuple[float, ...]:
         """Return one weight a member."""
+
+    @property
+    def reads_words(self) -> bool:  # type: ignore[override]
+        """Whether a member reads a request's words."""
+        return any(reads_words(member) for member in self.members)
 
     def _comparable(self, member: int, scores: Matrix, reference: Mask) -> Matrix:
         """Return the scores of the member at that place on the scale that all members share."""

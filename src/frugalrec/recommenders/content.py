@@ -56,6 +56,7 @@ class Content(Scores):
     transform_: Matrix | None = field(init=False, repr=False, compare=False)
 
     scores_cold_items = True
+    reads_words = True
 
     def fit(self, dataset: Dataset) -> Self:
         """Encode the catalogue; raises `DataError` when it has no text at all."""

@@ -103,6 +103,11 @@ class SequentialLinear(Linear):
             raise ConfigError(f"half_lives must all be above 0, not {self.half_lives}")
         check_solver(self.solver)
 
+    @property
+    def reads_words(self) -> bool:  # type: ignore[override]
+        """Whether a request's words count: with text of some weight, they do."""
+        return self.encoder is not None and self.text_weight > 0
+
     def accumulate(self, interactions: Interactions) -> Statistics:
         """Return the sums over the users of ``interactions``; sums of disjoint users add up."""
         if self.gap_half_life and interactions.timestamp is None:

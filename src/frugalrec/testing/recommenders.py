@@ -132,6 +132,13 @@ def strangers_get_an_answer(make: Make, dataset: Dataset) -> None:
         assert len(recommender.recommend([query], 1)[0]) == 1
 
 
+def words_count_where_they_are_read(make: Make, dataset: Dataset) -> None:
+    """A stranger's words change the scores if the recommender ``reads_words``, and do not otherwise."""
+    recommender = make().fit(dataset)
+    silent, asked = recommender.score([Query(), Query(text=dataset.catalog.title(0))])
+    assert bool((silent != asked).any()) == bool(getattr(recommender, "reads_words", False))
+
+
 def unknown_items_in_the_history_do_no_harm(make: Make, dataset: Dataset) -> None:
     """An item that was never seen in training may stand in a history, first, last or alone."""
     events = dataset.interactions
@@ -222,6 +229,7 @@ CHECKS: tuple[Check, ...] = (
     the_same_seed_gives_the_same_answer,
     batches_do_not_matter,
     strangers_get_an_answer,
+    words_count_where_they_are_read,
     unknown_items_in_the_history_do_no_harm,
     reasons_are_well_formed,
     flops_are_charged,
@@ -247,7 +255,7 @@ def _refusal(call: Callable[[], object]) -> NotFittedError | None:
 
 def _with_members(recommender: Recommender) -> Iterator[Any]:
     yield recommender
-    for member in getattr(recommender, "members", ()):
+    for member in getattr(recommender, "members", [m for m in [getattr(recommender, "member", None)] if m is not None]):
         yield from _with_members(member)
 
 
@@ -272,4 +280,5 @@ __all__ = [
     "the_same_seed_gives_the_same_answer",
     "unknown_items_in_the_history_do_no_harm",
     "what_was_learned_is_enough",
+    "words_count_where_they_are_read",
 ]
