@@ -17,6 +17,7 @@ from frugalrec import registry
 from frugalrec.cost import Ledger
 from frugalrec.data.dataset import Dataset, Query, Ranking, Reason
 from frugalrec.encoders.bag_of_words import BagOfWords
+from frugalrec.encoders.bm25 import Bm25
 from frugalrec.errors import ConfigError, DataError, NotFittedError
 from frugalrec.pipeline import Pipeline, Remembering
 from frugalrec.plan import Plan, Spec
@@ -330,3 +331,31 @@ def test_a_failed_save_leaves_the_old_model(dataset: Dataset, tmp_path: Path) ->
         broken.save(tmp_path)
     assert (tmp_path / "model.npz").read_bytes() == before
     assert len(list(tmp_path.iterdir())) == 1
+
+
+# Encoders that learn from the catalogue
+
+
+LEARNED = Spec("content", {"encoder": Spec("bm25", {"dim": 64})})
+
+
+def test_an_encoder_that_learns_does_so_from_the_catalogue(dataset: Dataset, tmp_path: Path) -> None:
+    store = ArrayCache(tmp_path / "arrays.sqlite")
+    fitted = Plan("p", LEARNED).build(store).fit(dataset)
+    direct = Bm25(64).fit(dataset.catalog.texts())
+    assert fitted._encoders[0].fingerprint() == direct.fingerprint()
+    np.testing.assert_allclose(
+        fitted._encoders[0].encode(dataset.catalog.texts()), direct.encode(dataset.catalog.texts()), atol=1e-6
+    )
+    store.close()
+
+
+def test_what_an_encoder_learned_is_saved_with_the_model(dataset: Dataset, tmp_path: Path) -> None:
+    asked = [Query(text="story from valley 3")]
+    fitted = Plan("p", LEARNED).build().fit(dataset)
+    fitted.save(tmp_path)
+    loaded = Plan("p", LEARNED).build().load(tmp_path)
+    np.testing.assert_array_equal(loaded.score(asked), fitted.score(asked))
+    assert loaded.model_bytes == fitted.model_bytes > 4 * (1 << 17)
+    with pytest.raises(NotFittedError, match="learned from no catalogue"):
+        Plan("p", LEARNED).build()._encoders[0].encode(["story"], role="query")

@@ -36,6 +36,7 @@ class DataSection(_Section):
     text: tuple[str, ...] = Field(
         (), strict=False, description="columns that describe an item in words, in reading order"
     )
+    template: str = Field("", description="how text columns become one text: {title}[ ({year})]; default: joined")
     delimiter: str = Field("auto", description="column separator, where it cannot be told")
     min_rating: float | None = Field(None, description="drop events rated below this")
     duplicates: Literal["keep", "first", "last"] = Field("keep", description="repeated (user, item) events")

@@ -38,6 +38,18 @@ class TextEncoder(Protocol):
 
 
 @runtime_checkable
+class LearnsFromTexts(Protocol):
+    """A text encoder that must see the catalogue's texts before it can encode. What it learned ends in ``_``.
+
+    Before ``fit``, ``encode`` and ``fingerprint`` raise `NotFittedError`.
+    """
+
+    def fit(self, texts: Sequence[str]) -> Self:
+        """Learn from ``texts``, one an item, and return self."""
+        ...
+
+
+@runtime_checkable
 class LanguageModel(Protocol):
     """Prompts → tokens, and token sequences → log-probabilities."""
 
@@ -263,6 +275,7 @@ __all__ = [
     "Fold",
     "Judged",
     "LanguageModel",
+    "LearnsFromTexts",
     "Lists",
     "Matrix",
     "Metric",

@@ -20,7 +20,17 @@ from frugalrec.data.dataset import Dataset, Query, Ranking, Reason
 from frugalrec.data.interactions import IntArray
 from frugalrec.encoders._cached import Cached
 from frugalrec.errors import DataError, NotFittedError
-from frugalrec.interfaces import ArrayStore, Explains, LanguageModel, Matrix, Recommender, Reranker, Role, TextEncoder
+from frugalrec.interfaces import (
+    ArrayStore,
+    Explains,
+    LanguageModel,
+    LearnsFromTexts,
+    Matrix,
+    Recommender,
+    Reranker,
+    Role,
+    TextEncoder,
+)
 from frugalrec.llms._cached import CachedLanguageModel
 from frugalrec.plan import Plan, Spec, map_specs
 
@@ -28,16 +38,22 @@ _MODEL_FILE = "model.npz"
 
 
 class Remembering:
-    """An encoder that keeps the catalogue's vectors of the stage that encodes, so that fitting pays nothing."""
+    """An encoder that keeps the catalogue's vectors of the stage that encodes, so that fitting pays nothing.
 
-    def __init__(self, encoder: TextEncoder) -> None:
+    ``component`` is the encoder of the plan itself, which ``encoder`` may be a cache around.
+    """
+
+    def __init__(self, encoder: TextEncoder, component: TextEncoder | None = None) -> None:
         self.encoder = encoder
+        self.component = encoder if component is None else component
         self._known: dict[str, int] = {}
         self._vectors: Matrix | None = None
 
     def remember(self, texts: Sequence[str]) -> None:
-        """Encode ``texts`` as items, now, and keep the vectors."""
+        """Encode ``texts`` as items, now, and keep the vectors; an encoder that learns from texts does so first."""
         distinct = list(dict.fromkeys(texts))
+        if isinstance(self.component, LearnsFromTexts):
+            self.component.fit(list(texts))
         self._vectors = self.encoder.encode(distinct, role="item")
         self._known = {text: row for row, text in enumerate(distinct)}
 
@@ -129,9 +145,9 @@ class Pipeline:
     def model_bytes(self) -> int:
         """Bytes of all arrays and texts learned, and of the weights of language models that run on every request."""
         parts = (self.recommender, self.reranker)
-        return sum(_size(value) for part in parts if part is not None for value in _walk_arrays(part)) + sum(
-            getattr(model, "weights_bytes", 0) for model in self._models
-        )
+        learned = [value for part in parts if part is not None for value in _walk_arrays(part)]
+        learned += [value for encoder in self._encoders for _, value in _learned(encoder.component)]
+        return sum(map(_size, learned)) + sum(getattr(model, "weights_bytes", 0) for model in self._models)
 
     def save(self, folder: Path) -> None:
         """Write what was learned as one file of arrays and JSON, whole or not at all."""
@@ -139,6 +155,7 @@ class Pipeline:
         tree = {"plan": self._shape(), "recommender": _freeze(self.recommender, "recommender", arrays)}
         if self.reranker is not None:
             tree["reranker"] = _freeze(self.reranker, "reranker", arrays)
+        tree["encoders"] = [_freeze(e.component, f"encoder.{i}", arrays) for i, e in enumerate(self._encoders)]
         state = np.frombuffer(json.dumps(tree).encode(), dtype=np.uint8)
         folder.mkdir(parents=True, exist_ok=True)
         written = folder / f".{os.getpid()}-{_MODEL_FILE}"
@@ -162,6 +179,9 @@ class Pipeline:
                 _thaw(self.recommender, tree["recommender"], arrays)
                 if self.reranker is not None:
                     _thaw(self.reranker, tree["reranker"], arrays)
+                # What was saved before encoders learned anything has no such entry.
+                for encoder, frozen in zip(self._encoders, tree.get("encoders", []), strict=False):
+                    _thaw(encoder.component, frozen, arrays)
         except FileNotFoundError as error:
             raise NotFittedError(f"{folder}: no saved model ({_MODEL_FILE} is missing)", hint=again) from error
         except DataError:
@@ -202,7 +222,8 @@ def _built(kind: str, spec: Spec, where: str, store: ArrayStore | None, shared: 
     # The same model in two places of a plan is one: its texts are encoded once, its weights are held once.
     key = json.dumps(spec.to_dict(), sort_keys=True)
     if kind == "encoder":
-        return shared.encoders.setdefault(key, Remembering(component if store is None else Cached(component, store)))
+        kept = component if store is None else Cached(component, store)
+        return shared.encoders.setdefault(key, Remembering(kept, component))
     if kind == "llm":
         model = shared.models.setdefault(key, component)
         return model if store is None else CachedLanguageModel(model, store)

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tokenizers
 
 from frugalrec.cli._app import run
+from frugalrec.encoders.static import Static
 from frugalrec.testing.data import toy_dataset
 
 CONFIG = """
@@ -314,3 +316,26 @@ def test_numbers_of_a_run_are_reproducible(shop: Path, capsys: pytest.CaptureFix
     config.write_text(CONFIG.replace("seconds = 2", "seconds = 0"), encoding="utf-8")
     assert values() == values()
     assert np.isfinite(list(values().values())).all()
+
+
+def test_distill_makes_an_encoder_that_plans_can_use(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [f'{i},"story {i % 7} of valley {i % 11} and river {i}"' for i in range(80)]
+    (tmp_path / "items.csv").write_text("\n".join(["item_id,title", *rows]), encoding="utf-8")
+    (tmp_path / "shop.toml").write_text('[data]\nitems = "items.csv"\ninteractions = "sales.csv"\n', encoding="utf-8")
+    sales = [f"u{i % 9},{i % 80},{i}" for i in range(200)]
+    (tmp_path / "sales.csv").write_text("\n".join(["user_id,item_id,timestamp", *sales]), encoding="utf-8")
+    words = ["[UNK]", "story", "of", "valley", "river", *map(str, range(80))]
+    vocabulary = {word: i for i, word in enumerate(words)}
+    made = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token="[UNK]"))
+    made.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    made.save(str(tmp_path / "tokenizer.json"))
+    out = tmp_path / "encoder"
+    given = ["--encoder", "bag-of-words", "--tokenizer", str(tmp_path / "tokenizer.json"), "--sample", "70", "--json"]
+    assert run(["distill", str(tmp_path / "shop.toml"), "--out", str(out), *given]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["texts"] == 70
+    assert told["held_out_cosine"] > 0.8
+    vectors = Static(path=str(out)).encode(["story of valley 3", "valley 3", "river 70"])
+    assert vectors[0] @ vectors[1] > vectors[0] @ vectors[2]
+    assert run(["distill", str(tmp_path / "shop.toml"), "--out", str(out), "--encoder", "nonsense"]) == 2
+    assert "unknown encoder 'nonsense'" in capsys.readouterr().err

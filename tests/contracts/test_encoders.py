@@ -15,12 +15,17 @@ import pytest
 from frugalrec import registry
 from frugalrec.cost import Ledger, with_context
 from frugalrec.encoders._cached import Cached
-from frugalrec.errors import AssetError, FrugalrecError
-from frugalrec.interfaces import Matrix, TextEncoder
+from frugalrec.encoders.bag_of_words import BagOfWords
+from frugalrec.errors import AssetError, FrugalrecError, NotFittedError
+from frugalrec.interfaces import LearnsFromTexts, Matrix, TextEncoder
 from frugalrec.stores.array_cache import ArrayCache
 from frugalrec.testing.encoders import HashEncoder
+from frugalrec.testing.models import tiny_bert, tiny_sentence_bert
+from frugalrec.testing.servers import EmbeddingServer
 
 NAMES = registry.names("encoder")
+NEEDED: dict[str, dict[str, Any]] = {}
+"""Settings without which an encoder has nothing to work with here; filled before the first test."""
 TEXTS = [
     "Toy Story (1995). Animation|Children's|Comedy",
     "Heat",
@@ -30,12 +35,26 @@ TEXTS = [
     "!?",
     "Heat",
 ]
+CATALOGUE = [*TEXTS[:6], "Alien", "story of a quiet café", "comedy for children"]
 LONG = " ".join(f"word{i}" for i in range(100))
 EMPTY = ["", "   ", "\n\t", "<br/>"]
 
 
 @pytest.fixture(scope="session", autouse=True)
-def loaded() -> list[TextEncoder]:
+def surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Run an endpoint, and save small transformers, for the encoders that use such."""
+    with EmbeddingServer() as server:
+        NEEDED["http"] = {"url": server.url, "parameters": 1000}
+        if registry.missing_extra("encoder", "transformers") is None:
+            NEEDED["transformers"] = {"path": str(tiny_bert(tmp_path_factory.mktemp("bert"), [*CATALOGUE, LONG]))}
+        if registry.missing_extra("encoder", "sentence-transformers") is None:
+            folder = tmp_path_factory.mktemp("sentence")
+            NEEDED["sentence-transformers"] = {"model": str(tiny_sentence_bert(folder, [*CATALOGUE, LONG]))}
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def loaded(surroundings: None) -> list[TextEncoder]:
     """Fetch and load what default settings need, once; keeping it here keeps it loaded for all tests."""
     usable = [name for name in NAMES if registry.missing_extra("encoder", name) is None]
     encoders = [registered(name) for name in usable]
@@ -47,11 +66,21 @@ def loaded() -> list[TextEncoder]:
     return encoders
 
 
-def registered(name: str) -> TextEncoder:
+def registered(name: str, **settings: Any) -> TextEncoder:
+    """Build an encoder, with what it cannot do without, and let it learn from a catalogue if it must."""
     extra = registry.missing_extra("encoder", name)
     if extra is not None:
         pytest.skip(f"'{name}' needs the extra '{extra}'")
-    encoder: TextEncoder = registry.build("encoder", name, {})
+    encoder = unfitted(name, **settings)
+    return encoder.fit(CATALOGUE) if isinstance(encoder, LearnsFromTexts) else encoder  # type: ignore[return-value]
+
+
+def unfitted(name: str, **settings: Any) -> TextEncoder:
+    for option, declared in registry.settings_of(registry.load("encoder", name)).items():
+        if registry.kind_of(str(declared.type)) == "encoder":
+            settings.setdefault(option, BagOfWords(dim=64))
+    settings = {**NEEDED.get(name, {}), **settings}
+    encoder: TextEncoder = registry.build("encoder", name, settings)
     return encoder
 
 
@@ -60,7 +89,7 @@ def build(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[
     """A maker of equal encoders."""
     if request.param == "cached":
         store = ArrayCache(tmp_path / "arrays.sqlite")
-        yield lambda: Cached(registered(NAMES[0]), store, batch_size=3)
+        yield lambda: Cached(registered("bag-of-words"), store, batch_size=3)
         store.close()
     elif request.param == "the fake":
         yield HashEncoder
@@ -131,7 +160,7 @@ def _altered(setting: dataclasses.Field[Any], hint: Any, value: Any) -> list[Any
     if hint is bool:
         return [not value]
     if hint in (int, float):
-        return [value * 2 or 1, value // 2 or 1]
+        return list({value * 2 or 1, value // 2 or 1})
     return [f"{value}x "] if hint is str else []
 
 
@@ -147,7 +176,7 @@ def test_settings_that_change_vectors_change_the_fingerprint(name: str) -> None:
     for setting in registry.settings_of(type(plain)).values():
         for value in _altered(setting, hints[setting.name], getattr(plain, setting.name)):
             try:
-                other = registry.build("encoder", name, {setting.name: value})
+                other = registered(name, **{setting.name: value})
                 vectors = vectors_of(other)
             except FrugalrecError:  # not every value is possible: there is no such model, or folder
                 continue
@@ -155,6 +184,20 @@ def test_settings_that_change_vectors_change_the_fingerprint(name: str) -> None:
                 assert other.fingerprint() not in seen, f"{setting.name} = {value!r}"
                 seen.add(other.fingerprint())
     assert len(seen) > 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_must_learn_from_texts_says_so_first(name: str) -> None:
+    encoder = unfitted(name)
+    if not isinstance(encoder, LearnsFromTexts):
+        pytest.skip("learns nothing")
+    for ask in (encoder.fingerprint, lambda: encoder.encode(["Heat"])):
+        with pytest.raises(NotFittedError, match=name):
+            ask()
+    assert encoder.fit(CATALOGUE) is encoder
+    other = unfitted(name)
+    assert isinstance(other, LearnsFromTexts)
+    assert other.fit(CATALOGUE[3:]).fingerprint() != encoder.fingerprint()  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("name", NAMES)

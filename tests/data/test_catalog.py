@@ -55,3 +55,15 @@ def test_an_id_and_a_text_that_join_to_the_same_are_told_apart() -> None:
 
 def test_length_is_the_number_of_items() -> None:
     assert len(Catalog(ITEMS)) == 3
+
+
+def test_a_template_says_how_fields_become_one_text() -> None:
+    catalog = Catalog(ITEMS, FIELDS, ("title",), template="{title}[ ({year})][: {genres}]")
+    assert catalog.texts() == ["Alien (1979): Horror", "(1990): Drama", "Heat (1995)"]
+    assert catalog.title(0) == "Alien"
+    assert catalog.fingerprint() != Catalog(ITEMS, FIELDS, ("title",)).fingerprint()
+
+
+def test_a_template_with_an_unknown_field_is_refused() -> None:
+    with pytest.raises(UnknownNameError, match="unknown text field 'yaer' in the catalogue"):
+        Catalog(ITEMS, FIELDS, ("title",), template="{title} {yaer}")

@@ -298,6 +298,18 @@ def test_text_fields(put):
     assert load(SourceConfig(items=titled))[1].text == ("TITLE",)
 
 
+def test_a_template_says_how_fields_become_one_text(put):
+    items = put("items.csv", "item_id,name,year,Plot", "1,One,1999,Long ago", "2,Two,,")
+    dataset, report = load(SourceConfig(items=items, template="{name}[ ({year})]"))
+    assert dataset.catalog.texts() == ["One (1999)", "Two"]
+    assert report.text == ("name", "year")
+    assert "text of items: {name}[ ({year})]" in report.rules
+    with pytest.raises(DataError, match=r"expected a column 'nam' \(text\)"):
+        load(SourceConfig(items=items, template="{nam}"))
+    with pytest.raises(DataError, match=r"expected a column 'jahr' \(text\)"):
+        load(SourceConfig(items=items, text=("name",), template="{name} {jahr}"))
+
+
 def test_items_may_call_their_id_otherwise(put):
     log = put("log.csv", "who,what", "u,a")
     items = put("items.csv", "asin,title", "a,A")

@@ -173,3 +173,35 @@ def test_works_where_nothing_can_be_stored(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="going on without"):
         vectors = Cached(HashEncoder(), store).encode(TEXTS)
     np.testing.assert_array_equal(vectors, HashEncoder().encode(TEXTS))
+
+
+SHARED = """
+import sys
+from pathlib import Path
+import numpy as np
+from frugalrec.encoders._cached import Cached
+from frugalrec.stores.array_cache import ArrayCache
+from frugalrec.testing.encoders import HashEncoder
+
+texts = [f"text {i}" for i in range(200)]
+sys.stdin.readline()
+found = Cached(HashEncoder(), ArrayCache(Path(sys.argv[1])), batch_size=7).encode(texts)
+np.testing.assert_array_equal(found, HashEncoder().encode(texts))
+"""
+
+
+def test_processes_share_what_they_encode(tmp_path: Path) -> None:
+    path = tmp_path / "arrays.sqlite"
+    command = [sys.executable, "-W", "error", "-c", SHARED, str(path)]
+    processes = [subprocess.Popen(command, stdin=subprocess.PIPE) for _ in range(2)]
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write(b"go\n")
+        process.stdin.flush()
+    for process in processes:
+        process.communicate()
+    assert [process.returncode for process in processes] == [0, 0]
+    store = ArrayCache(path)
+    assert len(store) == 200
+    Cached(HashEncoder(), store).encode([f"text {i}" for i in range(200)])
+    store.close()

@@ -18,6 +18,7 @@ from frugalrec.errors import AssetError, ConfigError
 
 pytestmark = pytest.mark.usefixtures("minilm")
 
+TEXT_WAYS = ("clean", "raw", "words")
 TEXTS = [
     "Toy Story (1995). Animation|Children's|Comedy",
     "Heat",
@@ -180,3 +181,29 @@ def test_more_tokens_than_the_model_has_positions_for() -> None:
 def test_settings_are_checked(settings: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=next(iter(settings)).replace("_", "-")):
         Onnx(**settings)
+
+
+def test_text_of_which_it_knows_no_token_gets_a_zero_row() -> None:
+    emoji, mixed, plain = encoder(query_prefix="query: ").encode(["🎬🍿", "🎬 Heat", "Heat"], role="query")
+    assert not emoji.any()
+    assert mixed.any()
+    assert plain.any()
+
+
+def test_preparation_is_a_setting() -> None:
+    clean, raw, bare = (encoder(text=how).encode(["<p>The Salt &amp; Pepper!</p>"])[0] for how in TEXT_WAYS)
+    assert np.abs(clean - raw).max() > 0.01
+    np.testing.assert_allclose(bare, encoder().encode(["salt pepper"])[0], atol=1e-6)
+
+
+def test_a_model_of_another_kind() -> None:
+    with pytest.raises(ConfigError, match="no ONNX encoder"):
+        Onnx(model="tokenlearn-static-64").encode(["x"])
+
+
+def test_a_tokenizer_of_another_model(folder: Path) -> None:
+    vocabulary = {"[UNK]": 0, "x": 10**6}
+    other = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token="[UNK]"))
+    other.save(str(folder / "tokenizer.json"))
+    with pytest.raises(ConfigError, match=r"failed on 1 texts.*\n.*tokenizer is the model's own"):
+        encoder(path=str(folder)).encode(["x"])

@@ -3,6 +3,7 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+import time
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -243,6 +244,7 @@ def test_where_there_can_be_no_file(tmp_path: Path) -> None:
 
 WRITER = """
 import sys
+import time
 from pathlib import Path
 import numpy as np
 from frugalrec.cost import Cost
@@ -284,3 +286,44 @@ def test_threads_share_one_cache(path: Path) -> None:
 def test_the_default_place_follows_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FRUGALREC_CACHE", str(tmp_path))
     assert ArrayCache().path == tmp_path / "arrays.sqlite"
+
+
+ENDLESS = """
+import sys
+import time
+from pathlib import Path
+import numpy as np
+from frugalrec.cost import Cost
+from frugalrec.stores.array_cache import ArrayCache
+
+cache = ArrayCache(Path(sys.argv[1]))
+for batch in range(10_000):
+    cache.put({f"{batch}-{i}": (np.full(1024, batch, np.float32), Cost.zero()) for i in range(200)})
+    print(batch, flush=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no kill -9")
+@pytest.mark.parametrize("patience_seconds", [0.0, 0.004, 0.011, 0.03])
+def test_killed_in_mid_write_it_keeps_whole_batches(path: Path, patience_seconds: float) -> None:
+    command = [sys.executable, "-c", ENDLESS, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        for _ in range(3):
+            process.stdout.readline()
+        time.sleep(patience_seconds)  # so that the next batch, a transaction of 800 kB, is under way
+        process.kill()
+        said = 3 + len(process.stdout.read().splitlines())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # nothing is damaged, nothing is given up
+        cache = ArrayCache(path)
+        kept = len(cache)
+        assert kept % 200 == 0
+        assert said <= kept // 200 <= said + 1
+        for batch in range(kept // 200):
+            found = cache.get([f"{batch}-{i}" for i in range(200)])
+            assert len(found) == 200
+            assert all((array == batch).all() for array, _ in found.values())
+        cache.put(rows(["after"]))
+        assert set(cache.get(["after"])) == {"after"}
+    cache.close()

