@@ -22,6 +22,7 @@ ROWS: list[set[str]] = [
     {"registry"},
     {"text"},
     {"encoders", "llms", "recommenders", "rerankers", "rating_models", "metrics", "list_metrics", "stores"},
+    {"tasks"},
     {"rating_metrics", "significance"},
     {"plan"},
     {"pipeline"},

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import frugalrec
-from frugalrec.cli import assets, components, costs, data, demo, doctor, estimate, forecast, plan, recommend
+from frugalrec.cli import ask, assets, components, costs, data, demo, doctor, estimate, forecast, plan, recommend
 from frugalrec.cli import run as run_command
 from frugalrec.errors import FrugalrecError
 
@@ -54,6 +54,7 @@ app.command("estimate")(estimate.estimate)
 app.command("forecast")(forecast.forecast)
 app.command("run")(run_command.run)
 app.command("recommend")(recommend.recommend)
+app.command("ask")(ask.ask)
 app.command("components")(components.components)
 app.command("doctor")(doctor.doctor)
 app.add_typer(costs.app)

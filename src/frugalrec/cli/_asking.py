@@ -1,0 +1,48 @@
+"""What commands share that ask a finished run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from frugalrec.data.dataset import Dataset
+from frugalrec.datasets import load_data
+from frugalrec.errors import ConfigError, UnknownNameError
+from frugalrec.pipeline import Pipeline
+from frugalrec.run_folder import PlanFile, load_model
+from frugalrec.stores.array_cache import ArrayCache
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A finished run: its data, its fitted model, and the code of the user who asks (None for a stranger)."""
+
+    chosen: PlanFile
+    dataset: Dataset
+    pipeline: Pipeline
+    user: int | None
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether the model reads what a request says in words."""
+        return any(name.startswith("encoder:") for name in self.chosen.plan.components())
+
+
+def opened(run: Path, user: str | None = None) -> Opened:
+    """Open the folder of a run; raises `ConfigError` when it is none, `UnknownNameError` for a user without events."""
+    if not (run / "plan.toml").exists():
+        raise ConfigError(f"{run}: no finished run is there", hint="name its folder with --run DIR")
+    chosen = PlanFile.read(run / "plan.toml")
+    dataset, _ = load_data(chosen.data, run, offline=True)
+    chosen.check_data(dataset.fingerprint())
+    pipeline = load_model(run, chosen.plan, ArrayCache())
+    code = None
+    if user is not None:
+        try:
+            code = dataset.interactions.users.code(user)
+        except UnknownNameError as error:
+            raise UnknownNameError(
+                f"{error.message}: no events of this user in the data",
+                hint=f"{error.hint or ''} leave --user out to ask as a stranger".strip(),
+            ) from error
+    return Opened(chosen, dataset, pipeline, code)
