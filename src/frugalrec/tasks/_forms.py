@@ -103,13 +103,13 @@ def title_forms(title: str, form: Callable[[str], Form] = form) -> list[Form]:
     What stands before a colon is one too, if it has two words, so that parts of a series share a form.
 
     >>> title_forms("Usual Suspects, The (1995)")
-    [('the', 'usual', 'suspect'), ('usual', 'suspect')]
+    [('usual', 'suspect', 'the'), ('the', 'usual', 'suspect'), ('usual', 'suspect')]
     """
     rest, _ = split_year(normal(title))
     parts = [rest]
     inner = re.findall(r"[(（]([^()（）]+)[)）]", rest)
     if inner:
-        parts = [re.sub(r"\s*[(（][^()（）]+[)）]\s*", " ", rest).strip(), *inner, rest]
+        parts = [re.sub(r"\s*[(（][^()（）]+[)）]\s*", " ", rest).strip(), *(p for p in inner if len(p) > 2), rest]
     before, colon, _ = parts[0].partition(": ")
     if colon and len(form(before)) > 1:
         parts.append(before)
@@ -117,11 +117,13 @@ def title_forms(title: str, form: Callable[[str], Form] = form) -> list[Form]:
     for part in parts:
         part = part.strip()
         if match := _ARTICLE_AT_END.match(part):
+            found[form(part)] = None
             part = f"{match[2]} {match[1]}"
         whole = form(part)
-        runs = [form(run) for run in re.findall(rf"[{_CJK}][{_CJK}\d\W]*|[^{_CJK}]+", part)] if _mixed(part) else []
-        for each in (whole, *runs):
-            if each:
+        # Chinese catalogues write a title twice: in both scripts, or with the original title after a space.
+        runs = [part.split(None, 1)[0], *part.split(None, 1)[1:]] if re.match(rf"\d*[{_CJK}]", part) else []
+        for each in (whole, *(form(run) for run in runs)):
+            if each and (each == whole or len("".join(each)) > 2 or len(each) > 1):
                 found[each] = None
                 if each[0] in _ARTICLES and len(each) > 1:
                     found[each[1:]] = None
@@ -143,10 +145,6 @@ def synonyms() -> dict[Form, tuple[Form, ...]]:
     """Return, for each form that has any, the forms of the same thing."""
     rows = [[form(word) for word in line.split("|")] for line in _SYNONYMS.split("\n") if line]
     return {each: tuple(other for other in row if other != each) for row in rows for each in row}
-
-
-def _mixed(text: str) -> bool:
-    return bool(re.search(f"[{_CJK}]", text)) and bool(re.search(r"[A-Za-z]", text))
 
 
 @lru_cache(maxsize=1 << 16)

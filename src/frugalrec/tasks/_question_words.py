@@ -99,6 +99,8 @@ ASKS_FACTS = re.compile(
 )
 CHINESE_FACTS = re.compile("是(?:什么|哪)|哪(?:一)?年|什么(?:类型|时候)|谁(?:导演|主演|演|拍)|介绍")
 ASKS_WHETHER = re.compile(r"^\s*(?:is|was|are|were|does|did|would you call)\b", re.IGNORECASE)
+CHINESE_QUESTION = re.compile("有没有|是不是|算不算|有没|是否")  # "not" in them rules nothing out
+CHINESE_CUE = re.compile("(?:主|导|参|出)演|执导|编剧|演的|拍的")
 CHINESE_WHETHER = re.compile("是不是|是.*吗|算不算")
 ASKS_MORE = re.compile(
     r"^\s*(?:show (?:me )?|give me |any |some )?(?:more|next|others?|another(?: one)?|what else|anything else|else)"

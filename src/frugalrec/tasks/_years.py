@@ -11,12 +11,13 @@ from frugalrec.tasks.constraints import Range
 
 _YEAR = r"((?:1[89]|20)\d\d)"
 _NOT = (
-    r"(?P<not>\b(?:not|never|isn't|aren't|wasn't|nothing|none|no \w+|except|excluding|without(?: anything)?)\s+"
-    r"(?:\w+\s+)?)?"
+    r"(?P<not>\b(?:not|never|isn't|aren't|wasn't|nothing|none|no (?:movies?|films?|items?|titles?)|"
+    r"except|excluding|without)"
+    r"\s+(?:(?:anything|something|ones?|those|any|from|in|of|for|made|released)\s+)*)?"
 )
 _BETWEEN = re.compile(
     rf"{_NOT}\b(?:(?:any(?:where|time)? )?(?:between|from)(?: the years?)?)\s+{_YEAR}\s*"
-    rf"(?:and|to|till|until|through|thru|-|–|—)\s*{_YEAR}|{_YEAR}\s*(?:-|–|—|to|through|到|至)\s*{_YEAR}(?:\s*年)?(?:\s*之间)?",
+    rf"(?:and|to|till|until|through|thru|-|–|—)\s*{_YEAR}|{_YEAR}\s*年?\s*(?:-|–|—|to|through|到|至)\s*{_YEAR}(?:\s*年)?(?:\s*之间)?",
     re.IGNORECASE,
 )
 _DECADE_WORDS = {

@@ -100,7 +100,7 @@ class Attributes:
         found = {name: tuple(v.name for v in values) for name, values in self._by_item[code].items()}
         for name, numbers in self.numbers.items():
             if not math.isnan(numbers[code]):
-                found[name] = (f"{numbers[code]:g}",)
+                found[name] = (f"{numbers[code]:.12g}",)
         return found
 
     def values_of(self, code: int) -> list[Value]:

@@ -355,7 +355,7 @@ class Conversation:
         say = PHRASES[language]
         if not reading.titles:
             return Answer(kind="question", text=say["no title"].format(title=reading.unclear_title))
-        exact = len(self.attributes.titled(form(reading.unclear_title))) > 0
+        exact = len(reading.titles) > 1 and len(self.attributes.titled(form(reading.unclear_title))) > 0
         options = tuple(
             (self.dataset.catalog.title(code), replace(constraints, like=(*constraints.like, code)))
             for code in reading.titles

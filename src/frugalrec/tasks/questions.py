@@ -6,6 +6,7 @@ import itertools
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from frugalrec.tasks._forms import Form, Token, form, normal, tokens
@@ -15,10 +16,12 @@ from frugalrec.tasks._question_words import (
     ASKS_FACTS,
     ASKS_MORE,
     ASKS_WHETHER,
+    CHINESE_CUE,
     CHINESE_FACTS,
     CHINESE_FILLER,
     CHINESE_NEGATORS,
     CHINESE_NUMBERS,
+    CHINESE_QUESTION,
     CHINESE_WHETHER,
     FILLER,
     FILLER_STEMS,
@@ -107,6 +110,8 @@ class QuestionReader:
             return Reading("ordinal", Constraints(), ordinal=ordinal)
         intent = self._intent(text)
         work = Unread(text, text)
+        for match in CHINESE_QUESTION.finditer(text):
+            work.blank(*match.span())
         about: tuple[int, ...] = ()
         unclear, near = "", about
         asked = intent
@@ -127,7 +132,7 @@ class QuestionReader:
         self._values(work)
         groups, none_of = self._signed(work)
         unknown += self._unknown(work)
-        if asked in ("facts", "check") and not about and unknown and not groups:
+        if not (about or unclear) and unknown and (asked == "check" or (asked == "facts" and not groups)):
             # A question about one item that is not there is no search for something like it.
             unclear = " ".join(u.words for u in unknown)
             near, unknown = tuple(self.attributes.near_titles(form(unclear))), []
@@ -176,7 +181,9 @@ class QuestionReader:
     def _subject(self, work: Unread, intent: Intent) -> tuple[int, ...]:
         """Find the title that a question about one item names, blank it, and return the codes that bear it."""
         quoted = re.search(r'"([^"]+)"|《([^》]+)》', work.left)
-        if quoted and (codes := self.title(quoted[1] or quoted[2])):
+        if quoted:
+            if not (codes := self.title(quoted[1] or quoted[2])):
+                return ()
             found = _of_year(self.attributes, codes, work.left[quoted.start() :])
             work.blank(*quoted.span())
             self._blank_year(work, quoted.end())
@@ -432,6 +439,7 @@ class QuestionReader:
         for row, cue in rows:
             said = " ".join(t.text for t in row) if row[0].word.isascii() else "".join(t.text for t in row)
             if not row[0].word.isascii():
+                cue = "由" if CHINESE_CUE.search(said) else cue
                 said = CHINESE_FILLER.sub("", said)
                 if not said:
                     continue
@@ -439,6 +447,8 @@ class QuestionReader:
             negated = cue in NEGATORS or any(said.startswith(n) for n in CHINESE_NEGATORS)
             needed = (cue in MUST_CUES and (name or cue in ("starring", "featuring", "by", "without"))) or negated
             near = tuple(v.name for v in self.attributes.near_values(form(said)))
+            # A name in the middle of a question is meant, wherever it stands.
+            needed = needed or (row[0].word.isascii() and name and row[0].start > 0 and not self._in_texts(said))
             found.append(Unknown(said, needed, near))
         return found
 
@@ -452,14 +462,17 @@ class QuestionReader:
 
     def _in_texts(self, said: str) -> bool:
         wanted = form(said)
+        if wanted and not wanted[0].isascii():
+            return said in self._all_text  # characters make a word only together
         return bool(wanted) and all(word in self._text_words for word in wanted)
 
-    @property
+    @cached_property
     def _text_words(self) -> frozenset[str]:
-        if not hasattr(self, "_known_words"):
-            texts = " ".join(self.attributes.catalog.texts())
-            self._known_words = frozenset(t.word for t in tokens(normal(texts)))
-        return self._known_words
+        return frozenset(t.word for t in tokens(self._all_text))
+
+    @cached_property
+    def _all_text(self) -> str:
+        return normal("\n".join(self.attributes.catalog.texts()))
 
     def _asked_fields(self, text: str) -> tuple[str, ...]:
         asked: list[str] = []
@@ -477,6 +490,8 @@ class QuestionReader:
             asked += [name for name in self.attributes.fields if re.search("direct|导演", name, re.I)]
         if re.search(r"who (?:stars?|acted|plays?)|主演|谁演", lowered):
             asked += [name for name in self.attributes.fields if re.search("actor|cast|star|主演", name, re.I)]
+        if not asked and re.search(r"\bwho\b|谁", lowered):
+            asked.append("who")  # which no field of this catalogue tells
         return tuple(dict.fromkeys(name for name in asked if name != self.attributes.title_field))
 
 
