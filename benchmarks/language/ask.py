@@ -11,8 +11,9 @@ yes/no question, the answer; of a question about something that the catalogue do
 *Invented* counts answers that name an item, or a value of an item, that the catalogue does not have.
 
 The templates were written after the reader's rules and by the same people, so they are no independent sample of how
-people ask. They come in two halves: ``development`` was looked at, and rules were corrected after it; ``held-out`` was
-written at the same time, scored after that, and no rule was changed for it. Intervals: Wilson, 95%.
+people ask. ``development`` was looked at while rules were corrected. ``second`` was written at the same time and scored
+once, unseen (the figures are in benchmarks/README.md); rules were then corrected after it too. ``held-out`` was written
+after that and before it was scored, and no rule has been changed for it. Intervals: Wilson, 95%.
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ ENGLISH: dict[str, dict[str, list[str]]] = {
         "check": ["Is {t} a {a} movie?", "is {t} {a}?"],
         "absent": ["a {a} movie with {n}", "something by {n}", "{a} starring {n}"],
     },
-    "held-out": {
+    "second": {
         "a": ["Could you find me something in the {a} line?", "We feel like watching {a} tonight", "{a}"],
         "a and b": ["I'd love a mix of {a} and {b}", "a movie filed under {a} as well as {b}"],
         "a or b": ["Suggest a couple of titles, {a} or else {b}", "My kids want {a} or {b} - what have you got?"],
@@ -126,6 +127,28 @@ ENGLISH: dict[str, dict[str, list[str]]] = {
         "check": ["Would you call {t} {a}?", "Does {t} count as {a}?"],
         "absent": ["I want to see {n} in a {a}", "{n} movies, please", "anything directed by {n}?"],
     },
+    "held-out": {
+        "a": ["Which {a} would you put on?", "one of your {a} titles"],
+        "a and b": ["{a} crossed with {b}", "{a} and {b} at the same time"],
+        "a or b": ["whatever, as long as it is {a} or {b}", "{a}; alternatively {b}"],
+        "a not b": ["{a} with no trace of {b}", "I enjoy {a} although I dislike {b}", "{a}. Not {b}."],
+        "a not b or c": ["{a} apart from {b} and {c}", "{a} avoiding {b} as well as {c}"],
+        "a before": ["{a} that predates {x}", "{a} made any time before {x}"],
+        "a until": ["{a} until {x}", "{a} from on or before {x}"],
+        "a after": ["{a} beyond {x}", "{a}, strictly after {x}"],
+        "a since": ["{a} of {x} and later", "{a} from no earlier than {x}"],
+        "a between": ["{a} in the period {x} to {y}", "{a} from somewhere between {x} and {y}"],
+        "a in": ["{a} dated {x}", "something {a} that premiered in {x}"],
+        "a decade": ["{d}s {a}", "{a} made during the {d}s"],
+        "a not b before": ["{a} without any {b}, before {x} if possible", "something {a}, not {b}, and older than {x}"],
+        "a or b not c since": ["since {x}: {a} or {b}, never {c}"],
+        "a not decade": ["{a} that was not made in the {d}s"],
+        "count": ["How many titles are {a}?", "how many {a} do you have from {x}?"],
+        "year": ["What year did {t} come out?", "When did {t} come out?"],
+        "kind": ["What kind of film is {t}?", "Which genre does {t} belong to?"],
+        "check": ["Is {t} considered {a}?", "Was {t} a {a}?"],
+        "absent": ["a {a} featuring {n}", "has {n} made a {a}?"],
+    },
 }  # fmt: skip
 CHINESE: dict[str, dict[str, list[str]]] = {
     "development": {
@@ -147,7 +170,7 @@ CHINESE: dict[str, dict[str, list[str]]] = {
         "check": ["《{t}》是{a}片吗？", "《{t}》是不是{a}片？"],
         "absent": ["有没有{n}主演的{a}片？", "由{n}导演的电影"],
     },
-    "held-out": {
+    "second": {
         "a": ["今晚想来一部{a}", "给我找一些{a}类的影片", "{a}"],
         "a and b": ["同时属于{a}和{b}的影片", "兼有{a}与{b}的片子"],
         "a or b": ["要么{a}要么{b}", "{a}、{b}都行，随便"],
@@ -166,6 +189,25 @@ CHINESE: dict[str, dict[str, list[str]]] = {
         "check": ["《{t}》算{a}片吗？"],
         "absent": ["想看{n}的{a}片"],
     },
+    "held-out": {
+        "a": ["来点{a}", "{a}片有推荐吗"],
+        "a and b": ["{a}加{b}的片子"],
+        "a or b": ["{a}或{b}，哪个都可以", "想看{a}或者是{b}"],
+        "a not b": ["{a}，但是不想看{b}", "要{a}，排除{b}"],
+        "a not b or c": ["{a}，不想要{b}、{c}"],
+        "a before": ["{x}年前的{a}", "拍摄于{x}年以前的{a}片"],
+        "a after": ["在{x}年以后拍的{a}片"],
+        "a since": ["{x}年至今的{a}片"],
+        "a between": ["介于{x}年和{y}年之间的{a}片", "{x}-{y}年的{a}"],
+        "a in": ["{x}年拍的{a}"],
+        "a decade": ["{z}年代拍的{a}电影"],
+        "a not b before": ["不要{b}的{a}，{x}年以前的"],
+        "count": ["{a}片有几部？"],
+        "year": ["《{t}》什么时候拍的？"],
+        "kind": ["《{t}》是哪一类电影？"],
+        "check": ["《{t}》是一部{a}片吗？"],
+        "absent": ["有{n}演的片子吗"],
+    },
 }  # fmt: skip
 ABSENT = (
     "Ottoline Vandermeer", "Baxter Quillfeather", "Ignatz Przybylo", "Marguerite Zuckerbrot", "Tarquin Ollerenshaw",
@@ -180,22 +222,22 @@ def main() -> None:
     arguments.add_argument("--data", type=Path, help="folder of the files, for data that cannot be fetched by name")
     arguments.add_argument("--each", type=int, default=4, help="questions a template")
     arguments.add_argument("--seed", type=int, default=0)
-    arguments.add_argument("--half", choices=["development", "held-out", "both"], default="both")
+    arguments.add_argument("--set", choices=["development", "second", "held-out", "all"], default="all")
     arguments.add_argument("--show", action="store_true", help="print the questions that were not answered exactly")
     given = arguments.parse_args()
     dataset = read(given.name, given.data)
     facts = facts_of(dataset)
     talk = Conversation(dataset)
     talk.ask("warm up")
-    for half in ["development", "held-out"] if given.half == "both" else [given.half]:
+    for part in ["development", "second", "held-out"] if given.set == "all" else [given.set]:
         dice = random.Random(given.seed)
         chinese = given.name == "douban"
-        questions = list(generated(facts, (CHINESE if chinese else ENGLISH)[half], given.each, dice, chinese))
-        report(given.name, half, questions, talk, given.show)
+        questions = list(generated(facts, (CHINESE if chinese else ENGLISH)[part], given.each, dice, chinese))
+        report(given.name, part, questions, talk, given.show)
     print(json.dumps({"machine": describe(), "fingerprint": dataset.fingerprint(), "seed": given.seed}))
 
 
-def report(name: str, half: str, questions: list[Question], talk: Conversation, show: bool) -> None:
+def report(name: str, part: str, questions: list[Question], talk: Conversation, show: bool) -> None:
     """Ask every question afresh and print how many answers are exact, by kind, and how many name what is not there."""
     right, asked = Counter[str](), Counter[str]()
     invented = 0
@@ -211,7 +253,7 @@ def report(name: str, half: str, questions: list[Question], talk: Conversation, 
             print(f"  [{question.kind}] {question.text}\n      {answer.kind}: {answer.text}")
     seconds = time.process_time() - started
     constraint = [kind for kind in asked if kind in RULES]
-    print(f"{name}, {half}: {sum(asked.values())} questions, {1000 * seconds / sum(asked.values()):.1f} CPU ms each")
+    print(f"{name}, {part}: {sum(asked.values())} questions, {1000 * seconds / sum(asked.values()):.1f} CPU ms each")
     for label, kinds in (("attribute constraints", constraint), ("all", list(asked))):
         n, k = sum(asked[kind] for kind in kinds), sum(right[kind] for kind in kinds)
         low, high = wilson(k, n)
@@ -329,10 +371,12 @@ def grounded(talk: Conversation, answer: Answer) -> bool:
         if item.item not in catalog.items:
             return False
         code = catalog.items.code(item.item)
-        cells = " ".join(str(column[code]) for column in catalog.fields.values()).casefold()
+        cells = " ".join(str(column[code]) for column in catalog.fields.values()).casefold().replace(" ", "")
         if item.title != catalog.title(code):
             return False
-        if not all(value.casefold() in cells for values in item.attributes.values() for value in values):
+        if not all(
+            value.casefold().replace(" ", "") in cells for values in item.attributes.values() for value in values
+        ):
             return False
     return True
 

@@ -70,7 +70,7 @@ def is_plural(said: str) -> bool:
     return last.endswith("s") and form(last) != (last,)
 
 
-def link(between: str, *, plural: bool, both: bool) -> str:
+def link(between: str, *, plural: bool, both: bool, either: bool) -> str:
     """Return how two values are joined: "or", "and", "," (as what follows says), or "" for not at all."""
     words = [t.text.casefold() for t in tokens(between.replace(BLANK, " "))]
     stems = [t.word for t in tokens(between.replace(BLANK, " ").casefold())]
@@ -78,6 +78,8 @@ def link(between: str, *, plural: bool, both: bool) -> str:
         return ""
     if any(w in OR_WORDS for w in words):
         return "or"
-    if words and all(w in (",", "、", "，") or w in NOUNS for w in words):
+    if not either and words and all(w in (",", "、", "，") or w in NOUNS for w in words):
         return ","
+    if either:
+        return "or"
     return "or" if plural and not both and "and" in words else "and"

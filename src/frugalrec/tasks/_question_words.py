@@ -45,12 +45,29 @@ RESETS = _set(
     prefer though however rather who where i you 但 但是 的
     """
 ) | {".", ";", "!", "?", "。", "；"}
-OR_WORDS = frozenset({"or", "/", "或", "者", "还"})
+OR_WORDS = frozenset({"or", "/", "或", "者", "还", "么", "else", "alternatively"})
 CONNECTORS = (
     frozenset(
         {",", "and", "a", "an", "the", "some", "both", "also", "either", "any", "as", "well", "&", "+", "-", "和", "与"}
     )
-    | {"、", "，", "又", "是", "maybe", "perhaps", "even", "of", "with", "plus", "片", "的"}
+    | {
+        "、",
+        "，",
+        "又",
+        "是",
+        "maybe",
+        "perhaps",
+        "even",
+        "of",
+        "with",
+        "plus",
+        "else",
+        "alternatively",
+        "片",
+        "的",
+        "要",
+        "类",
+    }
     | OR_WORDS
     | NOUNS
 )
@@ -74,12 +91,14 @@ FILLER = _set(
     collection library database available offer offers stock sell sells carry carries date dates dated back anywhere
     anytime strictly exactly shot filmed premiered premiere produced appeared appearing considered falling element
     elements stuff mix combine combines combining combination at-least least one two three four five six seven eight
-    nine ten thing things also else
+    nine ten thing things also else stand bear tolerate enough whatever kid's please feel line mean meaning
     """
 )
 FILLER_STEMS = FILLER | {t.word for word in FILLER for t in tokens(word)}
 CHINESE_FILLER = re.compile(
-    "请|给我|推荐|想看|我想|想要|我要|找|一些|一部|几部|几个|有什么|有哪些|有没有|有|哪些|什么|好看|的|电影|片子|片|影片|部|个|些|"
+    rf"{'|'.join(CHINESE_NEGATORS)}|请问|属于|哪种|哪一种|哪个|"
+    "都行|都可以|均可|都好|随便|要么|开始|喜欢|今晚|目录|一共|年份|年间|"
+    "其中|任何|千万|任意|全部|所有|左右|有关|那种|这种|种|请|给我|推荐|想看|我想|想要|我要|找|一些|一部|几部|几个|有什么|有哪些|有没有|有|哪些|什么|好看|的|电影|片子|片|影片|部|个|些|"
     "看|我|你|要|吗|呢|吧|啊|了|是|和|或者|或|还是|并且|而且|但是|但|也|都|在|上映|出品|拍摄|年代|年|之间|到|至|多少|"
     "以前|之前|以后|之后|以来|前|后|类型|类|题材|帮|能|可以|来|点|一|之|以|外|作品|主演|导演|演|拍|出|语|国家|不|想|别|再|"
     "换|还|那|呢|为|由|与|带|含|含有|包含|关于|像|类似|样|老|新|早|晚|期|时候|推|荐"
@@ -91,17 +110,18 @@ LIKE = re.compile(
 )
 ASKS_COUNT = re.compile(r"\bhow many\b|\bnumber of\b|\bcount (?:of|the|all)\b|^\s*count\b|多少|有几", re.IGNORECASE)
 ASKS_FACTS = re.compile(
-    r"(?:\b(?:what|which) (?:year|genres?|kind|type|sort|country|language|brand|category|attributes?)\b.*?\b(?:is|was|"
-    r"does|did|are|were|of)\b|\bwhen (?:was|did|were)\b|\btell me (?:more )?about\b|\bwho (?:directed|stars? in|made|"
+    r"(?:\b(?:what|which) (?:year|genres?|kinds?|types?|sort|country|language|brand|category|attributes?)\b|\bwhen (?:was|did|were)\b|\btell me (?:more )?about\b|\bwho (?:directed|stars? in|made|"
     r"wrote|acted in|plays? in)\b|\bwhat (?:do you know )?about\b|\bwhat is\b|\bwhat's\b|\bhow old is\b|"
     r"\b(?:details?|facts?|information|info) (?:of|on|about|for)\b|\bdescribe\b)",
     re.IGNORECASE,
 )
-CHINESE_FACTS = re.compile("是(?:什么|哪)|哪(?:一)?年|什么(?:类型|时候)|谁(?:导演|主演|演|拍)|介绍")
+CHINESE_FACTS = re.compile(
+    "是(?:什么|哪)|哪(?:一)?年|什么(?:类型|时候)|谁(?:导演|主演|演|拍)|属于(?:哪|什么)|哪(?:种|个|一种|一类)类型|介绍"
+)
 ASKS_WHETHER = re.compile(r"^\s*(?:is|was|are|were|does|did|would you call)\b", re.IGNORECASE)
 CHINESE_QUESTION = re.compile("有没有|是不是|算不算|有没|是否")  # "not" in them rules nothing out
 CHINESE_CUE = re.compile("(?:主|导|参|出)演|执导|编剧|演的|拍的")
-CHINESE_WHETHER = re.compile("是不是|是.*吗|算不算")
+CHINESE_WHETHER = re.compile("是不是|是.*[吗么嘛]|算.*[吗么嘛]|算不算|是否|属于.*吗")
 ASKS_MORE = re.compile(
     r"^\s*(?:show (?:me )?|give me |any |some )?(?:more|next|others?|another(?: one)?|what else|anything else|else)"
     r"(?: please| of (?:these|those|them))?\s*[.!?]*\s*$|^\s*(?:还有(?:吗|呢|别的)?|更多|下一页|换一批)\s*[？?。]*\s*$",

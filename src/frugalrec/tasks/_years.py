@@ -17,7 +17,8 @@ _NOT = (
 )
 _BETWEEN = re.compile(
     rf"{_NOT}\b(?:(?:any(?:where|time)? )?(?:between|from)(?: the years?)?)\s+{_YEAR}\s*"
-    rf"(?:and|to|till|until|through|thru|-|–|—)\s*{_YEAR}|{_YEAR}\s*年?\s*(?:-|–|—|to|through|到|至)\s*{_YEAR}(?:\s*年)?(?:\s*之间)?",
+    rf"(?:and|to|till|until|through|thru|-|–|—)\s*{_YEAR}|"
+    rf"{_YEAR}\s*年?\s*(?:-|–|—|to|through|到|至)\s*{_YEAR}(?:\s*年)?(?:\s*之间)?",
     re.IGNORECASE,
 )
 _DECADE_WORDS = {
@@ -33,12 +34,12 @@ _DECADE = re.compile(
 # What a phrase says of the year after it.
 _BOUNDS: tuple[tuple[str, str], ...] = (
     (
-        r"no later than|not later than|at the latest|up to(?: and including)?|until(?: the end of)?|till|through|"
+        r"(?:no|not|never) (?:any )?(?:later|newer|younger|more recent) than|at the latest|up to(?: and including)?|until(?: the end of)?|till|through|"
         r"by(?: the end of)?|in or before|(?:from )?on or before",
         "<=",
     ),
     (
-        r"no earlier than|not earlier than|since|"
+        r"(?:no|not|never) (?:any )?(?:earlier|older) than|since|"
         r"from(?: the year)?(?= \d{4} (?:on|onwards?|or later|and later|up|and after)\b)|"
         r"starting (?:in|from|with)|in or after|(?:from )?on or after|at the earliest",
         ">=",
@@ -59,8 +60,10 @@ _BOUND = re.compile(
 _BOUND_AFTER = re.compile(
     rf"{_NOT}(?:\b(?:from|in|of|made in|released in)\s+)?\b(?P<year>{_YEAR})\s*(?:"
     r"(?P<from>,? ?(?:and|or) (?:later|after|newer|onwards?|up|more recent|beyond)|onwards?\b|on\b(?! the))|"
-    rf"(?P<until>,? ?(?:and|or) (?:earlier|before|older)))|"
-    rf"(?P<chinese>{_YEAR})年?(?:及|或)?(?:(?P<before>以前|之前|前)|(?P<since>以来)|(?P<after>以后|之后|后))",
+    rf"(?P<until>,? ?(?:(?:and|or) (?:earlier|before|older)|at the latest|or so at most|at most|max(?:imum)?\b)))|"
+    rf"(?P<comparison>不早于|不晚于|早于|晚于|比|从|自)?(?P<chinese>{_YEAR})年?(?:及|或)?(?:"
+    r"(?P<before>以前|之前|前|更?早|更?老|更?旧)|(?P<since>以来|开始|起|至今|到现在)|(?P<after>以后|之后|后|更?新|更?晚))|"
+    rf"(?P<sign>不早于|不晚于|早于|晚于)(?P<signed>{_YEAR})年?",
     re.IGNORECASE,
 )
 _EXACT = re.compile(
@@ -89,8 +92,10 @@ def read_years(work: Unread, name: str) -> list[Range]:
         first = int(match["year"])
         take(match, *_bounded(">=" if match["on"] else operator, first, first + 9 if match["decade"] else first))
     for match in list(_BOUND_AFTER.finditer(work.left)):
-        year = int(match["year"] or match["chinese"])
+        year = int(match["year"] or match["chinese"] or match["signed"])
         operator = "<" if match["before"] else ">" if match["after"] else "<=" if match["until"] else ">="
+        if match["sign"]:
+            operator = {"不早于": ">=", "不晚于": "<=", "早于": "<", "晚于": ">"}[match["sign"]]
         take(match, *_bounded(operator, year, year))
     for match in list(_DECADE.finditer(work.left)):
         start = _decade(match)

@@ -122,12 +122,12 @@ class QuestionReader:
         refines, instead = bool(REFINES.search(text)), bool(INSTEAD.search(text))
         older = _relative(text)
         seen = self._seen(work)
-        newest = self._sorted(work)
         like: tuple[int, ...] = ()
         unknown: list[Unknown] = []
         if not about:
             like, unclear, near = self._like(work)
         ranges = [*self._numbers(work), *read_years(work, self.attributes.year_field)]
+        newest = self._sorted(work)  # after the years, for "1940 at the latest" is one
         k = self._count(work, intent)
         self._values(work)
         groups, none_of = self._signed(work)
@@ -341,7 +341,7 @@ class QuestionReader:
                 k = int(said) if said.isdigit() else NUMBERS[said]
                 work.blank(*match.span(1))
                 return k or None
-        if match := re.search(r"([\d一二三四五六七八九十两]+)\s*(?:部|个|本|件|首|款)", work.left):
+        if match := re.search(r"(?<!\d)([\d一二三四五六七八九十两]+)\s*(?:部|个|本|件|首|款)", work.left):
             said = match[1]
             k = int(said) if said.isdecimal() else sum(CHINESE_NUMBERS.get(c, 0) for c in said)
             work.blank(*match.span())
@@ -378,6 +378,9 @@ class QuestionReader:
                 continue
             length, values = chosen
             start, end = parts[i].start, parts[i + length - 1].end
+            if i and parts[i - 1].text.casefold() in ("my", "our", "his", "her", "their"):
+                i += length  # "my kids" says who asks, not what for
+                continue
             if BLANK in work.left[start:end] or re.search(r"[,;.]", work.left[start:end]):
                 i += 1
                 continue
@@ -400,6 +403,7 @@ class QuestionReader:
                 work.left[a[1] : b[0]],
                 # "comedies and westerns" are of either kind, "a comedy and western" is both
                 plural=all(is_plural(work.text[start:end]) for start, end, _ in (a, b)),
+                either=re.search("都行|都可以|都好|均可|任选", work.text) is not None,
                 both=re.search(r"\bboth\b|\bat once\b|\bas well as\b|\balso\b", work.text, re.IGNORECASE) is not None,
             )
             for a, b in itertools.pairwise(positive)
@@ -441,12 +445,14 @@ class QuestionReader:
             if not row[0].word.isascii():
                 cue = "由" if CHINESE_CUE.search(said) else cue
                 said = CHINESE_FILLER.sub("", said)
-                if not said:
-                    continue
+                if len(said) < 2:
+                    continue  # one character says nothing by itself
             name = row[0].text[0].isupper() or not row[0].word.isascii()
             negated = cue in NEGATORS or any(said.startswith(n) for n in CHINESE_NEGATORS)
             needed = (cue in MUST_CUES and (name or cue in ("starring", "featuring", "by", "without"))) or negated
             near = tuple(v.name for v in self.attributes.near_values(form(said)))
+            # Characters that nothing explains are most likely a name.
+            needed = needed or (not row[0].word.isascii() and len(said) > 2 and not self._in_texts(said))
             # A name in the middle of a question is meant, wherever it stands.
             needed = needed or (row[0].word.isascii() and name and row[0].start > 0 and not self._in_texts(said))
             found.append(Unknown(said, needed, near))
@@ -463,7 +469,7 @@ class QuestionReader:
     def _in_texts(self, said: str) -> bool:
         wanted = form(said)
         if wanted and not wanted[0].isascii():
-            return said in self._all_text  # characters make a word only together
+            return len(said) > 1 and said in self._all_text  # characters make a word only together
         return bool(wanted) and all(word in self._text_words for word in wanted)
 
     @cached_property
