@@ -209,6 +209,9 @@ CHINESE: dict[str, dict[str, list[str]]] = {
         "absent": ["有{n}演的片子吗"],
     },
 }  # fmt: skip
+DOUBAN = DataSection(
+    interactions="interactions.csv.gz", items="movies.csv.gz", item="movie_id", text=("电影名称", "类型", "剧情简介")
+)
 ABSENT = (
     "Ottoline Vandermeer", "Baxter Quillfeather", "Ignatz Przybylo", "Marguerite Zuckerbrot", "Tarquin Ollerenshaw",
 )  # fmt: skip
@@ -263,9 +266,7 @@ def report(name: str, part: str, questions: list[Question], talk: Conversation, 
 
 
 def read(name: str, folder: Path | None) -> Dataset:
-    section = DataSection(dataset=name) if name != "douban" else DataSection(
-        interactions="interactions.csv.gz", items="movies.csv.gz", item="movie_id", text=("电影名称", "类型", "剧情简介")
-    )  # fmt: skip
+    section = DataSection(dataset=name) if name != "douban" else DOUBAN
     return load_data(section, folder or Path())[0]
 
 

@@ -110,7 +110,8 @@ LIKE = re.compile(
 )
 ASKS_COUNT = re.compile(r"\bhow many\b|\bnumber of\b|\bcount (?:of|the|all)\b|^\s*count\b|多少|有几", re.IGNORECASE)
 ASKS_FACTS = re.compile(
-    r"(?:\b(?:what|which) (?:year|genres?|kinds?|types?|sort|country|language|brand|category|attributes?)\b|\bwhen (?:was|did|were)\b|\btell me (?:more )?about\b|\bwho (?:directed|stars? in|made|"
+    r"(?:\b(?:what|which) (?:year|genres?|kinds?|types?|sort|country|language|brand|category|attributes?)\b|"
+    r"\bwhen (?:was|did|were)\b|\btell me (?:more )?about\b|\bwho (?:directed|stars? in|made|"
     r"wrote|acted in|plays? in)\b|\bwhat (?:do you know )?about\b|\bwhat is\b|\bwhat's\b|\bhow old is\b|"
     r"\b(?:details?|facts?|information|info) (?:of|on|about|for)\b|\bdescribe\b)",
     re.IGNORECASE,
@@ -122,6 +123,9 @@ ASKS_WHETHER = re.compile(r"^\s*(?:is|was|are|were|does|did|would you call)\b", 
 CHINESE_QUESTION = re.compile("有没有|是不是|算不算|有没|是否")  # "not" in them rules nothing out
 CHINESE_CUE = re.compile("(?:主|导|参|出)演|执导|编剧|演的|拍的")
 CHINESE_WHETHER = re.compile("是不是|是.*[吗么嘛]|算.*[吗么嘛]|算不算|是否|属于.*吗")
+PRONOUN = re.compile(
+    r"^\s*(?:is|was|does|did|has) (?:it|this|that|this one|that one)\b|^\s*(?:它|这部|这个)", re.IGNORECASE
+)
 ASKS_MORE = re.compile(
     r"^\s*(?:show (?:me )?|give me |any |some )?(?:more|next|others?|another(?: one)?|what else|anything else|else)"
     r"(?: please| of (?:these|those|them))?\s*[.!?]*\s*$|^\s*(?:还有(?:吗|呢|别的)?|更多|下一页|换一批)\s*[？?。]*\s*$",
@@ -134,8 +138,8 @@ STARTS_OVER = re.compile(
 )
 REFINES = re.compile(
     r"^\s*(?:and|but|also|only|just|now|ok(?:ay)?,?|without|not|no\b|none|except|excluding|with|before|after|since|"
-    r"from|older|newer|more recent|earlier|later|instead|rather|what about|how about|make (?:it|that|them)|something|"
-    r"anything|preferably|ideally|which of|(?:those|these|ones?)\b|in the|between|"
+    r"from|older|newer|more recent|earlier|later|instead|rather|what about|how about|make (?:it|that|them)|"
+    r"(?:some|any)thing (?:else|older|newer|earlier|later|more|less|not|without|with no)\b|preferably|ideally|which of|(?:those|these|ones?)\b|in the|between|"
     r"(?:不要|不|要|再|只|更|那|还|换|没有|除))",
     re.IGNORECASE,
 )

@@ -34,7 +34,8 @@ _DECADE = re.compile(
 # What a phrase says of the year after it.
 _BOUNDS: tuple[tuple[str, str], ...] = (
     (
-        r"(?:no|not|never) (?:any )?(?:later|newer|younger|more recent) than|at the latest|up to(?: and including)?|until(?: the end of)?|till|through|"
+        r"(?:no|not|never) (?:any )?(?:later|newer|younger|more recent) than|at the latest|"
+        r"up to(?: and including)?|until(?: the end of)?|till|through|"
         r"by(?: the end of)?|in or before|(?:from )?on or before",
         "<=",
     ),

@@ -237,7 +237,15 @@ def _pieces(cells: Sequence[str], filled: Sequence[str]) -> list[list[str]] | No
         if cut is not str.split and _made_of_words(filled, pieces):
             continue
         short = sum(len(piece) <= _LONGEST_VALUE for piece in pieces) >= 0.98 * len(pieces)
-        if pieces and short and len(pieces) >= _MENTIONS_A_VALUE * len(set(pieces)):
+        prose = sum(piece.endswith((".", "!", "?", "。")) for piece in pieces) > 0.05 * len(pieces)
+        wordy = sum(piece.count(" ") for piece in pieces) > 2 * len(pieces)
+        if (
+            pieces
+            and short
+            and not prose
+            and not wordy
+            and len(pieces) >= _MENTIONS_A_VALUE * len({re.sub(r"\W", "", piece.casefold()) for piece in pieces})
+        ):
             return split
     return None
 

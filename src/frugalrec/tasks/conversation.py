@@ -150,6 +150,11 @@ class Conversation:
         if reading.intent == "ordinal":
             return self._facts_of_shown(reading.ordinal, language)
         self._pending = None
+        if reading.pronoun:
+            if len(self.shown) != 1:
+                return Answer(kind="question", text=say["which one"])
+            # "Is it a comedy?" is about the one item that was shown last.
+            reading = replace(reading, intent="check", about=self.shown)
         if reading.about:
             return self._about(reading, language)
         constraints = self._with_memory(reading)
@@ -248,8 +253,7 @@ class Conversation:
             return candidates
         new = ~np.isin(candidates, self._history)
         scores = self._scores(constraints)[candidates]
-        popularity = self.dataset.interactions.popularity[candidates]
-        keys: list[np.ndarray] = [candidates, -popularity, -scores, -self._overlap(constraints.text)[candidates], ~new]
+        keys: list[np.ndarray] = [candidates, -scores, -self._overlap(constraints.text)[candidates], ~new]
         if constraints.newest_first is not None:
             years = self.attributes.years[candidates]
             years = np.where(np.isnan(years), np.inf, -years if constraints.newest_first else years)
@@ -257,11 +261,11 @@ class Conversation:
         return candidates[np.lexsort(keys)][:k]
 
     def _scores(self, constraints: Constraints) -> FloatArray:
-        """Return the recommender's score of each item, float64 ``(n_items,)``; zeros where it has nothing to go by."""
+        """Return the recommender's score of each item, float64 ``(n_items,)``; popularity where it knows nobody."""
         liked = np.array(constraints.like, dtype=np.int32)
         text = constraints.text if self.reads_text else ""
         if self.recommender is None or not (self.user is not None or len(liked) or text):
-            return np.zeros(self.dataset.n_items)
+            return self.dataset.interactions.popularity.astype(np.float64)
         # Who names items to resemble is asking for those, and not for what their own history says.
         query = Query(history=liked) if len(liked) or self.user is None else self.dataset.query(self.user)
         (scores,) = self.recommender.score([replace(query, text=text)])

@@ -36,6 +36,7 @@ from frugalrec.tasks._question_words import (
     OLDEST,
     OPERATORS,
     ORDINALS,
+    PRONOUN,
     REFINES,
     RESETS,
     SEEN,
@@ -74,6 +75,7 @@ class Reading:
     older: bool | None = None
     ordinal: int = 0
     fields: tuple[str, ...] = ()
+    pronoun: bool = False
 
 
 class QuestionReader:
@@ -160,6 +162,7 @@ class QuestionReader:
             refines=refines,
             instead=instead,
             older=older,
+            pronoun=asked == "check" and not about and PRONOUN.search(text) is not None,
             fields=self._asked_fields(text) if intent == "facts" else (),
         )
 
