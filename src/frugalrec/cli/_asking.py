@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from frugalrec import registry
 from frugalrec.data.dataset import Dataset
 from frugalrec.datasets import load_data
-from frugalrec.errors import ConfigError, UnknownNameError
+from frugalrec.encoders._cached import Cached
+from frugalrec.errors import ConfigError, MissingExtraError, UnknownNameError
+from frugalrec.interfaces import LanguageModel, Matrix, TextEncoder
+from frugalrec.llms._cached import CachedLanguageModel
 from frugalrec.pipeline import Pipeline
 from frugalrec.run_folder import PlanFile, load_model
 from frugalrec.stores.array_cache import ArrayCache
@@ -46,3 +50,17 @@ def opened(run: Path, user: str | None = None) -> Opened:
                 hint=f"{error.hint or ''} leave --user out to ask as a stranger".strip(),
             ) from error
     return Opened(chosen, dataset, pipeline, code)
+
+
+def item_vectors(found: Opened) -> Matrix:
+    """Return unit vectors of the items' texts: of the plan's own encoder, or of their words where it has none."""
+    names = [name.partition(":")[2] for name in found.chosen.plan.components() if name.startswith("encoder:")]
+    encoder: TextEncoder = registry.build("encoder", names[0] if names else "bag-of-words", {})
+    return Cached(encoder, ArrayCache()).encode(found.dataset.catalog.texts(), role="item")
+
+
+def language_model(name: str) -> LanguageModel:
+    """Return the language model called ``name`` with its default settings; what it writes is kept between runs."""
+    if extra := registry.missing_extra("llm", name):
+        raise MissingExtraError.of(name, extra)
+    return CachedLanguageModel(registry.build("llm", name, {}), ArrayCache())
