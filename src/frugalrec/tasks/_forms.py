@@ -140,6 +140,18 @@ def split_year(title: str) -> tuple[str, int | None]:
     return (title[: match.start()].strip(), int(match[1])) if match else (title.strip(), None)
 
 
+def spoken(title: str) -> str:
+    """Return a title as people say it, the year left where it is.
+
+    >>> spoken("Usual Suspects, The (1995)")
+    'The Usual Suspects (1995)'
+    """
+    rest, year = split_year(title)
+    if match := _ARTICLE_AT_END.match(rest):
+        rest = f"{match[2]} {match[1]}"
+    return rest if year is None else f"{rest} ({year})"
+
+
 @lru_cache(maxsize=1)
 def synonyms() -> dict[Form, tuple[Form, ...]]:
     """Return, for each form that has any, the forms of the same thing."""

@@ -139,7 +139,8 @@ STARTS_OVER = re.compile(
 REFINES = re.compile(
     r"^\s*(?:and|but|also|only|just|now|ok(?:ay)?,?|without|not|no\b|none|except|excluding|with|before|after|since|"
     r"from|older|newer|more recent|earlier|later|instead|rather|what about|how about|make (?:it|that|them)|"
-    r"(?:some|any)thing (?:else|older|newer|earlier|later|more|less|not|without|with no)\b|preferably|ideally|which of|(?:those|these|ones?)\b|in the|between|"
+    r"(?:some|any)thing (?:else|older|newer|earlier|later|more|less|not|without|with no)\b|preferably|ideally|"
+    r"which of|(?:those|these|ones?)\b|in the|between|"
     r"(?:不要|不|要|再|只|更|那|还|换|没有|除))",
     re.IGNORECASE,
 )

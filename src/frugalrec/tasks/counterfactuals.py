@@ -14,7 +14,7 @@ from frugalrec.interfaces import Recommender
 
 @dataclass(frozen=True, slots=True)
 class Counterfactual:
-    """Where ``item`` would stand without ``without`` in the history (codes). Ranks begin at 1; ties take the average."""
+    """Where ``item`` would stand without ``without`` in the history (codes). Ranks begin at 1; equals average."""
 
     item: int
     without: int

@@ -17,7 +17,7 @@ from frugalrec.cost import charge
 from frugalrec.data.dataset import Dataset
 from frugalrec.errors import ConfigError, DataError
 from frugalrec.interfaces import LanguageModel
-from frugalrec.tasks._forms import split_year, tokens
+from frugalrec.tasks._forms import split_year, spoken, tokens
 from frugalrec.tasks.attributes import Attributes
 from frugalrec.tasks.grounding import ungrounded
 
@@ -171,7 +171,7 @@ class Describer:
         """Return all that is known of an item, a sentence a fact, the most telling first."""
         say = _WORDS[self.language]
         known = self.attributes.of(code)
-        title = self._titles[code]
+        title = spoken(self._titles[code])
         found = []
         for place, name in enumerate([*(f for f in self.attributes.fields if f in known)]):
             values = say.comma.join(known[name][:6])
@@ -216,8 +216,8 @@ class Describer:
         return [say.audience.format(n=n), *found]
 
     def _called(self, code: int) -> str:
-        title = self._titles[code]
-        if self._title_counts[title] > 1:
+        title = spoken(self._titles[code])
+        if self._title_counts[self._titles[code]] > 1:
             title = f"{title} ({self.dataset.catalog.items.ids[code]})"
         return f"《{title}》" if self.language == "zh" else title
 

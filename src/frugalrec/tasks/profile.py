@@ -170,27 +170,25 @@ class Profiler:
         if n_clusters > 1:
             tree = hierarchy.linkage(self.vectors[described].astype(np.float64), method="ward")
             labels = hierarchy.fcluster(tree, n_clusters, criterion="maxclust")
-        found: list[tuple[int, Claim]] = []
+        # Clusters that are called the same are one: their number is a bound, not something known.
+        called: dict[Value | str, list[int]] = {}
         for label in np.unique(labels):
             members = described[labels == label]
-            if len(members) < _SUPPORT:
-                continue
-            terms = self._terms(members)
-            if not terms:
-                continue
-            first = terms[0]
-            having = [code for code in members if self._has(int(code), first)]
+            if len(members) >= _SUPPORT and (terms := self._terms(members)):
+                called.setdefault(terms[0], []).extend(members.tolist())
+        found: list[tuple[int, Claim]] = []
+        for name, codes in called.items():
+            members = np.array(codes, dtype=np.int32)
+            terms = [name, *(term for term in self._terms(members) if term != name)][:4]
+            having = [code for code in codes if self._has(code, name)]
             centre = self.vectors[members].mean(axis=0)
             typical = sorted(having, key=lambda code: -float(self.vectors[code] @ centre))
-            said = ", ".join(_name(term) for term in terms)
-            share = np.mean([self._has(code, first) for code in range(self.dataset.n_items)])
+            share = np.mean([self._has(code, name) for code in range(self.dataset.n_items)])
             text = (
-                f"{said}: {len(members)} of {len(recent)} items; {len(having)} of these are {_name(first)}, "
-                f"as {share:.0%} of the catalogue are."
+                f"{', '.join(map(_name, terms))}: {len(members)} of {len(recent)} items; {len(having)} of these are "
+                f"{_name(name)}, as {share:.0%} of the catalogue are."
             )
-            claim = Claim(
-                kind="theme", text=text, terms=tuple(_name(t) for t in terms), evidence=self._evidence(typical)
-            )
+            claim = Claim(kind="theme", text=text, terms=tuple(map(_name, terms)), evidence=self._evidence(typical))
             found.append((len(members), claim))
         return [claim for _, claim in sorted(found, key=lambda each: -each[0])]
 
