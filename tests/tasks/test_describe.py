@@ -28,7 +28,7 @@ class _Says(UnigramModel):
 def test_the_template_says_attributes_and_audience() -> None:
     (found,) = Describer(DATA, max_words=100).describe([5])
     assert found.source == "template"
-    for part in ("Paper Hearts (1962)", "Romance, Comedy", "people: Dee Moss", "country: Italy", "5 people chose it"):
+    for part in ("Paper Hearts (1962)", "Comedy, Romance", "people: Dee Moss", "country: Italy", "5 people chose it"):
         assert part in found.text
 
 

@@ -119,7 +119,8 @@ def test_a_models_words_are_taken_only_if_they_hold() -> None:
     model.text = "Loves Charlie Chaplin since 1931."
     refused = tool.reworded(plain, model)
     assert (refused.words, refused.worded_by) == (plain.words, "")
-    assert {"Charlie Chaplin", "1931"} <= set(refused.rejected)
+    assert any("Charlie Chaplin" in words for words in refused.rejected)
+    assert "1931" in refused.rejected
     assert "Charlie Chaplin" in model.asked[-1]  # it was told what was wrong
 
 

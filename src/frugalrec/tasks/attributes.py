@@ -104,7 +104,7 @@ class Attributes:
         return found
 
     def values_of(self, code: int) -> list[Value]:
-        """Return the categorical values of an item, in the order of its cells."""
+        """Return the categorical values of an item, field by field."""
         return [value for values in self._by_item[code].values() for value in values]
 
     def spelled(self, words: Form) -> tuple[Value, ...]:

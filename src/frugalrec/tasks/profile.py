@@ -174,10 +174,12 @@ class Profiler:
         called: dict[Value | str, list[int]] = {}
         for label in np.unique(labels):
             members = described[labels == label]
-            if len(members) >= _SUPPORT and (terms := self._terms(members)):
+            if terms := self._terms(members):
                 called.setdefault(terms[0], []).extend(members.tolist())
         found: list[tuple[int, Claim]] = []
         for name, codes in called.items():
+            if len(codes) < _SUPPORT:
+                continue
             members = np.array(codes, dtype=np.int32)
             terms = [name, *(term for term in self._terms(members) if term != name)][:4]
             having = [code for code in codes if self._has(code, name)]
