@@ -17,6 +17,7 @@ ROWS: list[set[str]] = [
     {"price_tables"},
     {"machine", "assets", "prices"},
     {"machine_profile"},
+    {"spending"},
     {"data"},
     {"interfaces"},
     {"registry"},
