@@ -115,9 +115,9 @@ def test_tokens_are_priced_and_charged() -> None:
 
 
 def test_a_price_that_is_not_on_the_sheet_is_an_error() -> None:
-    with metering(SHEET), pytest.raises(PriceError, match="no token price for 'small'"):
-        with purchase("small", tokens_in=1):
-            pytest.fail("the call was made")
+    expected = pytest.raises(PriceError, match="no token price for 'small'")
+    with metering(SHEET), expected, purchase("small", tokens_in=1):
+        pytest.fail("the call was made")
 
 
 def test_an_unknown_price_makes_sums_unknown_and_cannot_be_capped() -> None:

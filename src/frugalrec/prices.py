@@ -105,7 +105,7 @@ class PriceSheet:
         return sha256(text.encode()).hexdigest()[:16]
 
     def price(self, cost: Cost) -> float | None:
-        """Return what ``cost`` costs in ``currency``: CPU time at the machine's price a core, GPU time at its own, fees.
+        """Return what ``cost`` costs in ``currency``: fees, and CPU and GPU time at their prices.
 
         Unknown CPU time or unknown fees make the price unknown (``None``). GPU time without a GPU price raises
         `PriceError`.

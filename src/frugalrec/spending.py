@@ -190,8 +190,8 @@ class Purchase:
 def purchase(model: str, *, tokens_in: float, tokens_out: float = 0.0, price: str = "") -> Iterator[Purchase]:
     """Reserve the price of at most so many tokens of ``model`` for the block, which must settle the purchase.
 
-    Raises `PriceError` when the sheet does not list the model (unless ``price`` is "unknown"), `BudgetError` at the cap.
-    What is not settled, because the call failed on the way, counts as spent in full.
+    Raises `PriceError` when the sheet does not list the model (unless ``price`` is "unknown"), and `BudgetError` at the
+    cap. What is not settled, because the call failed on the way, counts as spent in full.
     """
     if price not in ("", UNKNOWN):
         raise ConfigError(
