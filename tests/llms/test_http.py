@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from openai_server import Server, served
 
 from frugalrec.cost import Cost, Ledger
 from frugalrec.errors import AssetError, BudgetError, ConfigError, DataError, PriceError
@@ -19,6 +18,7 @@ from frugalrec.llms._json import mismatch
 from frugalrec.llms.http import Http
 from frugalrec.prices import PriceSheet
 from frugalrec.spending import SpendCap, metering
+from frugalrec.testing.openai_server import Server, served
 
 SHEET = replace(PriceSheet.load(), tokens={"tiny": {"in": 1e6, "out": 1e6, "cached": 1e5}})
 """A price sheet on which a token of the model 'tiny' costs 1."""

@@ -13,7 +13,11 @@ from frugalrec.testing.llms import UnigramModel
 
 
 class Server:
-    """Counts what it is asked. ``faults`` are used up first: status codes, or "cut", "nonsense", "slow"."""
+    """Counts what it is asked. ``faults`` are used up first: status codes, or "cut", "nonsense", "slow".
+
+    ``text`` replaces what the model behind writes (a `UnigramModel`); ``logprobs``, ``usage`` and ``cached`` say what
+    answers tell of themselves.
+    """
 
     def __init__(self) -> None:
         self.model = UnigramModel()
@@ -30,11 +34,15 @@ class Server:
         self.lock = threading.Lock()
 
     def answer(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Return the answer to a request without faults."""
         chat = path.endswith("chat/completions")
         prompt = body["messages"][-1]["content"] if chat else body["prompt"]
         (text,) = self.model.generate([prompt], max_tokens=body["max_tokens"])
         text = text if self.text is None else self.text
-        used = {"prompt_tokens": self.model.count_tokens(prompt), "completion_tokens": self.model.count_tokens(text)}
+        used: dict[str, Any] = {
+            "prompt_tokens": self.model.count_tokens(prompt),
+            "completion_tokens": self.model.count_tokens(text),
+        }
         if self.cached:
             used["prompt_tokens_details"] = {"cached_tokens": self.cached}
         choice: dict[str, Any] = {"message": {"content": text}} if chat else {"text": text}
@@ -54,7 +62,13 @@ class Server:
 
 @contextmanager
 def served() -> Iterator[Server]:
-    """Run a server in a thread for as long as the block lasts."""
+    """Run a server in a thread for as long as the block lasts.
+
+    >>> from frugalrec.llms.http import Http
+    >>> with served() as server:
+    ...     Http(url=server.url, model="any").generate(["a b b"], max_tokens=1)
+    ['b']
+    """
     state = Server()
 
     class Handler(BaseHTTPRequestHandler):
@@ -133,3 +147,6 @@ def served() -> Iterator[Server]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+__all__ = ["Server", "served"]
