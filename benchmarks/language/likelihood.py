@@ -3,7 +3,7 @@
     python benchmarks/language/likelihood.py --titles 64 --repeats 3
 
 SmolLM2-135M (Q4_1) by llama.cpp, one thread. A history of films makes a prompt of about ``--tokens`` tokens; the titles
-of other films (MovieLens-100K, drawn with the seed) are its continuations. *Shared*: one call for all titles. *Unshared*:
+of other films (MovieLens-100K, drawn with the seed) are its continuations. *Shared*: one call for all. *Unshared*:
 a call for each title, the prompt computed again in each. CPU seconds; the order of the two alternates.
 """
 
@@ -66,7 +66,8 @@ def main() -> None:
     for way, taken in seconds.items():
         cost = costs[way]
         print(
-            f"  {way}: {min(taken):.2f} to {max(taken):.2f} CPU s, {len(continuations) / np.median(taken):.1f} titles/s, "
+            f"  {way}: {min(taken):.2f} to {max(taken):.2f} CPU s, "
+            f"{len(continuations) / np.median(taken):.1f} titles/s, "
             f"{cost.tokens_in:,.0f} tokens computed, {cost.tokens_cached:,.0f} not, {cost.flops / 1e9:,.0f} GFLOP"
         )
     print(f"  unshared / shared: {min(ratios):.1f} to {max(ratios):.1f} in CPU s, "

@@ -166,7 +166,8 @@ SCHEMA = {
 
 def test_json_is_held_to_its_schema(model):
     prompts = ["A horror film of 1979 as JSON:", "Nothing here asks for JSON at all."]
-    found, cost = [], spent(lambda: found.extend(model.generate_json(prompts, SCHEMA, max_tokens=60)))
+    found = []
+    cost = spent(lambda: found.extend(model.generate_json(prompts, SCHEMA, max_tokens=60)))
     assert len(found) == 2
     for value in found:
         assert set(value) == {"genre", "year"}

@@ -201,3 +201,41 @@ def test_nothing_is_invented_whatever_is_said(first: str, second: str) -> None:
         if answer.kind == "items" and answer.constraints:
             mask = talk.matching(talk.constraints)
             assert all(mask[DATA.catalog.items.code(item.item)] for item in answer.items)
+
+
+class _Reads:
+    """A language model that answers with what it is given, and counts."""
+
+    def __init__(self, answer: object) -> None:
+        self.answer, self.asked = answer, []
+
+    def generate_json(self, prompts, schema, *, max_tokens=256):
+        self.asked += prompts
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return [self.answer for _ in prompts]
+
+
+def test_a_model_reads_only_what_the_rules_do_not_know() -> None:
+    model = _Reads({"one_of": ["Comedy"], "none_of": ["Romance"], "from_year": None, "to_year": 1990})
+    talk = Conversation(DATA, model=model)
+    assert not talk.ask("a western").guessed
+    assert model.asked == []
+    answer = talk.ask("Show me hilarity of yesteryear")
+    assert answer.guessed
+    assert titles(answer) == {"Night Train", "Laugh Again"}
+    assert len(model.asked) == 1
+
+
+def test_a_model_cannot_bring_in_what_the_catalogue_does_not_have() -> None:
+    model = _Reads({"one_of": ["Opera", "Comedy"], "none_of": ["Tom Hanks"], "from_year": "soon", "to_year": None})
+    answer = Conversation(DATA, model=model).ask("some hilarity")
+    assert answer.constraints["any_of"] == [[{"field": "genre", "value": "Comedy"}]]
+    assert "none_of" not in answer.constraints
+    assert "ranges" not in answer.constraints
+
+
+def test_a_model_that_fails_is_left_out() -> None:
+    plain = Conversation(DATA).ask("some hilarity")
+    assert Conversation(DATA, model=_Reads(RuntimeError("down"))).ask("some hilarity") == plain
+    assert Conversation(DATA, model=_Reads({})).ask("some hilarity") == plain

@@ -10,7 +10,7 @@ from frugalrec.data.dataset import Dataset
 from frugalrec.datasets import load_data
 from frugalrec.encoders._cached import Cached
 from frugalrec.errors import ConfigError, MissingExtraError, UnknownNameError
-from frugalrec.interfaces import LanguageModel, Matrix, TextEncoder
+from frugalrec.interfaces import ConstrainedModel, LanguageModel, Matrix, TextEncoder
 from frugalrec.llms._cached import CachedLanguageModel
 from frugalrec.pipeline import Pipeline
 from frugalrec.run_folder import PlanFile, load_model
@@ -57,6 +57,13 @@ def item_vectors(found: Opened) -> Matrix:
     names = [name.partition(":")[2] for name in found.chosen.plan.components() if name.startswith("encoder:")]
     encoder: TextEncoder = registry.build("encoder", names[0] if names else "bag-of-words", {})
     return Cached(encoder, ArrayCache()).encode(found.dataset.catalog.texts(), role="item")
+
+
+def constrained_model(name: str) -> ConstrainedModel:
+    """Return the language model called ``name`` as one that can be held to a form."""
+    model = language_model(name)
+    assert isinstance(model, ConstrainedModel)
+    return model
 
 
 def language_model(name: str) -> LanguageModel:

@@ -17,6 +17,9 @@ def ask(
     user: Annotated[str | None, typer.Option(help="A user's id: answers are ranked for them.")] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many items to name, unless the question says.")] = 5,
     language: Annotated[str | None, typer.Option(metavar="en|zh", help="Default: that of the question.")] = None,
+    llm: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A language model to read what the rules do not understand.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print each answer as one JSON document.")] = False,
 ) -> None:
     """Answer a question about the catalogue, or recommend what meets the constraints in it, without a language model.
@@ -25,6 +28,8 @@ def ask(
     years, numbers ("rating above 8"), titles after "like", counts, and questions about one item; in English and
     Chinese. Items are ranked by the run's own model for a known user, else by popularity. Asks back when nothing
     matches or something is ambiguous. What is not in the catalogue cannot be in an answer.
+
+    With --llm a model reads the words that the rules do not know, into the same values and years; the answer is marked.
 
     Without QUESTION it reads one question a line and remembers what was said: "before 1990", "and no war", "more",
     "start over".
@@ -38,14 +43,15 @@ def ask(
     """
     import sys
 
-    from frugalrec.cli._asking import opened
+    from frugalrec.cli._asking import constrained_model, opened
     from frugalrec.errors import ConfigError
     from frugalrec.tasks.conversation import Answer, Conversation
 
     if language not in (None, "en", "zh"):
         raise ConfigError(f"--language must be en or zh, not '{language}'")
     found = opened(run, user)
-    talk = Conversation(found.dataset, found.pipeline, user=found.user, k=k, reads_text=found.reads_text)
+    model = None if llm is None else constrained_model(llm)
+    talk = Conversation(found.dataset, found.pipeline, user=found.user, k=k, reads_text=found.reads_text, model=model)
 
     def show(answer: Answer) -> None:
         if as_json:

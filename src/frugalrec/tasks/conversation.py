@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -12,11 +13,12 @@ from pydantic import BaseModel, ConfigDict
 from frugalrec.data.dataset import Dataset, Query
 from frugalrec.data.interactions import FloatArray, IntArray
 from frugalrec.errors import ConfigError
-from frugalrec.interfaces import Recommender
+from frugalrec.interfaces import ConstrainedModel, Recommender
 from frugalrec.tasks._forms import form, normal, tokens
 from frugalrec.tasks._phrases import PHRASES, constraint_words, example, fact_words
 from frugalrec.tasks.attributes import Attributes, Mask
 from frugalrec.tasks.constraints import Constraints, Range
+from frugalrec.tasks.model_reader import ModelReader
 from frugalrec.tasks.questions import QuestionReader, Reading, Unknown
 from frugalrec.text.language import language as script_of
 
@@ -55,7 +57,10 @@ class Cited(BaseModel):
 
 
 class Answer(BaseModel):
-    """What was found. ``kind`` "question" means that something is asked back; ``options`` are what may be answered."""
+    """What was found. ``kind`` "question" means that something is asked back; ``options`` are what may be answered.
+
+    ``guessed``: a language model read a part of the question; what it made of it stands in ``constraints``.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -66,6 +71,7 @@ class Answer(BaseModel):
     constraints: dict[str, object] = {}
     options: tuple[str, ...] = ()
     not_understood: tuple[str, ...] = ()
+    guessed: bool = False
 
     def lines(self) -> list[str]:
         """Return the answer as it is printed, the items numbered."""
@@ -116,6 +122,7 @@ class Conversation:
         k: int = 5,
         reads_text: bool = False,
         attributes: Attributes | None = None,
+        model: ConstrainedModel | None = None,
     ) -> None:
         if k < 1:
             raise ConfigError(f"k must be at least 1, not {k}")
@@ -123,6 +130,7 @@ class Conversation:
         self.reads_text = reads_text
         self.attributes = attributes if attributes is not None else Attributes(dataset.catalog)
         self.reader = QuestionReader(self.attributes)
+        self._model_reader = None if model is None else ModelReader(model, self.attributes)
         self.constraints = Constraints()
         self.shown: tuple[int, ...] = ()
         self._earlier: set[int] = set()
@@ -157,6 +165,7 @@ class Conversation:
             reading = replace(reading, intent="check", about=self.shown)
         if reading.about:
             return self._about(reading, language)
+        reading = self._reread(question, reading)
         constraints = self._with_memory(reading)
         if reading.unclear_title:
             return self._which_title(reading, constraints, language)
@@ -167,7 +176,8 @@ class Conversation:
         if constraints.empty and (reading.unknown or not _wants_anything(question)):
             return self._ask_back(language, reading.unknown)
         self._earlier = set()
-        return self._find(constraints, reading.unknown, language)
+        answer = self._find(constraints, reading.unknown, language)
+        return answer.model_copy(update={"guessed": True}) if reading.guessed else answer
 
     def matching(self, constraints: Constraints) -> Mask:
         """Return which items meet ``constraints`` for this user, bool ``(n_items,)``."""
@@ -177,6 +187,21 @@ class Conversation:
             seen[self._history] = True
             mask &= seen if constraints.seen else ~seen
         return mask
+
+    def _reread(self, question: str, reading: Reading) -> Reading:
+        """Ask the language model about words that the rules do not know; without one, or if it fails, they stay."""
+        if self._model_reader is None or not reading.unknown or reading.unclear_title:
+            return reading
+        try:
+            found = self._model_reader.read(question)
+        except Exception as error:
+            # Whatever a model raises, a question that was asked gets the answer that needs none.
+            logging.getLogger(__name__).warning("the language model is left out: %s", str(error).split("\n")[0])
+            return reading
+        if found.empty:
+            return reading
+        # What the rules understood is certain; the model only adds to it.
+        return replace(reading, constraints=found.merged(reading.constraints), unknown=(), guessed=True)
 
     def _with_memory(self, reading: Reading) -> Constraints:
         found = reading.constraints

@@ -132,7 +132,7 @@ class Describer:
         written = model.generate(prompts, max_tokens=2 * self.max_words + 16, stop=("\n",))
         found = []
         for template, said, text in zip(templates, facts, written, strict=True):
-            text = " ".join(text.split()).strip('"')
+            text = " ".join(text.split()).strip('"').removeprefix("- ")
             problems = [flag.words for flag in ungrounded(text, said, known=self._known)]
             if not text:
                 problems.append("(nothing)")
@@ -172,14 +172,13 @@ class Describer:
         say = _WORDS[self.language]
         known = self.attributes.of(code)
         title = spoken(self._titles[code])
-        found = []
-        for place, name in enumerate([*(f for f in self.attributes.fields if f in known)]):
+        found: list[str] = []
+        # What the catalogue is read by says most; then what has few values, as genres have.
+        fields = sorted(self.attributes.fields, key=lambda name: name not in self.dataset.catalog.text)
+        for name in [name for name in fields if name in known]:
             values = say.comma.join(known[name][:6])
-            found.append(
-                say.kind.format(title=title, values=values)
-                if place == 0
-                else say.field.format(name=name, values=values)
-            )
+            template = say.field if found else say.kind
+            found.append(template.format(title=title, name=name, values=values))
         if not found:
             found.append(title + ("。" if self.language == "zh" else "."))
         year = self.attributes.year_field

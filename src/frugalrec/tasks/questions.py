@@ -76,6 +76,7 @@ class Reading:
     ordinal: int = 0
     fields: tuple[str, ...] = ()
     pronoun: bool = False
+    guessed: bool = False
 
 
 class QuestionReader:
