@@ -45,6 +45,8 @@ def titles(answer: Answer) -> set[str]:
         ("not from the 90s, sci-fi", {"Star Dust"}),
         ("romance-free comedies of the sixties", set()),
         ("non-crime drama", {"Quiet Valley, The"}),
+        ("drama, nothing with Valley", {"Night Train"}),
+        ("dramas without Valley", {"Night Train"}),
         ("法国的喜剧", {"Night Train", "Laugh Again"}),
         ("1990年以前的喜剧，不要爱情", {"Night Train", "Laugh Again"}),
         ("日本的科幻片或犯罪片", {"Moon Kids", "Red Harvest", "Star Dust"}),

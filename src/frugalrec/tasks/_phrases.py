@@ -129,6 +129,7 @@ def constraint_words(constraints: Constraints, attributes: Attributes, language:
     say = PHRASES[language]
     parts = [say["or"].join(dict.fromkeys(v.name for v in group)) for group in constraints.any_of]
     parts += [say["not"].format(name) for name in dict.fromkeys(v.name for v in constraints.none_of)]
+    parts += [say["not"].format(f"“{' '.join(words)}”") for words in constraints.without]
     parts += [range_words(each, attributes, language) for each in constraints.ranges]
     if constraints.like:
         parts.append(say["like"].format(say["and"].join(attributes.catalog.title(code) for code in constraints.like)))

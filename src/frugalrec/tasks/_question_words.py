@@ -20,7 +20,7 @@ ORDINALS = {"first": 1, "second": 2, "third": 3, "fourth": 4, "fifth": 5, "last"
 NOUNS = _set(
     """
     movie film flick picture title item thing show one something anything stuff pic cinema feature product book game
-    movy sery song video recommendation suggestion option choice work release 电 影 片 部 些 个 东 西 作 品 点 子
+    story stories novel tale volume movy sery song video recommendation suggestion option choice work release 电 影 片 部 些 个 东 西 作 品 点 子
     """
 )
 NEGATORS = _set(
@@ -39,6 +39,12 @@ CHINESE_NEGATORS = (
     "不想看", "不想要", "不喜欢", "不包括", "不包含", "不需要", "不要", "不是", "不含", "不带", "不看", "没有", "除了",
     "排除", "除开", "讨厌", "非", "别", "无",
 )  # fmt: skip
+NEGATED_BEFORE = re.compile(
+    r"\b(?:not|no|nothing|none|never|without|except|excluding|n't)\s+(?:any(?:thing)?\s+)?"
+    r"(?:with|by|from|in|about|called|of)\s+"
+    r"(?:the |a |an |any )?$",
+    re.IGNORECASE,
+)
 RESETS = _set(
     """
     but with that from please show give want like only which made released starring directed featuring by need

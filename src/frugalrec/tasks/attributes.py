@@ -95,6 +95,16 @@ class Attributes:
             self._masks[value] = mask
         return self._masks[value]
 
+    def saying(self, words: Form) -> Mask:
+        """Return which items' texts have all of ``words``, bool ``(n_items,)``."""
+        wanted = set(words)
+        return np.array([wanted <= found for found in self.text_words], dtype=bool)
+
+    @cached_property
+    def text_words(self) -> list[frozenset[str]]:
+        """The words of each item's text, as they are compared."""
+        return [frozenset(form(text)) for text in self.catalog.texts()]
+
     def of(self, code: int) -> dict[str, tuple[str, ...]]:
         """Return the categorical values and numbers of an item by field; empty ones are left out."""
         found = {name: tuple(v.name for v in values) for name, values in self._by_item[code].items()}

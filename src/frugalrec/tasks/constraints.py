@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from frugalrec.tasks._forms import Form
 from frugalrec.tasks.attributes import Attributes, Mask, Value
 
 
@@ -33,7 +34,8 @@ class Constraints:
     """All that was asked for. `mask` is its meaning; ``like``, ``text`` and ``k`` only decide the order and the number.
 
     ``any_of``: of each group an item must have a value. ``none_of``: values it must not have. ``like``: codes of items
-    to resemble. ``text``: words that no attribute explains. ``seen``: True for items of the user's history alone,
+    to resemble. ``text``: words that no attribute explains; ``without``: such words that an
+    item's text must not have. ``seen``: True for items of the user's history alone,
     False for all others, None for either.
     """
 
@@ -42,6 +44,7 @@ class Constraints:
     ranges: tuple[Range, ...] = ()
     like: tuple[int, ...] = ()
     text: str = ""
+    without: tuple[Form, ...] = ()
     k: int | None = None
     seen: bool | None = None
     newest_first: bool | None = field(default=None)
@@ -56,7 +59,7 @@ class Constraints:
     @property
     def filters(self) -> bool:
         """Whether anything is asked of the items' attributes."""
-        return bool(self.any_of or self.none_of or self.ranges)
+        return bool(self.any_of or self.none_of or self.ranges or self.without)
 
     @property
     def empty(self) -> bool:
@@ -72,6 +75,8 @@ class Constraints:
             mask &= ~attributes.mask(value)
         for each in self.ranges:
             mask &= each.mask(attributes)
+        for words in self.without:
+            mask &= ~attributes.saying(words)
         return mask
 
     def relaxed(self) -> Iterator[tuple[Constraints, Constraints]]:
@@ -82,6 +87,8 @@ class Constraints:
             yield Constraints(none_of=(value,)), replace(self, none_of=self.none_of[:i] + self.none_of[i + 1 :])
         for i, each in enumerate(self.ranges):
             yield Constraints(ranges=(each,)), replace(self, ranges=self.ranges[:i] + self.ranges[i + 1 :])
+        for i, words in enumerate(self.without):
+            yield Constraints(without=(words,)), replace(self, without=self.without[:i] + self.without[i + 1 :])
 
     def merged(self, other: Constraints, *, instead: bool = False) -> Constraints:
         """Return these constraints with those of a later turn, which win where both cannot hold.
@@ -103,6 +110,7 @@ class Constraints:
             ranges=(*(each for each in self.ranges if each.field not in numbers), *other.ranges),
             like=other.like or self.like,
             text=other.text or self.text,
+            without=tuple(dict.fromkeys([*self.without, *other.without])),
             k=other.k if other.k is not None else self.k,
             seen=other.seen if other.seen is not None else self.seen,
             newest_first=other.newest_first if other.newest_first is not None else self.newest_first,
@@ -135,6 +143,7 @@ class Constraints:
             ],
             "like": [str(ids[code]) for code in self.like],
             "text": self.text,
+            "without": [" ".join(words) for words in self.without],
         }
         found |= {"k": self.k, "seen": self.seen, "newest_first": self.newest_first}
         return {key: value for key, value in found.items() if value not in (None, [], "")}

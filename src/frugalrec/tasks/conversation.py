@@ -14,7 +14,7 @@ from frugalrec.data.dataset import Dataset, Query
 from frugalrec.data.interactions import FloatArray, IntArray
 from frugalrec.errors import ConfigError
 from frugalrec.interfaces import ConstrainedModel, Recommender
-from frugalrec.tasks._forms import form, normal, tokens
+from frugalrec.tasks._forms import form
 from frugalrec.tasks._phrases import PHRASES, constraint_words, example, fact_words
 from frugalrec.tasks.attributes import Attributes, Mask
 from frugalrec.tasks.constraints import Constraints, Range
@@ -136,7 +136,6 @@ class Conversation:
         self._earlier: set[int] = set()
         self._pending: _Pending | None = None
         self._history = np.empty(0, dtype=np.int32) if user is None else dataset.query(user).history
-        self._words: list[set[str]] | None = None
 
     def ask(self, question: str, *, language: str = "") -> Answer:
         """Answer one turn. ``language``: "en" or "zh"; by default that of the question."""
@@ -301,9 +300,7 @@ class Conversation:
         wanted = set(form(text))
         if not wanted:
             return np.zeros(self.dataset.n_items)
-        if self._words is None:
-            self._words = [{t.word for t in tokens(normal(each))} for each in self.dataset.catalog.texts()]
-        return np.array([len(wanted & words) for words in self._words], dtype=np.float64)
+        return np.array([len(wanted & words) for words in self.attributes.text_words], dtype=np.float64)
 
     def _nothing(self, constraints: Constraints, language: str) -> Answer:
         """Say that nothing matches, and which constraint stands in the way."""

@@ -28,6 +28,7 @@ from frugalrec.tasks._question_words import (
     INSTEAD,
     LIKE,
     MUST_CUES,
+    NEGATED_BEFORE,
     NEGATORS,
     NEWEST,
     NOUNS,
@@ -58,6 +59,7 @@ class Unknown:
     words: str
     needed: bool = False
     near: tuple[str, ...] = ()
+    negated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,14 +141,18 @@ class QuestionReader:
             # A question about one item that is not there is no search for something like it.
             unclear = " ".join(u.words for u in unknown)
             near, unknown = tuple(self.attributes.near_titles(form(unclear))), []
-        words = " ".join(u.words for u in unknown if not u.needed and self._in_texts(u.words))
-        unknown = [u for u in unknown if u.needed or not self._in_texts(u.words)]
+        # What stands in titles or texts is looked for there, or kept out.
+        read = [u for u in unknown if self._in_texts(u.words)]
+        unknown = [u for u in unknown if u not in read]
+        words = " ".join(u.words for u in read if not u.negated)
+        without = tuple(form(u.words) for u in read if u.negated)
         constraints = Constraints(
             any_of=groups,
             none_of=none_of,
             ranges=tuple(ranges),
             like=tuple(code for code in like if code >= 0),
             text=words,
+            without=without,
             k=k,
             seen=seen,
             newest_first=newest,
@@ -452,14 +458,18 @@ class QuestionReader:
                 if len(said) < 2:
                     continue  # one character says nothing by itself
             name = row[0].text[0].isupper() or not row[0].word.isascii()
-            negated = cue in NEGATORS or any(said.startswith(n) for n in CHINESE_NEGATORS)
+            negated = (
+                cue in NEGATORS
+                or any(said.startswith(n) for n in CHINESE_NEGATORS)
+                or NEGATED_BEFORE.search(work.left[: row[0].start]) is not None
+            )
             needed = (cue in MUST_CUES and (name or cue in ("starring", "featuring", "by", "without"))) or negated
             near = tuple(v.name for v in self.attributes.near_values(form(said)))
             # Characters that nothing explains are most likely a name.
             needed = needed or (not row[0].word.isascii() and len(said) > 2 and not self._in_texts(said))
             # A name in the middle of a question is meant, wherever it stands.
             needed = needed or (row[0].word.isascii() and name and row[0].start > 0 and not self._in_texts(said))
-            found.append(Unknown(said, needed, near))
+            found.append(Unknown(said, needed, near, negated))
         return found
 
     def _plain(self, token: Token) -> bool:
