@@ -20,7 +20,8 @@ ORDINALS = {"first": 1, "second": 2, "third": 3, "fourth": 4, "fifth": 5, "last"
 NOUNS = _set(
     """
     movie film flick picture title item thing show one something anything stuff pic cinema feature product book game
-    story stories novel tale volume movy sery song video recommendation suggestion option choice work release 电 影 片 部 些 个 东 西 作 品 点 子
+    story stories novel tale volume movy sery song video recommendation suggestion option choice work release
+    电 影 片 部 些 个 东 西 作 品 点 子
     """
 )
 NEGATORS = _set(
