@@ -78,8 +78,8 @@ class Cost:
 
     @classmethod
     def from_dict(cls, amounts: Mapping[str, float | None]) -> Cost:
-        """Inverse of `to_dict`; amounts left out are unknown, except fees: what knows of none has bought nothing."""
-        return cls(**{"fees": 0.0, **{name: amounts[name] for name in AMOUNTS if name in amounts}})
+        """Inverse of `to_dict`; amounts left out are unknown."""
+        return cls(**{name: amounts.get(name) for name in AMOUNTS})
 
 
 AMOUNTS: tuple[str, ...] = tuple(f.name for f in fields(Cost))
