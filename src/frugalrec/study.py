@@ -21,9 +21,8 @@ from frugalrec.config import Config
 from frugalrec.cost import AMOUNTS, Ledger, threads
 from frugalrec.data.dataset import Dataset, Split
 from frugalrec.data.shape import DataShape
-from frugalrec.errors import AssetError, ConfigError, DataError, FrugalrecError, MissingExtraError
-from frugalrec.estimation import Estimator, PlanEstimate, Range
 from frugalrec.errors import AssetError, BudgetError, ConfigError, DataError, FrugalrecError, MissingExtraError
+from frugalrec.estimation import Estimator, PlanEstimate, Range
 from frugalrec.evaluation import Evaluation, Trial, evaluate
 from frugalrec.forecast import Traffic, bill
 from frugalrec.interfaces import ArrayStore, Matrix, TextEncoder
@@ -183,7 +182,6 @@ class Study:
         limit = config.evaluation.lm_queries if per_request else 0
         with self.ledger.span("evaluate", plan=f"{plan.name} (evaluation)", phase="once"):
             trial = evaluate(pipeline, self.split, how, self.ledger, max_queries=limit, vectors=self._vectors)
-        trial = evaluate(pipeline, self.split, how, self.ledger, max_queries=limit, vectors=self._vectors)
         if self.cap.refusals > refusals:
             # A reranker degrades where a call is refused. What was measured is then another plan than this one.
             raise BudgetError(
