@@ -220,6 +220,12 @@ def test_log_probabilities_that_are_not_told(server: Server) -> None:
         client(server, api="completions").loglikelihoods("a", [" b"])
 
 
+def test_log_probabilities_that_are_wrong(server: Server) -> None:
+    server.off_by_one = True
+    with pytest.raises(ConfigError, match="tells wrong log-probabilities of a prompt: ' one' has"):
+        client(server, api="completions").loglikelihoods("a", [" b"])
+
+
 def test_requests_in_parallel_and_in_order(server: Server) -> None:
     prompts = [f"w{i} w{i} x" for i in range(12)]
     assert client(server, parallel=4).generate(prompts, max_tokens=1) == [f"w{i}" for i in range(12)]

@@ -77,10 +77,17 @@ def test_templates_are_grounded_in_the_catalogue() -> None:
 def test_a_models_words_are_taken_only_if_they_hold() -> None:
     describer = Describer(DATA, max_words=20)
     model = _Says()
-    model.text = "A crime film from Japan, with Cy Park."
+    model.text = "Red Harvest is a crime film from Japan, with Cy Park."
     (found,) = describer.describe([4], model)
     assert (found.text, found.source) == (model.text, model.fingerprint())
-    for wrong, part in (("Set in 1920s Chicago.", "Chicago"), ("", "(nothing)"), ("word " * 21, "(21 words)")):
+    for wrong, part in (
+        ("Red Harvest is set in 1920s Chicago.", "Chicago"),
+        ("Red Harvest is a scary film.", "scary"),
+        ("Red Harvest is a film with Bo Li.", "Bo Li"),
+        ("A crime film from Japan.", "(it does not say of what)"),
+        ("", "(nothing)"),
+        ("word " * 21, "(21 words)"),
+    ):
         model.text = wrong
         (found,) = describer.describe([4], model)
         assert found.source == "template"

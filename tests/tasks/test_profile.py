@@ -116,6 +116,8 @@ def test_a_models_words_are_taken_only_if_they_hold() -> None:
     told = tool.reworded(plain, model)
     assert (told.words, told.worded_by) == (model.text, model.fingerprint())
     assert told.claims == plain.claims
+    model.text = "Mostly Horror."
+    assert "Horror" in tool.reworded(plain, model).rejected
     model.text = "Loves Charlie Chaplin since 1931."
     refused = tool.reworded(plain, model)
     assert (refused.words, refused.worded_by) == (plain.words, "")

@@ -24,6 +24,12 @@ from frugalrec.spending import Purchase, purchase
 OVERHEAD_TOKENS = 32
 """Tokens that a chat format may put around a prompt, at most."""
 
+PROBE = "One two three one two three one two"
+"""A text that any model goes on with a word it is fairly sure of."""
+
+PROBE_NATS = 1.0
+"""How far apart a word's log-probabilities may be, written and read: more than kernels round by, less than luck."""
+
 
 @dataclass
 class Http:
@@ -61,6 +67,8 @@ class Http:
     json_mode: Literal["json-schema", "json-object"] = "json-schema"
     price: Literal["", "unknown"] = ""
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
+    _lock_scores: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
+    _scores_hold: bool = field(default=False, init=False, repr=False, compare=False)
     _opened: Endpoint | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -106,7 +114,8 @@ class Http:
 
         The prefix is sent with every continuation; whether it is computed once is up to the endpoint, and paid as it
         reports. A token that straddles the border counts for the continuation. Raises `ConfigError` where the endpoint
-        does not tell log-probabilities of a prompt.
+        does not tell log-probabilities of a prompt, or tells wrong ones: before the first call a word that it writes is
+        scored again as a part of a prompt.
         """
         if self.api != "completions":
             raise ConfigError(
@@ -114,6 +123,8 @@ class Http:
                 hint='set api = "completions", if the endpoint has it with echo and logprobs',
             )
         sums = np.zeros(len(continuations))
+        if any(continuations):
+            self._check_scores()
         asked = [i for i, each in enumerate(continuations) if each]
         with ThreadPoolExecutor(self.parallel) as pool:
             calls = [pool.submit(with_context(self._scored), prefix, continuations[i]) for i in asked]
@@ -188,6 +199,38 @@ class Http:
         self._endpoint.stream(path, {**body, "stream_options": {"include_usage": True}}, take)
         return "".join(pieces), usage
 
+    def _check_scores(self) -> None:
+        """Compare how likely the endpoint finds a word when it writes it and when it reads it: some are off by one."""
+        with self._lock_scores:
+            if self._scores_hold:
+                return
+            body = {"model": self.model, "prompt": PROBE, "max_tokens": 1, "temperature": 0, "logprobs": 1}
+            with self._bought(self.count_tokens(PROBE) + OVERHEAD_TOKENS, 1) as bought:
+                answer = self._endpoint.post("completions", body)
+                self._settle(bought, answer.get("usage") or {}, PROBE, "")
+            try:
+                choice = answer["choices"][0]
+                told = choice["logprobs"]
+                word, written = str(choice["text"]), float(told["token_logprobs"][0])
+                # At temperature 0 what is written is the likeliest, so none of those listed beside it may be likelier.
+                likeliest = max([written, *((told.get("top_logprobs") or [{}])[0] or {}).values()])
+            except (KeyError, IndexError, TypeError, ValueError) as error:
+                raise self._untold() from error
+            read = self._scored(PROBE, word)
+            if word and max(abs(read - written), likeliest - written) > PROBE_NATS:
+                raise ConfigError(
+                    f"{self.url} tells wrong log-probabilities of a prompt: {word!r} has {written:.2f} when it is "
+                    f"written and {read:.2f} when it is read, and the likeliest word {likeliest:.2f}",
+                    hint="use a local model, such as the llm 'llama-cpp', where texts are scored",
+                )
+            self._scores_hold = True
+
+    def _untold(self) -> ConfigError:
+        return ConfigError(
+            f"{self.url} does not tell how likely the words of a prompt are (echo with logprobs)",
+            hint="use a local model, such as the llm 'llama-cpp', where texts are scored",
+        )
+
     def _scored(self, prefix: str, continuation: str) -> float:
         body = {
             "model": self.model, "prompt": prefix + continuation, "max_tokens": 1, "temperature": 0, "echo": True,
@@ -208,10 +251,7 @@ class Http:
             ]
             return float(sum(value for value in chosen if value is not None))
         except (KeyError, IndexError, TypeError, ValueError) as error:
-            raise ConfigError(
-                f"{self.url} does not tell how likely the words of a prompt are (echo with logprobs)",
-                hint="use a local model, such as the llm 'llama-cpp', where texts are scored",
-            ) from error
+            raise self._untold() from error
 
     @contextmanager
     def _bought(self, tokens_in: int, tokens_out: int) -> Iterator[Purchase]:

@@ -17,9 +17,9 @@ from frugalrec.cost import charge
 from frugalrec.data.dataset import Dataset
 from frugalrec.errors import ConfigError, DataError
 from frugalrec.interfaces import LanguageModel
-from frugalrec.tasks._forms import split_year, spoken, tokens
+from frugalrec.tasks._forms import form, split_year, spoken, title_forms, tokens
 from frugalrec.tasks.attributes import Attributes
-from frugalrec.tasks.grounding import ungrounded
+from frugalrec.tasks.grounding import foreign_values, ungrounded
 
 Language = Literal["en", "zh"]
 
@@ -83,7 +83,8 @@ class Describer:
     The template says the attributes, how many people chose the item, which items the same people chose (co-occurrence
     over the root of both popularities, at least two people), and ratings where there are some; whole sentences are left
     out from the end until it has at most ``max_words`` words (characters, in Chinese). A model gets these facts and no
-    others; what it writes is kept only if `ungrounded` finds nothing in it and it is short enough.
+    others; what it writes is kept only if it names the item, is short enough, and `ungrounded` and
+    `foreign_values` find nothing in it. What is said in other words ("great fun") is not checked, so a weak model's text needs a reader.
 
     Time: O(events of the item's audience) an item, beside the model's.
 
@@ -131,9 +132,12 @@ class Describer:
         prompts = [self._prompt(said) for said in facts]
         written = model.generate(prompts, max_tokens=2 * self.max_words + 16, stop=("\n",))
         found = []
-        for template, said, text in zip(templates, facts, written, strict=True):
+        for code, template, said, text in zip(items, templates, facts, written, strict=True):
             text = " ".join(text.split()).strip('"').removeprefix("- ")
             problems = [flag.words for flag in ungrounded(text, said, known=self._known)]
+            problems += foreign_values(text, said, self.attributes)
+            if text and not any(set(title) <= set(form(text)) for title in title_forms(self._titles[code])):
+                problems.append("(it does not say of what)")
             if not text:
                 problems.append("(nothing)")
             elif self._length(text) > self.max_words:

@@ -7,7 +7,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from frugalrec.tasks._forms import normal
+from frugalrec.tasks._forms import normal, tokens
+from frugalrec.tasks.attributes import Attributes, Value
 from frugalrec.text.stop_words import STOP_WORDS
 
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*(?P<decade>'?s\b)?")
@@ -57,6 +58,33 @@ def ungrounded(text: str, sources: Sequence[str], *, known: Collection[str] = ()
     for flag in (*_numbers(text, joined), *_titles(text, joined), *_names(text, joined, known)):
         flags[flag] = None
     return tuple(flags)
+
+
+def foreign_values(text: str, sources: Sequence[str], attributes: Attributes) -> tuple[str, ...]:
+    """Return the catalogue's own values that ``text`` names and no source does: "a drama" said of a comedy.
+
+    Synonyms count as what they stand for. A word that is a value and ordinary too ("family") may be a false alarm.
+    """
+    there = set(spelled_values(" ; ".join(sources), attributes).values())
+    found = spelled_values(text, attributes)
+    return tuple(words for words, values in found.items() if not any(set(values) & set(each) for each in there))
+
+
+def spelled_values(text: str, attributes: Attributes) -> dict[str, tuple[Value, ...]]:
+    """Return the values that a text spells, longest first at each place, by how it spells them."""
+    parts = [t for t in tokens(normal(text)) if t.word[0].isalnum()]
+    found: dict[str, tuple[Value, ...]] = {}
+    i = 0
+    while i < len(parts):
+        for length in range(min(attributes.longest_value, len(parts) - i), 0, -1):
+            words = tuple(t.word for t in parts[i : i + length])
+            values = attributes.spelled(words)
+            if values and not all(word in STOP_WORDS or len(word) < 2 for word in words):
+                found[" ".join(t.text for t in parts[i : i + length])] = values
+                i += length - 1
+                break
+        i += 1
+    return found
 
 
 def _numbers(text: str, source: str) -> list[Flag]:
@@ -133,4 +161,4 @@ def _plain_number(text: str) -> str:
     return digits.rstrip("0").rstrip(".") if "." in digits else digits.lstrip("0") or "0"
 
 
-__all__ = ["Flag", "ungrounded"]
+__all__ = ["Flag", "foreign_values", "spelled_values", "ungrounded"]

@@ -17,7 +17,7 @@ from frugalrec.errors import DataError
 from frugalrec.interfaces import LanguageModel, Matrix
 from frugalrec.tasks._forms import tokens
 from frugalrec.tasks.attributes import Attributes, Value
-from frugalrec.tasks.grounding import ungrounded
+from frugalrec.tasks.grounding import foreign_values, ungrounded
 from frugalrec.text.stop_words import STOP_WORDS
 
 EVIDENCE = 5
@@ -153,11 +153,13 @@ class Profiler:
             (text,) = model.generate([prompt], max_tokens=max_tokens, stop=("\n\n",))
             text = " ".join(text.split())
             flags = ungrounded(text, [claims], known=self._frequency)
-            if text and not flags:
+            named = foreign_values(text, [claims], self.attributes)
+            if text and not flags and not named:
                 return profile.model_copy(update={"words": text, "worded_by": model.fingerprint()})
-            rejected += [flag.words for flag in flags] or ["(nothing)"]
+            wrong = [*(flag.words for flag in flags), *named]
+            rejected += wrong or ["(nothing)"]
             # A model that is asked again says the same: it is told what was wrong.
-            prompt = f"Do not mention {', '.join(flag.words for flag in flags) or 'anything else'}.\n{prompt}"
+            prompt = f"Do not mention {', '.join(wrong) or 'anything else'}.\n{prompt}"
         return profile.model_copy(update={"rejected": tuple(rejected)})
 
     def _themes(self, items: IntArray) -> list[Claim]:

@@ -28,6 +28,7 @@ class Server:
         self.text: str | None = None
         self.cached = 0
         self.logprobs = True
+        self.off_by_one = False
         self.usage = True
         self.url = ""
         self.at_once = self.most_at_once = 0
@@ -45,9 +46,12 @@ class Server:
         }
         if self.cached:
             used["prompt_tokens_details"] = {"cached_tokens": self.cached}
+        if body.get("logprobs") and not body.get("echo"):
+            text = f" {text}"  # as real models go on
         choice: dict[str, Any] = {"message": {"content": text}} if chat else {"text": text}
-        if body.get("echo") and self.logprobs:
-            choice["logprobs"] = self._echoed(prompt)
+        if body.get("logprobs") and self.logprobs:
+            written = {"token_logprobs": [float(self.model.loglikelihoods(prompt, [text])[0])]}
+            choice["logprobs"] = self._echoed(prompt) if body.get("echo") else written
         return {"choices": [choice], **({"usage": used} if self.usage else {})}
 
     def _echoed(self, prompt: str) -> dict[str, Any]:
@@ -57,6 +61,8 @@ class Server:
             tokens.append(piece if not tokens else f" {piece}")
         offsets = [sum(map(len, tokens[:i])) for i in range(len(tokens))]
         values = [float(self.model.loglikelihoods("".join(tokens[:i]), [t])[0]) for i, t in enumerate(tokens)]
+        if self.off_by_one:
+            values = [*values[1:], values[0]]
         return {"tokens": tokens, "text_offset": offsets, "token_logprobs": [None, *values[1:]]}
 
 
