@@ -42,6 +42,7 @@ def test_what_the_example_leaves_out_is_right_as_well() -> None:
         "seconds_per_request_p95": 0.05,
         "memory_gib": 4.0,
         "once_seconds": 600.0,
+        "lm_dollars": 5.0,
     }
     assert config.plans.only == ("popularity", "ease", "sequential-text")
     (own,) = config.own_plans()

@@ -13,7 +13,7 @@ from frugalrec import progress
 from frugalrec.config import Config, parse_config
 from frugalrec.data.dataset import Dataset
 from frugalrec.data.interactions import Interactions
-from frugalrec.errors import ConfigError, DataError, UnknownNameError
+from frugalrec.errors import ConfigError, DataError, PriceError, UnknownNameError
 from frugalrec.plan import Spec
 from frugalrec.planner import Decision
 from frugalrec.prices import PriceSheet
@@ -21,6 +21,7 @@ from frugalrec.recommenders import ease
 from frugalrec.stores.array_cache import ArrayCache
 from frugalrec.study import Study
 from frugalrec.testing.data import toy_dataset
+from frugalrec.testing.openai_server import served
 
 PRICES = PriceSheet.load()
 CHEAP = ["chance", "popularity", "item-knn", "ease"]
@@ -336,3 +337,35 @@ def test_a_twin_with_text_starts_where_the_plan_without_stopped(dataset: Dataset
     assert {"ridge", "half_lives"} <= set(plain) & set(first)
     for name in set(plain) & set(first):
         assert first[name] == (list(plain[name]) if isinstance(plain[name], tuple) else plain[name]), name
+
+
+def capped(limit: float | None) -> Config:
+    model = {"component": "http", "url": "http://127.0.0.1:9/v1", "model": "x", "api": "completions"}
+    reranker = {"component": "likelihood", "model": model}
+    plan = {"name": "dear", "recommender": {"plan": "popularity"}, "reranker": reranker}
+    budget = {} if limit is None else {"lm_dollars": limit}
+    return configured(plans={"only": ["popularity"], "own": [plan]}, budget=budget)
+
+
+def test_a_model_without_a_price_is_an_error_before_any_call(dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(PriceError, match="no token price for 'x'"):
+        study(dataset, tmp_path, capped(None)).run()
+
+
+def test_a_plan_that_reaches_the_cap_was_not_tried(dataset: Dataset, tmp_path: Path) -> None:
+    with served() as server:
+        config = capped(1.0).model_dump(mode="json", exclude_unset=True)
+        model = config["plans"]["own"][0]["reranker"]["model"]
+        model |= {"url": server.url}
+        dear = replace(PRICES, tokens={"x": {"in": 2e3, "out": 2e3, "cached": 0.0}})
+        done = study(dataset, tmp_path, parse_config(config, "test"))
+        done.prices = dear
+        decision = done.run()
+        assert [c.name for c in decision.choices] == ["popularity"]
+        assert any("dear was not tried" in note for note in decision.notes)
+        assert done.cap.spent is not None
+        assert 0 < done.cap.spent <= 1.0
+        made = len(server.requests)
+        assert made > 0
+        again = study(dataset, tmp_path, parse_config(config, "test"))
+        assert again.cap.spent == pytest.approx(done.cap.spent)  # a cap is of the study, not of the process

@@ -65,6 +65,9 @@ class BudgetSection(_Section):
     seconds_per_request_p95: float | None = Field(None, gt=0, description="95th percentile of a single request")
     memory_gib: float | None = Field(None, gt=0, description="what a server must hold")
     once_seconds: float | None = Field(None, gt=0, description="time before the first request can be answered")
+    lm_dollars: float | None = Field(
+        None, gt=0, description="money that language models may spend while plans are tried; no call is made beyond it"
+    )
 
 
 class TrafficSection(_Section):
@@ -229,6 +232,7 @@ floor = "within 2% of best"            # or a number, as in floor = 0.17
 # seconds_per_request_p95 = 0.05
 # memory_gib = 4
 # once_seconds = 600
+# lm_dollars = 5                       # a hard cap on what language models spend while plans are tried
 
 [traffic]
 requests_per_day = 1_000_000

@@ -32,7 +32,8 @@ class Cost:
 
     ``seconds`` (wall clock), ``cpu_seconds`` (all threads) and ``peak_bytes`` (memory above what the process held
     before) are measured; ``flops`` come from formulas; ``tokens_*`` are counted; ``joules`` are measured where the
-    machine exposes them. ``peak_bytes`` of a sum is the larger one: stages run one after another.
+    machine exposes them; ``fees`` are money owed to others for tokens, in the currency of the price sheet, and 0 where
+    nothing is bought. ``peak_bytes`` of a sum is the larger one: stages run one after another.
     """
 
     seconds: float | None = None
@@ -44,6 +45,7 @@ class Cost:
     tokens_cached: float | None = None
     peak_bytes: float | None = None
     joules: float | None = None
+    fees: float | None = None
 
     @classmethod
     def zero(cls) -> Cost:
@@ -92,6 +94,7 @@ BASIS: Mapping[str, str] = {
     "tokens_cached": "counted",
     "peak_bytes": "measured",
     "joules": "measured",
+    "fees": "counted",
 }
 """How each amount is known, where it is known at all."""
 
@@ -256,6 +259,7 @@ class Ledger:
                 tokens_cached=span._charged.get("tokens_cached", 0.0),
                 peak_bytes=peak,
                 joules=span._charged.get("joules"),
+                fees=span._charged.get("fees", 0.0),
             )
             span.entry = Entry(name, span.plan, phase, span.units, cost, span._reused, depth, started)
             self._append(span.entry)

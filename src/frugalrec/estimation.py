@@ -271,7 +271,7 @@ class Estimator:
     def _money(self, seconds: Range | None) -> Range | None:
         if seconds is None:
             return None
-        prices = (self.prices.price(Cost(cpu_seconds=s, gpu_seconds=0.0)) for s in seconds)
+        prices = (self.prices.price(Cost(cpu_seconds=s, gpu_seconds=0.0, fees=0.0)) for s in seconds)
         low, expected, high = (price or 0.0 for price in prices)
         return Range(low, expected, high)
 

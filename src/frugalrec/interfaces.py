@@ -70,6 +70,18 @@ class LanguageModel(Protocol):
         ...
 
 
+@runtime_checkable
+class ConstrainedModel(Protocol):
+    """A language model that can be held to a form while it writes."""
+
+    def generate_json(self, prompts: Sequence[str], schema: Mapping[str, Any], *, max_tokens: int = 256) -> list[Any]:
+        """Return one value a prompt, each an instance of the JSON ``schema``; raises `DataError` when there is none.
+
+        ``{"enum": [...]}`` is a list of choices.
+        """
+        ...
+
+
 class VectorIndex(Protocol):
     """Vectors → nearest neighbours."""
 
@@ -266,6 +278,7 @@ class EventStore(Protocol):
 
 __all__ = [
     "ArrayStore",
+    "ConstrainedModel",
     "Dataset",
     "Event",
     "EventStore",

@@ -33,6 +33,7 @@ from frugalrec.interfaces import (
 )
 from frugalrec.llms._cached import CachedLanguageModel
 from frugalrec.plan import Plan, Spec, map_specs
+from frugalrec.spending import Rate, computing
 
 _MODEL_FILE = "model.npz"
 
@@ -67,6 +68,23 @@ class Remembering:
     def dim(self) -> int | None:
         """Dimension of the vectors, where the encoder says it without encoding anything."""
         return getattr(self.encoder, "dim", None)
+
+    def fingerprint(self) -> str:
+        """Return the encoder's fingerprint."""
+        return self.encoder.fingerprint()
+
+
+class Metered:
+    """An encoder whose calls are held to the spend cap in force; one that buys tokens asks for itself."""
+
+    def __init__(self, encoder: TextEncoder) -> None:
+        self.encoder = encoder
+        self._rate = Rate()
+
+    def encode(self, texts: Sequence[str], *, role: Role = "item") -> Matrix:
+        """Return the encoder's vectors; raises `BudgetError` at the cap."""
+        with computing("an encoder", float(sum(map(len, texts))), self._rate):
+            return self.encoder.encode(texts, role=role)
 
     def fingerprint(self) -> str:
         """Return the encoder's fingerprint."""
@@ -222,7 +240,10 @@ def _built(kind: str, spec: Spec, where: str, store: ArrayStore | None, shared: 
     # The same model in two places of a plan is one: its texts are encoded once, its weights are held once.
     key = json.dumps(spec.to_dict(), sort_keys=True)
     if kind == "encoder":
-        kept = component if store is None else Cached(component, store)
+        metered = component
+        if getattr(component, "is_language_model", False) and not hasattr(component, "price"):
+            metered = Metered(component)
+        kept = metered if store is None else Cached(metered, store)
         return shared.encoders.setdefault(key, Remembering(kept, component))
     if kind == "llm":
         model = shared.models.setdefault(key, component)

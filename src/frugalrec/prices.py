@@ -105,13 +105,14 @@ class PriceSheet:
         return sha256(text.encode()).hexdigest()[:16]
 
     def price(self, cost: Cost) -> float | None:
-        """Return what ``cost`` costs in ``currency``: CPU time at the machine's price a core, GPU time at its own.
+        """Return what ``cost`` costs in ``currency``: fees, and CPU and GPU time at their prices.
 
-        Unknown CPU time makes the price unknown (``None``). GPU time without a GPU price raises `PriceError`.
+        Unknown CPU time or unknown fees make the price unknown (``None``). GPU time without a GPU price raises
+        `PriceError`.
         """
-        if cost.cpu_seconds is None or cost.gpu_seconds is None:
+        if cost.cpu_seconds is None or cost.gpu_seconds is None or cost.fees is None:
             return None
-        money = cost.cpu_seconds / 3600 * self.machine_hour / self.cores
+        money = cost.fees + cost.cpu_seconds / 3600 * self.machine_hour / self.cores
         if cost.gpu_seconds:
             if self.gpu_hour is None:
                 raise PriceError(

@@ -18,10 +18,10 @@ import numpy as np
 import frugalrec
 from frugalrec import progress, registry
 from frugalrec.config import Config
-from frugalrec.cost import Ledger, threads
+from frugalrec.cost import AMOUNTS, Ledger, threads
 from frugalrec.data.dataset import Dataset, Split
 from frugalrec.data.shape import DataShape
-from frugalrec.errors import AssetError, ConfigError, DataError, FrugalrecError, MissingExtraError
+from frugalrec.errors import AssetError, BudgetError, ConfigError, DataError, FrugalrecError, MissingExtraError
 from frugalrec.estimation import Estimator, PlanEstimate, Range
 from frugalrec.evaluation import Evaluation, Trial, evaluate
 from frugalrec.forecast import Traffic, bill
@@ -33,6 +33,7 @@ from frugalrec.plan import Plan, Spec
 from frugalrec.planner import Budget, Decision, Floor, decide
 from frugalrec.portfolio import chosen_plans, default_plans, not_applicable, references
 from frugalrec.prices import PriceSheet
+from frugalrec.spending import SpendCap, metering
 from frugalrec.tuning import Search, tune
 
 LONG_SECONDS = 20.0
@@ -71,6 +72,10 @@ class Study:
         self.estimator = estimator_for(self.config, self.split, self.prices, self.profile)
         self.data_fingerprint = self.dataset.fingerprint()
         self._vectors = self._item_vectors()
+        # What an earlier run of this folder spent counts: a cap is of the study, not of the process.
+        self.cap = SpendCap(
+            self.config.budget.lm_dollars, currency=self.prices.currency, path=self.folder / "spent.jsonl"
+        )
 
     @property
     def traffic(self) -> Traffic:
@@ -87,6 +92,10 @@ class Study:
 
     def run(self) -> Decision:
         """Try every plan and decide; raises `DataError` when no plan could be tried."""
+        with metering(self.prices, self.cap):
+            return self._run()
+
+    def _run(self) -> Decision:
         plans = self.plans()
         finished = self._finished()
         trials: dict[str, Trial] = {}
@@ -111,7 +120,7 @@ class Study:
                 self.say(f"{plan.name}: {estimate_words(expected)} expected")
             try:
                 trials[plan.name] = self._try(resolved, start)
-            except (DataError, MissingExtraError, AssetError, MemoryError) as error:
+            except (DataError, MissingExtraError, AssetError, BudgetError, MemoryError) as error:
                 self._skip(plan, str(error) or "out of memory")
                 continue
             self._keep(trials[plan.name], key)
@@ -120,13 +129,19 @@ class Study:
         progress.report("plans", len(plans), len(plans))
         (self.folder / "shape.json").write_text(json.dumps(self.estimator.shape.to_dict()), encoding="utf-8")
         bills = {t.name: bill(t, self.traffic, self.prices) for t in trials.values()}
-        floor, budget = Floor.parse(self.config.quality.floor), Budget(**self.config.budget.model_dump())
+        floor, budget = (
+            Floor.parse(self.config.quality.floor),
+            Budget(**self.config.budget.model_dump(exclude={"lm_dollars"})),
+        )
         decision = decide(list(trials.values()), bills, floor, budget, seed=self.config.seed)
         return replace(decision, notes=tuple(f"{s.plan} was not tried: {s.reason}" for s in self.skipped))
 
     def final(self, plan: Plan) -> Pipeline:
         """Fit ``plan`` to all events, held-out ones included: the model to serve."""
-        with self.ledger.span("final fit", plan=f"{plan.name} (to serve)", phase="refresh"):
+        with (
+            metering(self.prices, self.cap),
+            self.ledger.span("final fit", plan=f"{plan.name} (to serve)", phase="refresh"),
+        ):
             return plan.build(self.store).fit(self.dataset, self.ledger)
 
     def _item_vectors(self) -> Matrix | None:
@@ -161,11 +176,18 @@ class Study:
         per_request = plan.language_model == "per request"
         if per_request:
             how = replace(how, timed_queries=min(how.timed_queries, config.evaluation.lm_queries))
+        refusals = self.cap.refusals
         tuned = tune(plan, self.split, how.metric, search, self.ledger, self.store, start.settings if start else {})
         pipeline = tuned.plan.build(self.store).fit(self.split.train, self.ledger)
         limit = config.evaluation.lm_queries if per_request else 0
         with self.ledger.span("evaluate", plan=f"{plan.name} (evaluation)", phase="once"):
             trial = evaluate(pipeline, self.split, how, self.ledger, max_queries=limit, vectors=self._vectors)
+        if self.cap.refusals > refusals:
+            # A reranker degrades where a call is refused. What was measured is then another plan than this one.
+            raise BudgetError(
+                f"the spend cap of {self.prices.currency} {self.cap.limit:g} was reached while it was tried",
+                hint="raise [budget] lm_dollars",
+            )
         validation = None if np.isnan(tuned.value) else tuned.value
         return replace(trial, validation=validation, tuning=tuned.tried)
 
@@ -207,6 +229,7 @@ class Study:
             config.evaluation.model_dump(),
             config.seed,
             threads(),
+            AMOUNTS,  # a trial that does not know an amount of today is done again
             *([start.to_dict()] if start else []),
         ]
         return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

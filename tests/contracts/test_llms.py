@@ -6,7 +6,9 @@ import pytest
 from frugalrec import registry
 from frugalrec.cost import Ledger
 from frugalrec.interfaces import LanguageModel
+from frugalrec.llms.http import Http
 from frugalrec.testing.llms import UnigramModel
+from frugalrec.testing.openai_server import served
 
 PREFIX = "apple banana apple cherry apple banana apple cherry apple banana apple"
 CONTINUATIONS = [" cherry", " sandpaper", "", " banana apple"]
@@ -18,7 +20,22 @@ def model(request):
         return UnigramModel()
     if extra := registry.missing_extra("llm", request.param):
         pytest.skip(f"needs frugalrec[{extra}]")
+    if request.param == "http":
+        server = request.getfixturevalue("server")
+        return registry.build("llm", "http", {"url": server.url, "model": "tiny", "api": "completions"})
     return registry.build("llm", request.param, {})
+
+
+@pytest.fixture(scope="module")
+def server():
+    with served() as running:
+        yield running
+
+
+def needs_home(model):
+    """Skip what only a model on this machine can keep: it shares prefixes, and knows its FLOPs and its tokens."""
+    if isinstance(model, Http):
+        pytest.skip("tokens are what the endpoint reports, FLOPs are unknown")
 
 
 def spent(call):
@@ -71,6 +88,7 @@ def test_order_of_continuations_does_not_matter(model):
 
 
 def test_a_prefix_is_paid_once(model):
+    needs_home(model)
     _, cost = spent(lambda: model.loglikelihoods(PREFIX, CONTINUATIONS))
     prefix, rest = model.count_tokens(PREFIX), sum(map(model.count_tokens, CONTINUATIONS))
     assert prefix <= cost.tokens_in <= prefix + 1 + rest  # a model may open a text with a token of its own
@@ -84,8 +102,10 @@ def test_generates_one_text_a_prompt(model):
     assert len(texts) == 2
     assert all(isinstance(text, str) for text in texts)
     assert 0 < cost.tokens_out <= 10
-    assert cost.tokens_in >= model.count_tokens(PREFIX)
-    assert cost.flops is not None
+    assert cost.tokens_in > 0
+    if not isinstance(model, Http):
+        assert cost.tokens_in >= model.count_tokens(PREFIX)
+        assert cost.flops is not None
     assert model.generate([], max_tokens=5) == []
 
 

@@ -1,13 +1,16 @@
 """Against the real SmolLM2-135M; skipped only where llama.cpp's bindings are not installed."""
 
 import string
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from frugalrec.cost import Ledger
-from frugalrec.errors import AssetError, ConfigError, DataError
+from frugalrec.errors import AssetError, BudgetError, ConfigError, DataError
 from frugalrec.llms.llama_cpp import LlamaCpp, _log_normalisers
+from frugalrec.prices import PriceSheet
+from frugalrec.spending import SpendCap, metering
 
 pytest.importorskip("llama_cpp")
 
@@ -151,6 +154,48 @@ def test_generated_tokens_are_charged(model):
     computed = cost.tokens_in + 4  # the last token written is not read
     session = model._session
     assert cost.flops == 2 * (session.n_body_parameters * computed + session.n_head_parameters * 5)
+
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"genre": {"enum": ["Comedy", "Drama", "Horror"]}, "year": {"type": "integer"}},
+    "required": ["genre", "year"],
+    "additionalProperties": False,
+}
+
+
+def test_json_is_held_to_its_schema(model):
+    prompts = ["A horror film of 1979 as JSON:", "Nothing here asks for JSON at all."]
+    found = []
+    cost = spent(lambda: found.extend(model.generate_json(prompts, SCHEMA, max_tokens=60)))
+    assert len(found) == 2
+    for value in found:
+        assert set(value) == {"genre", "year"}
+        assert value["genre"] in SCHEMA["properties"]["genre"]["enum"]
+        assert isinstance(value["year"], int)
+    assert found[0]["year"] == 1979
+    assert cost.tokens_out > 10
+
+
+def test_a_choice_is_one_of_the_list(model):
+    (chosen,) = model.generate_json(["The capital of France is"], {"enum": ["Rome", "Paris", "Oslo"]}, max_tokens=8)
+    assert chosen in ("Rome", "Paris", "Oslo")
+
+
+def test_json_that_does_not_end_in_time_is_an_error(model):
+    with pytest.raises(DataError, match="expected a JSON value"):
+        model.generate_json(["A film as JSON:"], SCHEMA, max_tokens=3)
+
+
+def test_computing_is_held_to_the_cap():
+    dear = replace(PriceSheet.load(), machine_hour=1e9)
+    own = LlamaCpp(threads=1)
+    own.count_tokens("a")
+    with metering(dear, SpendCap(1e-6)) as cap:
+        own.generate([PREFIX], max_tokens=2)  # no rate is known before the first
+        assert cap.spent > 1e-6
+        with pytest.raises(BudgetError, match="smollm2"):
+            own.loglikelihoods(PREFIX, [" Paris"])
 
 
 def test_other_alphabets_come_back_whole(model):

@@ -9,7 +9,22 @@ from typing import Annotated
 import typer
 
 import frugalrec
-from frugalrec.cli import assets, components, costs, data, demo, distill, doctor, estimate, forecast, plan, recommend
+from frugalrec.cli import (
+    ask,
+    assets,
+    components,
+    costs,
+    data,
+    demo,
+    describe,
+    distill,
+    doctor,
+    estimate,
+    forecast,
+    plan,
+    profile,
+    recommend,
+)
 from frugalrec.cli import run as run_command
 from frugalrec.errors import FrugalrecError
 
@@ -55,6 +70,9 @@ app.command("forecast")(forecast.forecast)
 app.command("run")(run_command.run)
 app.command("recommend")(recommend.recommend)
 app.command("distill")(distill.distill)
+app.command("ask")(ask.ask)
+app.command("profile")(profile.profile)
+app.command("describe")(describe.describe)
 app.command("components")(components.components)
 app.command("doctor")(doctor.doctor)
 app.add_typer(costs.app)

@@ -186,7 +186,7 @@ def _context(
         split=study.split.kind,
         split_settings=dict(study.split.settings),
         traffic=study.traffic,
-        budget=Budget(**config.budget.model_dump()),
+        budget=Budget(**config.budget.model_dump(exclude={"lm_dollars"})),
         prices=study.prices,
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         command=command,

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from frugalrec.data.dataset import Dataset, Query
+    from frugalrec.data.interactions import IntArray
+    from frugalrec.pipeline import Pipeline
+
+TRIED_WITHOUT = 50
+"""Newest items of the history of which is asked what would be recommended without them."""
 
 
 def recommend(
@@ -55,14 +63,15 @@ def recommend(
     query = replace(query, text=text)
     (ranking,) = pipeline.recommend([query], k)
     reasons = pipeline.explain(query, ranking.items) if explain else [() for _ in ranking.items]
+    turned = _counterfactuals(pipeline, query, ranking.items, dataset) if explain else ["" for _ in ranking.items]
     rows = [
         {
             "item": str(dataset.catalog.items.ids[item]),
             "title": dataset.catalog.title(int(item)),
             "score": float(score),
-            **({"reason": explain_words(reason, dataset.catalog)} if explain else {}),
+            **({"reason": explain_words(reason, dataset.catalog), "counterfactual": other} if explain else {}),
         }
-        for item, score, reason in zip(ranking.items, ranking.scores, reasons, strict=True)
+        for item, score, reason, other in zip(ranking.items, ranking.scores, reasons, turned, strict=True)
     ]
     if as_json:
         answer = {"user": user, "plan": chosen.plan.name, "degraded": ranking.degraded, "items": rows}
@@ -72,3 +81,20 @@ def recommend(
         typer.echo(f"{place:>3}  {row['title']}")
         if explain and row["reason"]:
             typer.echo(f"     {row['reason']}")
+        if explain and row["counterfactual"]:
+            typer.echo(f"     {row['counterfactual']}")
+
+
+def _counterfactuals(pipeline: Pipeline, query: Query, items: IntArray, dataset: Dataset) -> list[str]:
+    """Say of each item where it would stand without the history item that matters most to its place."""
+    from frugalrec.report.words import shorten
+    from frugalrec.tasks.counterfactuals import counterfactuals
+
+    # What is further back moves little, and each item costs a scoring of the catalogue.
+    recent = [int(code) for code in query.history[-TRIED_WITHOUT:]]
+    found = []
+    for each in counterfactuals(pipeline, query, items, recent) if recent else [[] for _ in items]:
+        most = each[0] if each and each[0].rank_without > each[0].rank else None
+        title = "" if most is None else shorten(dataset.catalog.title(most.without), 60)
+        found.append("" if most is None else f"without {title} this would be rank {round(most.rank_without)}")
+    return found

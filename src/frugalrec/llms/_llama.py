@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import json
 import logging
 import mmap
 import os
 import struct
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,47 @@ class Session:
     def clear(self) -> None:
         """Forget every sequence."""
         self._library.llama_memory_clear(self._memory, False)
+
+    def held_to(self, grammar: bytes) -> Callable[[Matrix], int]:
+        """Return what chooses the best next token that ``grammar`` allows, given logits ``(n_vocabulary,)``."""
+        library = self._library
+        sampler = library.llama_sampler_init_grammar(self._vocabulary, grammar, b"root")
+        if not sampler:
+            raise ConfigError("llama.cpp cannot read the grammar that the schema became", hint="simplify the schema")
+        rows = np.zeros(self.n_vocabulary, dtype=[("id", np.int32), ("logit", np.float32), ("p", np.float32)])
+
+        def allowed(ids: Any, logits: Matrix) -> Any:
+            part = rows[: len(ids)]
+            part["id"], part["logit"] = ids, logits
+            data = part.ctypes.data_as(ctypes.POINTER(library.llama_token_data))
+            array = library.llama_token_data_array(data=data, size=len(part), selected=-1, sorted=False)
+            library.llama_sampler_apply(sampler, ctypes.byref(array))
+            return part
+
+        def choose(logits: Matrix) -> int:
+            best = int(logits.argmax())
+            # Most often the best token is allowed, and to ask for one is much cheaper than to ask for all.
+            if not np.isfinite(allowed([best], logits[[best]])["logit"][0]):
+                found = allowed(np.arange(self.n_vocabulary), logits)
+                best = int(found["id"][found["logit"].argmax()])
+            if not self.ends(best):
+                library.llama_sampler_accept(sampler, best)
+            return best
+
+        weakref.finalize(choose, library.llama_sampler_free, sampler)
+        return choose
+
+
+def grammar_of(schema: Mapping[str, Any]) -> bytes:
+    """Return the GBNF grammar of a JSON schema; raises `ConfigError` for one that cannot be turned into a grammar."""
+    load_library()
+    made = importlib.import_module("llama_cpp.llama_grammar")
+    try:
+        return str(made.json_schema_to_gbnf(json.dumps(schema))).encode()
+    except Exception as error:
+        raise ConfigError(
+            f"llama.cpp cannot hold a text to this schema: {error}", hint="simplify the schema"
+        ) from error
 
 
 def load_library() -> Any:

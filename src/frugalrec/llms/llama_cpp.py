@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import file_digest
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +18,9 @@ from frugalrec.cost import charge, threads
 from frugalrec.data.interactions import FloatArray
 from frugalrec.errors import AssetError, ConfigError, DataError
 from frugalrec.interfaces import Matrix
-from frugalrec.llms._llama import MAX_SEQUENCES, Session, load_library
+from frugalrec.llms._json import parsed
+from frugalrec.llms._llama import MAX_SEQUENCES, Session, grammar_of, load_library
+from frugalrec.spending import Rate, computing
 
 EXTRA = ("llm", "llama_cpp")
 
@@ -51,6 +55,7 @@ class LlamaCpp:
     threads: int = 0
     _loading: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
     _computing: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
+    _rate: Rate = field(default_factory=Rate, init=False, repr=False, compare=False)
     _opened: Session | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -72,7 +77,7 @@ class LlamaCpp:
         if not asked:
             return sums
         head = self._fitted(prefix, max(map(len, tails)) - 1)
-        with self._computing:
+        with self._metered(len(head) + sum(map(len, tails))), self._computing:
             session.clear()
             opening = session.decode(head, range(len(head)), [0] * len(head), last_only=True)
             sums[asked] = opening[0, [tails[i][0] for i in asked]] - _log_normalisers(opening)
@@ -101,19 +106,35 @@ class LlamaCpp:
             raise ConfigError(f"max_tokens must be below the context of {self.context} tokens, not {max_tokens}")
         return [self._completed(prompt, max_tokens, [s for s in stop if s]) for prompt in prompts]
 
-    def _completed(self, prompt: str, max_tokens: int, stop: Sequence[str]) -> str:
+    def generate_json(self, prompts: Sequence[str], schema: Mapping[str, Any], *, max_tokens: int = 256) -> list[Any]:
+        """Return the greedy completion of each prompt that is an instance of ``schema``.
+
+        A grammar made of the schema rules out every token that would leave it. Raises `ConfigError` for a schema that
+        llama.cpp cannot turn into one, `DataError` when ``max_tokens`` end before the value does.
+        """
+        if max_tokens >= self.context:
+            raise ConfigError(f"max_tokens must be below the context of {self.context} tokens, not {max_tokens}")
+        grammar = grammar_of(schema)
+        return [
+            parsed(self._completed(prompt, max_tokens, (), self._session.held_to(grammar)), schema)
+            for prompt in prompts
+        ]
+
+    def _completed(
+        self, prompt: str, max_tokens: int, stop: Sequence[str], chooser: Callable[[Matrix], int] | None = None
+    ) -> str:
         session = self._session
         head = self._fitted(prompt, max_tokens)
         written: list[int] = []
         text = ""
-        with self._computing:
+        with self._metered(len(head) + max_tokens), self._computing:
             session.clear()
             fresh, computed, rows = head, 0, 0
             while len(written) < max_tokens:
                 positions = range(computed, computed + len(fresh))
                 logits = session.decode(fresh, positions, [0] * len(fresh), last_only=True)
                 computed, rows = computed + len(fresh), rows + 1
-                token = int(logits[0].argmax())
+                token = int(logits[0].argmax()) if chooser is None else chooser(logits[0])
                 if session.ends(token):
                     break
                 written.append(token)
@@ -163,6 +184,9 @@ class LlamaCpp:
             if self._opened is None:
                 self._opened = Session(self._file, context=self.context, threads=self.threads or threads())
             return self._opened
+
+    def _metered(self, tokens: int) -> AbstractContextManager[None]:
+        return computing(self.path or self.model, float(tokens), self._rate)
 
     def _flops(self, tokens: int, rows: int) -> float:
         return 2.0 * (self._session.n_body_parameters * tokens + self._session.n_head_parameters * rows)
