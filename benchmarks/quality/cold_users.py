@@ -6,7 +6,7 @@
 
 `events`: a tenth of the users, drawn by lot, take no part in fitting. Of each, the last event is asked for, given the
 newest n before it and all; the whole catalogue is ranked, all earlier events left out, so that every n has the same
-candidates. Closed-form settings are those of `next_item.py`, with one block of half-life 3.
+candidates. Settings are near those that `next_item.py` found, with one block of half-life 3, not searched here.
 
 `words`: no history. "half a title": half the words of an item's title, at random, must find that item. "a genre":
 the genre words of the test item are what the user asks for, and the list is judged by the item chosen. "a plot": a
