@@ -32,8 +32,8 @@ class Cost:
 
     ``seconds`` (wall clock), ``cpu_seconds`` (all threads) and ``peak_bytes`` (memory above what the process held
     before) are measured; ``flops`` come from formulas; ``tokens_*`` are counted; ``joules`` are measured where the
-    machine exposes them; ``fees`` are money owed to others for tokens, in the currency of the price sheet, and 0 where
-    nothing is bought. ``peak_bytes`` of a sum is the larger one: stages run one after another.
+    machine exposes them; ``fees`` are money owed to others for tokens, in the currency of the price sheet: 0 unless
+    something was bought, None where nobody knows for how much. ``peak_bytes`` of a sum is the larger one: stages run one after another.
     """
 
     seconds: float | None = None
@@ -45,7 +45,7 @@ class Cost:
     tokens_cached: float | None = None
     peak_bytes: float | None = None
     joules: float | None = None
-    fees: float | None = None
+    fees: float | None = 0.0
 
     @classmethod
     def zero(cls) -> Cost:
@@ -78,8 +78,8 @@ class Cost:
 
     @classmethod
     def from_dict(cls, amounts: Mapping[str, float | None]) -> Cost:
-        """Inverse of `to_dict`; amounts left out are unknown."""
-        return cls(**{name: amounts.get(name) for name in AMOUNTS})
+        """Inverse of `to_dict`; amounts left out are unknown, and nothing was bought."""
+        return cls(**{name: amounts[name] for name in AMOUNTS if name in amounts})
 
 
 AMOUNTS: tuple[str, ...] = tuple(f.name for f in fields(Cost))

@@ -18,7 +18,7 @@ import numpy as np
 import frugalrec
 from frugalrec import progress, registry
 from frugalrec.config import Config
-from frugalrec.cost import AMOUNTS, Ledger, threads
+from frugalrec.cost import Ledger, threads
 from frugalrec.data.dataset import Dataset, Split
 from frugalrec.data.shape import DataShape
 from frugalrec.errors import AssetError, BudgetError, ConfigError, DataError, FrugalrecError, MissingExtraError
@@ -229,7 +229,6 @@ class Study:
             config.evaluation.model_dump(),
             config.seed,
             threads(),
-            AMOUNTS,  # a trial that does not know an amount of today is done again
             *([start.to_dict()] if start else []),
         ]
         return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

@@ -222,7 +222,7 @@ def test_log_probabilities_that_are_not_told(server: Server) -> None:
 
 def test_log_probabilities_that_are_wrong(server: Server) -> None:
     server.off_by_one = True
-    with pytest.raises(ConfigError, match="tells wrong log-probabilities of a prompt: ' one' has"):
+    with pytest.raises(ConfigError, match="tells wrong log-probabilities of a prompt: ' the' has"):
         client(server, api="completions").loglikelihoods("a", [" b"])
 
 

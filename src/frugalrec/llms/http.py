@@ -24,8 +24,8 @@ from frugalrec.spending import Purchase, purchase
 OVERHEAD_TOKENS = 32
 """Tokens that a chat format may put around a prompt, at most."""
 
-PROBE = "One two three one two three one two"
-"""A text that any model goes on with a word it is fairly sure of."""
+PROBE = "The capital of France is"
+"""A text that most models go on with a word that they are sure of, and would not write twice."""
 
 PROBE_NATS = 1.0
 """How far apart a word's log-probabilities may be, written and read: more than kernels round by, less than luck."""
