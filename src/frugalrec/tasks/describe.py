@@ -84,13 +84,8 @@ class Describer:
     over the root of both popularities, at least two people), and ratings where there are some; whole sentences are left
     out from the end until it has at most ``max_words`` words (characters, in Chinese). A model gets these facts and no
     others; what it writes is kept only if it names the item, is short enough, and `ungrounded` and
-<<<<<<< HEAD
     `foreign_values` find nothing in it. What is said in other words ("great fun") is not checked, so a weak model's
     text needs a reader.
-=======
-    `foreign_values` find nothing in it. What is said in other words ("great fun") is not checked, so that the text of a
-    weak model needs a reader.
->>>>>>> tasks
 
     Time: O(events of the item's audience) an item, beside the model's.
 
