@@ -215,10 +215,12 @@ def test_reasons_are_cut_with_the_list(dataset: Dataset) -> None:
 
 def specs_of(name: str) -> Iterator[tuple[str, Spec]]:
     """Yield the recommender ``name`` with small collaborators, without and with an encoder where it has a choice."""
-    given: dict[str | None, Any] = {"encoder": WORDS, "recommender": (Spec("item-knn"), CONTENT)}
+    given: dict[str | None, Any] = {"encoder": WORDS, "recommender": Spec("item-knn")}
+    several = (Spec("item-knn"), CONTENT)
     fields = registry.settings_of(registry.load("recommender", name))
     kinds = {key: registry.kind_of(str(field.type)) for key, field in fields.items()}
     needed = {key: given[kind] for key, kind in kinds.items() if kind and fields[key].default is dataclasses.MISSING}
+    needed |= {key: several for key in needed if "tuple" in str(fields[key].type)}
     yield name, Spec(name, needed)
     optional = {key: given[kind] for key, kind in kinds.items() if kind and key not in needed}
     if optional:
