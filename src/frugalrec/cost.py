@@ -33,7 +33,8 @@ class Cost:
     ``seconds`` (wall clock), ``cpu_seconds`` (all threads) and ``peak_bytes`` (memory above what the process held
     before) are measured; ``flops`` come from formulas; ``tokens_*`` are counted; ``joules`` are measured where the
     machine exposes them; ``fees`` are money owed to others for tokens, in the currency of the price sheet: 0 unless
-    something was bought, None where nobody knows for how much. ``peak_bytes`` of a sum is the larger one: stages run one after another.
+    something was bought, None where nobody knows for how much. ``peak_bytes`` of a sum is the larger one: stages
+    run one after another.
     """
 
     seconds: float | None = None
