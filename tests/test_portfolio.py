@@ -53,9 +53,16 @@ def test_without_text_there_are_collaborative_plans_only() -> None:
         assert {p.language_model for p in plans} == {"no"}
 
 
-def test_text_in_a_script_that_the_encoder_does_not_know_is_compared_by_words_alone() -> None:
+def test_text_in_a_script_that_the_encoder_does_not_know_goes_to_one_that_does() -> None:
     plans = default_plans(with_titles(toy_dataset(), ["流浪地球", "霸王别姬"]))
-    assert [p.name for p in plans] == [*COLLABORATIVE, *FROM_WORDS]
+    meaning = ["content", "ease-text", "hybrid", "sequential-text", "blend-text"]
+    assert [p.name for p in plans] == [*COLLABORATIVE, *FROM_WORDS, *meaning]
+    by_name = {p.name: p for p in plans}
+    for name in meaning:
+        resolved = by_name[name].resolved(by_name)
+        resolved.check()
+        assert "encoder:e5" in resolved.components()
+        assert "encoder:onnx" not in resolved.components()
     mostly_latin = default_plans(with_titles(toy_dataset(), ["Alien", "Heat", "流浪地球"]))
     assert "sequential-text" in [p.name for p in mostly_latin]
 

@@ -10,6 +10,7 @@ from frugalrec.plan import Plan, Spec
 from frugalrec.text.language import unsupported_share
 
 TRANSFORMER = Spec("onnx")
+MULTILINGUAL = Spec("e5", {"max-tokens": 96})
 WORDS = Spec("bag-of-words")
 ENCODER_LANGUAGES = ("latin",)
 """Scripts that the default encoder was trained on; it is at chance on others."""
@@ -52,37 +53,44 @@ FROM_WORDS = (
 )
 """Plans that need item text, and no language model."""
 
+
+def _from_meaning(encoder: Spec) -> tuple[Plan, ...]:
+    return (
+        Plan(
+            "content",
+            Spec("content", {"encoder": encoder}),
+            without_lm="content-words",
+            about="items whose text means the same",
+        ),
+        Plan(
+            "ease-text",
+            Spec("ease", {"encoder": encoder}),
+            without_lm="ease",
+            about="EASE drawn towards text similarity",
+        ),
+        Plan(
+            "hybrid",
+            Spec("hybrid", {"members": (_like("ease"), _like("content"))}),
+            without_lm="hybrid-words",
+            about="EASE and content, scores made comparable and added",
+        ),
+        Plan(
+            "sequential-text",
+            Spec("sequential-linear", {"encoder": encoder}),
+            without_lm="sequential",  # shared words stand beside it in the headline, where they are the best without
+            about="recent history and its meaning to next items, in closed form",
+        ),
+        Plan(
+            "blend-text",
+            _blend("sequential-text"),
+            without_lm="blend",
+            about="sequential-text, neighbours and EASE",
+        ),
+    )
+
+
 FROM_MEANING = (
-    Plan(
-        "content",
-        Spec("content", {"encoder": TRANSFORMER}),
-        without_lm="content-words",
-        about="items whose text means the same",
-    ),
-    Plan(
-        "ease-text",
-        Spec("ease", {"encoder": TRANSFORMER}),
-        without_lm="ease",
-        about="EASE drawn towards text similarity",
-    ),
-    Plan(
-        "hybrid",
-        Spec("hybrid", {"members": (_like("ease"), _like("content"))}),
-        without_lm="hybrid-words",
-        about="EASE and content, scores made comparable and added",
-    ),
-    Plan(
-        "sequential-text",
-        Spec("sequential-linear", {"encoder": TRANSFORMER}),
-        without_lm="sequential",  # shared words stand beside it in the headline, where they are the best without
-        about="recent history and its meaning to next items, in closed form",
-    ),
-    Plan(
-        "blend-text",
-        _blend("sequential-text"),
-        without_lm="blend",
-        about="sequential-text, neighbours and EASE",
-    ),
+    *_from_meaning(TRANSFORMER),
     Plan(
         "llm-rerank",
         _like("sequential-text"),
@@ -93,21 +101,34 @@ FROM_MEANING = (
 )
 """Plans that need item text in a language that the default encoder knows."""
 
+FROM_MEANING_IN_ANY_SCRIPT = _from_meaning(MULTILINGUAL)
+"""The same for texts in other scripts, with an encoder that knows them."""
+
 
 def default_plans(dataset: Dataset) -> list[Plan]:
     """Return the plans that apply to ``dataset``, in an order in which references point backwards."""
-    plans = (*COLLABORATIVE, *FROM_WORDS, *FROM_MEANING)
+    meaning = FROM_MEANING_IN_ANY_SCRIPT if _in_other_scripts(dataset) else FROM_MEANING
+    plans = (*COLLABORATIVE, *FROM_WORDS, *meaning)
     return [plan for plan in plans if not_applicable(plan.name, dataset) is None]
 
 
 def not_applicable(name: str, dataset: Dataset) -> str | None:
     """Return why the default plan called ``name`` does not apply to ``dataset``; None where it does or is not one."""
-    texts = [text for text in dataset.catalog.texts() if text.strip()]
-    if name in {plan.name for plan in (*FROM_WORDS, *FROM_MEANING)} and not texts:
+    if name in {plan.name for plan in (*FROM_WORDS, *FROM_MEANING)} and not _texts(dataset):
         return "it reads item text, and there is none"
-    if name in {plan.name for plan in FROM_MEANING} and unsupported_share(texts, ENCODER_LANGUAGES) > 0.5:
-        return "its encoder does not know the script of the item texts, and would be no better than chance"
+    english = {plan.name for plan in FROM_MEANING} - {plan.name for plan in FROM_MEANING_IN_ANY_SCRIPT}
+    if name in english and _in_other_scripts(dataset):
+        return "its language model does not know the script of the item texts, and would be no better than chance"
     return None
+
+
+def _in_other_scripts(dataset: Dataset) -> bool:
+    """Whether more than half of the item texts are in scripts that the default encoder does not know."""
+    return unsupported_share(_texts(dataset), ENCODER_LANGUAGES) > 0.5
+
+
+def _texts(dataset: Dataset) -> list[str]:
+    return [text for text in dataset.catalog.texts() if text.strip()]
 
 
 def chosen_plans(plans: Sequence[Plan], names: Sequence[str]) -> list[Plan]:

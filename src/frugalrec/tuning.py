@@ -66,7 +66,7 @@ def tune(
 
     One setting at a time takes each of its declared values while the others stay; cheap settings (stage ``score``) are
     searched again inside every candidate of the dearer ones, since the two trade off. Where a setting has one value a
-    member, each value after the first is searched by itself. Values that the data cannot support (`DataError`) are
+    member, each value is searched by itself. Values that the data cannot support (`DataError`) are
     noted and passed over. A component that has the setting ``cpu-seconds`` is trained for an eighth of the search's
     time with each candidate, so that settings are compared at equal compute; the plan that comes out keeps its own
     limit. The search stops when ``search.seconds`` are spent and keeps the
@@ -206,8 +206,8 @@ class _Climb:
         return best, value
 
     def _moves(self, name: str, candidates: Sequence[Any]) -> list[tuple[int | None, Any]]:
-        """Return the values to try, each with its place in a setting that has one value a member (never the first)."""
-        places = range(1, len(self._settings[name])) if name in self._each else (None,)
+        """Return the values to try, each with its place in a setting that has one value a member."""
+        places = range(len(self._settings[name])) if name in self._each else (None,)
         return [(place, candidate) for place in places for candidate in candidates]
 
     def _value(self, settings: dict[str, Any]) -> float:

@@ -42,8 +42,8 @@ class E5:
     Multilingual E5. Charges ``tokens_in`` and ``flops``: 2 a weight and token (21 million weights), and 4 length² ×
     width a layer for attention.
 
-    >>> film, same, other = E5().encode(["流浪地球", "The Wandering Earth", "红楼梦"])
-    >>> bool(film @ same > film @ other)
+    >>> subject, same, other = E5().encode(["机器学习", "machine learning", "红楼梦"])
+    >>> bool(subject @ same > subject @ other)
     True
     """
 
