@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -84,10 +84,8 @@ def served() -> Iterator[Server]:
                 state.requests.append(body)
                 state.headers.append(dict(self.headers))
                 fault = state.faults.pop(0) if state.faults else None
-            try:
+            with suppress(BrokenPipeError, ConnectionResetError):  # the client gave up, as some tests want
                 self.reply(body, fault)
-            except (BrokenPipeError, ConnectionResetError):
-                pass  # the client gave up, as some tests want
 
         def reply(self, body: dict[str, Any], fault: int | str | None) -> None:
             if fault == "slow":
