@@ -12,6 +12,7 @@ import pytest
 
 from frugalrec.cli._app import run
 from frugalrec.testing.data import toy_ratings
+from frugalrec.testing.openai_server import served
 
 CONFIG = """
 [data]
@@ -110,6 +111,21 @@ def test_counterfactuals_of_recommend(shop: Path, capsys: pytest.CaptureFixture[
     assert any("this would be rank" in each for each in told) == ('component = "ease"' in plan)
 
 
+def test_a_model_over_http_needs_a_price_and_keeps_to_the_cap(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with served() as server:
+        server.text = "Film B is a Comedy."
+        llm = f'{{ component = "http", url = "{server.url}", model = "tiny" }}'
+        told = ["describe", "--item", "i1", "--run", str(shop), "--llm"]
+        assert "no token price for 'tiny'" in said(capsys, *told, llm, code=2)
+        assert server.requests == []
+        free = llm.replace(" }", ', price = "unknown" }')
+        assert "cannot be kept" in said(capsys, *told, free, "--lm-dollars", "1", code=2)
+        assert server.requests == []
+        assert said(capsys, *told, free) == "Film B is a Comedy.\n"
+        assert said(capsys, *told, free) == "Film B is a Comedy.\n"
+        assert len(server.requests) == 1  # what was written is remembered
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -118,6 +134,8 @@ def test_counterfactuals_of_recommend(shop: Path, capsys: pytest.CaptureFixture[
         (["ask", "x", "--language", "fr"], "--language must be en or zh"),
         (["profile", "--user", "u99"], "did you mean 'u9'"),
         (["profile", "--user", "u2", "--llm", "lama-cpp"], "did you mean 'llama-cpp'"),
+        (["profile", "--user", "u2", "--llm", "http"], "the llm 'http' needs 'url'"),
+        (["profile", "--user", "u2", "--llm", "{ http }"], "not a table in TOML"),
         (["describe"], "give --item ID, or --all"),
         (["describe", "--all", "--item", "i1"], "give --item ID, or --all"),
         (["describe", "--item", "i99"], "unknown item 'i99'"),

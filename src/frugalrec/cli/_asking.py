@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import tomllib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import MISSING, dataclass
 from pathlib import Path
+from typing import Any
 
 from frugalrec import registry
 from frugalrec.data.dataset import Dataset
@@ -13,8 +17,13 @@ from frugalrec.errors import ConfigError, MissingExtraError, UnknownNameError
 from frugalrec.interfaces import ConstrainedModel, LanguageModel, Matrix, TextEncoder
 from frugalrec.llms._cached import CachedLanguageModel
 from frugalrec.pipeline import Pipeline
+from frugalrec.plan import Spec
+from frugalrec.prices import PriceSheet
 from frugalrec.run_folder import PlanFile, load_model
+from frugalrec.spending import SpendCap, metering
 from frugalrec.stores.array_cache import ArrayCache
+
+LLM_EXAMPLE = '--llm \'{ component = "http", url = "http://localhost:8000/v1", model = "small" }\''
 
 
 @dataclass(frozen=True)
@@ -67,7 +76,28 @@ def constrained_model(name: str) -> ConstrainedModel:
 
 
 def language_model(name: str) -> LanguageModel:
-    """Return the language model called ``name`` with its default settings; what it writes is kept between runs."""
+    """Return a language model: by its name, or as a plan writes it; what it writes is kept between runs.
+
+    ``{ component = "http", url = "…", model = "…" }`` is the latter.
+    """
+    settings: Mapping[str, Any] = {}
+    if name.lstrip().startswith("{"):
+        try:
+            spec = Spec.from_dict(tomllib.loads(f"llm = {name}")["llm"], "--llm")
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(f"--llm: not a table in TOML: {error}", hint=f"write {LLM_EXAMPLE}") from error
+        name, settings = spec.component, spec.settings
     if extra := registry.missing_extra("llm", name):
         raise MissingExtraError.of(name, extra)
-    return CachedLanguageModel(registry.build("llm", name, {}), ArrayCache())
+    for setting in (f for f in registry.settings_of(registry.load("llm", name)).values() if f.name not in settings):
+        if setting.default is MISSING and setting.default_factory is MISSING:
+            raise ConfigError(f"the llm '{name}' needs '{setting.name}'", hint=f"write {LLM_EXAMPLE}")
+    return CachedLanguageModel(registry.build("llm", name, settings, where="--llm"), ArrayCache())
+
+
+@contextmanager
+def metered(found: Opened, dollars: float | None) -> Iterator[None]:
+    """Price what language models cost by the run's sheet inside the block, and make no call beyond ``dollars``."""
+    sheet = PriceSheet.load(Path(found.chosen.price_sheet) if found.chosen.price_sheet else None)
+    with metering(sheet, SpendCap(dollars, currency=sheet.currency)):
+        yield

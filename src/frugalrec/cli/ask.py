@@ -20,6 +20,9 @@ def ask(
     llm: Annotated[
         str | None, typer.Option(metavar="NAME", help="A language model to read what the rules do not understand.")
     ] = None,
+    lm_dollars: Annotated[
+        float | None, typer.Option(help="Money that the language model may spend; no call is made beyond it.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print each answer as one JSON document.")] = False,
 ) -> None:
     """Answer a question about the catalogue, or recommend what meets the constraints in it, without a language model.
@@ -43,7 +46,7 @@ def ask(
     """
     import sys
 
-    from frugalrec.cli._asking import constrained_model, opened
+    from frugalrec.cli._asking import constrained_model, metered, opened
     from frugalrec.errors import ConfigError
     from frugalrec.tasks.conversation import Answer, Conversation
 
@@ -60,15 +63,16 @@ def ask(
             for line in answer.lines():
                 typer.echo(line)
 
-    if question is not None:
-        show(talk.ask(question, language=language or ""))
-        return
-    interactive = sys.stdin.isatty()
-    while True:
-        if interactive:
-            typer.echo("> ", nl=False, err=True)
-        line = sys.stdin.readline()
-        if not line or line.strip().casefold() in ("quit", "exit", "bye", "退出"):
+    with metered(found, lm_dollars):
+        if question is not None:
+            show(talk.ask(question, language=language or ""))
             return
-        if line.strip():
-            show(talk.ask(line, language=language or ""))
+        interactive = sys.stdin.isatty()
+        while True:
+            if interactive:
+                typer.echo("> ", nl=False, err=True)
+            line = sys.stdin.readline()
+            if not line or line.strip().casefold() in ("quit", "exit", "bye", "退出"):
+                return
+            if line.strip():
+                show(talk.ask(line, language=language or ""))

@@ -19,6 +19,9 @@ def describe(
     words: Annotated[int, typer.Option(min=1, help="Words (in Chinese, characters) at most.")] = 60,
     language: Annotated[str, typer.Option(metavar="en|zh", help="English or Chinese.")] = "en",
     llm: Annotated[str | None, typer.Option(metavar="NAME", help="A language model to word it, checked.")] = None,
+    lm_dollars: Annotated[
+        float | None, typer.Option(help="Money that the language model may spend; no call is made beyond it.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one document a line.")] = False,
 ) -> None:
     """Describe items from their attributes and from what else the same people chose.
@@ -33,7 +36,7 @@ def describe(
       frugalrec describe --all --run frugalrec-demo --out descriptions.jsonl
       frugalrec describe --item 50 --run frugalrec-demo --language zh --words 80
     """
-    from frugalrec.cli._asking import language_model, opened
+    from frugalrec.cli._asking import language_model, metered, opened
     from frugalrec.cli._console import shown_progress
     from frugalrec.errors import ConfigError
     from frugalrec.tasks.describe import Describer, Description
@@ -56,12 +59,13 @@ def describe(
 
     if not everything:
         codes = [found.dataset.catalog.items.code(each) for each in item or ()]
-        for said in describer.describe(codes, model):
-            show(said)
+        with metered(found, lm_dollars):
+            for said in describer.describe(codes, model):
+                show(said)
         return
     path = out if out is not None else run / "descriptions.jsonl"
     refused = n = 0
-    with shown_progress():
+    with shown_progress(), metered(found, lm_dollars):
         for said in describer.write(path, range(found.dataset.n_items), model):
             n += 1
             refused += bool(said.rejected)

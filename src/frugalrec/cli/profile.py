@@ -14,6 +14,9 @@ def profile(
     run: Annotated[Path, typer.Option("--run", metavar="DIR", help="Folder of a finished run.")],
     themes: Annotated[int, typer.Option(min=1, max=12, help="How many themes to look for.")] = 4,
     llm: Annotated[str | None, typer.Option(metavar="NAME", help="A language model to word it, checked.")] = None,
+    lm_dollars: Annotated[
+        float | None, typer.Option(help="Money that the language model may spend; no call is made beyond it.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Say what somebody's history shows: themes, likes and dislikes, drift; each claim with the items behind it.
@@ -28,7 +31,7 @@ def profile(
       frugalrec profile --user 196 --run frugalrec-demo --json | jq .themes
       frugalrec profile --user 196 --run frugalrec-demo --llm llama-cpp
     """
-    from frugalrec.cli._asking import item_vectors, language_model, opened
+    from frugalrec.cli._asking import item_vectors, language_model, metered, opened
     from frugalrec.tasks.profile import Profiler
 
     found = opened(run, user)
@@ -36,7 +39,8 @@ def profile(
     profiler = Profiler(found.dataset, item_vectors(found), themes=themes)
     said = profiler.profile(found.user)
     if llm is not None:
-        said = profiler.reworded(said, language_model(llm))
+        with metered(found, lm_dollars):
+            said = profiler.reworded(said, language_model(llm))
     if as_json:
         typer.echo(json.dumps(said.model_dump(mode="json"), indent=2, ensure_ascii=False))
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -84,15 +84,8 @@ def served() -> Iterator[Server]:
                 state.requests.append(body)
                 state.headers.append(dict(self.headers))
                 fault = state.faults.pop(0) if state.faults else None
-                state.at_once += 1
-                state.most_at_once = max(state.most_at_once, state.at_once)
-            try:
+            with suppress(BrokenPipeError, ConnectionResetError):  # the client gave up, as some tests want
                 self.reply(body, fault)
-            except (BrokenPipeError, ConnectionResetError):
-                pass  # the client gave up, as some tests want
-            finally:
-                with state.lock:
-                    state.at_once -= 1
 
         def reply(self, body: dict[str, Any], fault: int | str | None) -> None:
             if fault == "slow":
@@ -103,7 +96,13 @@ def served() -> Iterator[Server]:
             if fault == "nonsense":
                 self.send(200, b"<html>hello</html>")
                 return
+            # Counted while an answer is made: by the time it is sent, the client may have asked for the next.
+            with state.lock:
+                state.at_once += 1
+                state.most_at_once = max(state.most_at_once, state.at_once)
             found = state.answer(self.path, body)
+            with state.lock:
+                state.at_once -= 1
             if body.get("stream"):
                 self.streamed(found, cut=fault == "cut")
                 return
