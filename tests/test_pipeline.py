@@ -16,10 +16,12 @@ from hypothesis import strategies as st
 from frugalrec import registry
 from frugalrec.cost import Ledger
 from frugalrec.data.dataset import Dataset, Query, Ranking, Reason
+from frugalrec.encoders._cached import Cached, Inspects
 from frugalrec.encoders.bag_of_words import BagOfWords
 from frugalrec.encoders.bm25 import Bm25
+from frugalrec.encoders.onnx import Onnx
 from frugalrec.errors import ConfigError, DataError, NotFittedError
-from frugalrec.pipeline import Pipeline, Remembering
+from frugalrec.pipeline import Metered, Pipeline, Remembering
 from frugalrec.plan import Plan, Spec
 from frugalrec.recommenders._base import Scores, mask_scores, top_k
 from frugalrec.recommenders.ease import Ease
@@ -144,6 +146,20 @@ def test_model_bytes_count_the_reranker(dataset: Dataset) -> None:
     pipeline = reranking(Popularity()).fit(dataset)
     titles = sum(len(title.encode()) for title in dataset.catalog.texts())
     assert pipeline.model_bytes == (2 + 1) * 8 * dataset.n_items + titles
+
+
+def test_a_language_model_under_the_cap_still_says_what_it_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Onnx, "dim", 384)  # without loading the weights
+    plan = Plan("p", Spec("content", {"encoder": Spec("onnx")}))
+    for built in (plan.build(), plan.build(ArrayCache(None))):
+        remembering = built.recommender.encoder  # type: ignore[attr-defined]
+        assert remembering.dim == 384
+        cached = remembering.encoder
+        metered = cached.encoder if isinstance(cached, Cached) else cached
+        assert isinstance(metered, Metered)
+        assert isinstance(metered, Inspects)
+        with pytest.warns(UserWarning, match="does not know"):
+            metered.inspect(["流浪地球", "霸王别姬"])
 
 
 # Reranking

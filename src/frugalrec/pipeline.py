@@ -18,7 +18,7 @@ from frugalrec import registry
 from frugalrec.cost import Ledger, charge
 from frugalrec.data.dataset import Dataset, Query, Ranking, Reason
 from frugalrec.data.interactions import IntArray
-from frugalrec.encoders._cached import Cached
+from frugalrec.encoders._cached import Cached, Inspects
 from frugalrec.errors import DataError, NotFittedError
 from frugalrec.interfaces import (
     ArrayStore,
@@ -67,7 +67,7 @@ class Remembering:
     @property
     def dim(self) -> int | None:
         """Dimension of the vectors, where the encoder says it without encoding anything."""
-        return getattr(self.encoder, "dim", None)
+        return getattr(self.component, "dim", None)
 
     def fingerprint(self) -> str:
         """Return the encoder's fingerprint."""
@@ -85,6 +85,11 @@ class Metered:
         """Return the encoder's vectors; raises `BudgetError` at the cap."""
         with computing("an encoder", float(sum(map(len, texts))), self._rate):
             return self.encoder.encode(texts, role=role)
+
+    def inspect(self, texts: Sequence[str]) -> None:
+        """Let the encoder look at all texts, where it wants to: it may warn."""
+        if isinstance(self.encoder, Inspects):
+            self.encoder.inspect(texts)
 
     def fingerprint(self) -> str:
         """Return the encoder's fingerprint."""

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from frugalrec.cost import Cost, Ledger
+from frugalrec.endpoint import RateLimit
 from frugalrec.errors import AssetError, BudgetError, ConfigError, DataError, PriceError
-from frugalrec.llms._endpoint import RateLimit
 from frugalrec.llms._json import mismatch
 from frugalrec.llms.http import Http
 from frugalrec.prices import PriceSheet

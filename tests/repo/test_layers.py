@@ -15,7 +15,7 @@ ROWS: list[set[str]] = [
     {"errors", "progress", "peak_memory"},
     {"cost", "work"},
     {"price_tables"},
-    {"machine", "assets", "prices"},
+    {"machine", "assets", "prices", "endpoint"},
     {"text"},
     {"machine_profile"},
     {"spending"},

