@@ -77,6 +77,8 @@ VARIANTS: dict[str, tuple[tuple[str, dict[str, Any]], ...]] = {
         ("no whitening", {"whitening": 0.0}),
         ("no text prior", {"text_prior": 0.0}),
         ("words for text", {"encoder": "words"}),
+        ("words in 2,048 cells for text", {"encoder": "more words"}),
+        ("the transformer's vectors beside 2,048 cells of words", {"encoder": "both"}),
         ("frequency ridge .05", {"frequency_ridge": 0.05}),
         ("scores divided by popularity^.1", {"popularity": 0.1}),
         ("target half-life 1", {"target_half_life": 1.0}),
@@ -101,6 +103,19 @@ class Known:
 
     def fingerprint(self) -> str:
         return str(self._encoder.fingerprint())
+
+
+class Beside:
+    """Two encoders' vectors, one after the other."""
+
+    def __init__(self, *encoders: Known) -> None:
+        self._encoders = encoders
+
+    def encode(self, texts: Any, *, role: Role = "item") -> Matrix:
+        return np.hstack([encoder.encode(texts, role=role) for encoder in self._encoders])
+
+    def fingerprint(self) -> str:
+        return " ".join(encoder.fingerprint() for encoder in self._encoders)
 
 
 def main() -> None:
@@ -130,7 +145,13 @@ class Ablated:
 
     def __init__(self, split: Split) -> None:
         self._split = split
-        self._encoders = {"transformer": Known(Onnx()), "words": Known(BagOfWords())}
+        transformer, more = Known(Onnx()), Known(BagOfWords(dim=2048))
+        self._encoders: dict[str, Any] = {
+            "transformer": transformer,
+            "words": Known(BagOfWords()),
+            "more words": more,
+            "both": Beside(transformer, more),
+        }
         self._weights: Any = None
         self._sums: tuple[Any, Any] = (None, None)
         self._solved: Any = None

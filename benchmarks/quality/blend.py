@@ -28,7 +28,7 @@ import numpy as np
 from frugalrec import metrics
 from frugalrec.config import parse_config
 from frugalrec.cost import Ledger
-from frugalrec.data.dataset import Dataset, Fold
+from frugalrec.data.dataset import Dataset, Fold, Split
 from frugalrec.data.splits.leave_last_out import LeaveLastOut
 from frugalrec.datasets import load_data
 from frugalrec.encoders.onnx import Onnx
@@ -50,22 +50,8 @@ def main() -> None:
     options.add_argument("--ties", default="file", choices=("file", "item-id", "random"), help="order of equal times")
     options.add_argument("--seed", type=int, default=0, help="shuffles equal times where --ties random")
     asked = options.parse_args()
-    source: dict[str, str] = {"dataset": "movielens-1m"}
-    if asked.data is not None:
-        (ratings,) = (path.name for path in asked.data.glob("ratings.dat*"))
-        source = {"interactions": ratings, "items": "movies.dat", "format": "movielens"}
-    section = parse_config({"data": {**source, "ties": asked.ties}}, "the benchmark").data
-    data, _ = load_data(section, asked.data or Path(), seed=asked.seed)
-    split = LeaveLastOut().split(data)
-    linear = SequentialLinear(
-        ridge=300.0,
-        encoder=Onnx(),
-        whitening=0.3,
-        frequency_ridge=0.05,
-        half_lives=(1.5, 15.0),
-        gap_half_life=60.0,
-    )
-    members = {"linear": linear, "neighbours": StateKnn(), "ease": Ease(ridge=300.0)}
+    split = loaded(asked.data, asked.ties, asked.seed)
+    members = {"linear": linear_model(), "neighbours": StateKnn(), "ease": Ease(ridge=300.0)}
     fitted = {name: Fitted(name, model, split.train) for name, model in members.items()}
     scales = Hybrid(tuple(fitted.values()), method="scale").fit(split.train).scales_
     found: dict[str, tuple[Matrix, Matrix]] = {}
@@ -90,6 +76,26 @@ def main() -> None:
             gain = paired_difference(values[SUBSETS[more]][metric], values[SUBSETS[less]][metric])
             names = f"{' + '.join(SUBSETS[more])} on {' + '.join(SUBSETS[less])}"
             print(f"{names}, {metric}: {gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]")
+
+
+def loaded(folder: Path | None, ties: str, seed: int) -> Split:
+    source: dict[str, str] = {"dataset": "movielens-1m"}
+    if folder is not None:
+        (ratings,) = (path.name for path in folder.glob("ratings.dat*"))
+        source = {"interactions": ratings, "items": "movies.dat", "format": "movielens"}
+    section = parse_config({"data": {**source, "ties": ties}}, "the benchmark").data
+    return LeaveLastOut().split(load_data(section, folder or Path(), seed=seed)[0])
+
+
+def linear_model() -> SequentialLinear:
+    return SequentialLinear(
+        ridge=300.0,
+        encoder=Onnx(),
+        whitening=0.3,
+        frequency_ridge=0.05,
+        half_lives=(1.5, 15.0),
+        gap_half_life=60.0,
+    )
 
 
 class Fitted:

@@ -117,7 +117,7 @@ def test_an_endpoint_that_is_down() -> None:
         port = free.getsockname()[1]
     encoder = Http(url=f"http://127.0.0.1:{port}/v1", tries=2)
     encoder._sleep = lambda seconds: None
-    with pytest.raises(AssetError, match="refused.*tried 2 times"):
+    with pytest.raises(AssetError, match=r"refused.*tried 2 times"):
         encoder.encode(["Heat"])
 
 
