@@ -143,7 +143,10 @@ def test_ties_in_time(put):
     assert (report.tied_events, report.tied_share) == (2, 0.5)
     assert "ties: events of a user at the same time are in the order of rows" in report.rules
     by_item, _ = load(SourceConfig(interactions=log, ties="item-id"))
-    assert items_of(by_item, "u") == ["d", "b", "c", "a"]  # by code: order of first appearance
+    assert items_of(by_item, "u") == ["d", "a", "b", "c"]
+    numbered = put("numbered.csv", "user_id,item_id,timestamp", "u,10,5", "u,9,5", "u,100,5")
+    by_number, _ = load(SourceConfig(interactions=numbered, ties="item-id"))
+    assert items_of(by_number, "u") == ["9", "10", "100"]
     chances = {tuple(items_of(load(SourceConfig(interactions=log, ties="random", seed=s))[0], "u")) for s in range(8)}
     assert len(chances) > 1
     assert {chance[0] for chance in chances} == {"d"}

@@ -34,6 +34,22 @@ class IdMap:
     def _codes(self) -> dict[str, int]:
         return {id_: code for code, id_ in enumerate(self.ids)}
 
+    @cached_property
+    def ranks(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Place of each code when ids are sorted, int64 ``(n,)``: as numbers where all are whole numbers, else as text.
+
+        Numbers that are equal (7 and 07) follow one another as text.
+
+        >>> IdMap(["10", "9", "1"]).ranks.tolist(), IdMap(["b10", "b9"]).ranks.tolist()
+        ([2, 1, 0], [0, 1])
+        """
+        ids: list[str] = self.ids.tolist()
+        numbers = all(id_.isascii() and id_.isdigit() for id_ in ids)
+        order = sorted(range(len(ids)), key=lambda c: (int(ids[c]) if numbers else 0, ids[c]))
+        ranks = np.empty(len(ids), dtype=np.int64)
+        ranks[order] = np.arange(len(ids))
+        return ranks
+
     def code(self, id_: str) -> int:
         """Return the code of ``id_``; raises `UnknownNameError` naming the nearest id when there is none."""
         try:

@@ -50,7 +50,7 @@ class Interactions:
         """Sort events (in file order) into canonical order.
 
         ``ties`` orders events of one user with the same timestamp: ``file`` keeps the order of the rows, ``item-id``
-        sorts by item code, ``random`` shuffles with ``seed``. Without timestamps the order of rows is that of events.
+        by the items' ids (`IdMap.ranks`), ``random`` shuffles with ``seed``. Without timestamps the order of rows is that of events.
         """
         n = len(user)
         for name, column in (("item", item), ("value", value), ("timestamp", timestamp)):
@@ -60,7 +60,7 @@ class Interactions:
         item = np.ascontiguousarray(item, dtype=np.int32)
         if n and (user.min() < 0 or user.max() >= len(users) or item.min() < 0 or item.max() >= len(items)):
             raise DataError("an event's user or item code is outside its id map")
-        order = _order(user, item, timestamp, ties, seed)
+        order = _order(user, item, items, timestamp, ties, seed)
         return cls(
             user=user[order],
             item=item[order],
@@ -137,7 +137,7 @@ class Interactions:
 
 
 def _order(
-    user: IntArray, item: IntArray, timestamp: FloatArray | None, ties: Ties, seed: int
+    user: IntArray, item: IntArray, items: IdMap, timestamp: FloatArray | None, ties: Ties, seed: int
 ) -> np.ndarray[Any, np.dtype[np.intp]]:
     if ties not in get_args(Ties):
         raise DataError(f"ties must be 'file', 'item-id' or 'random', not '{ties}'")
@@ -145,5 +145,5 @@ def _order(
         return np.argsort(user, kind="stable")
     if ties == "file":
         return np.lexsort((timestamp, user))  # stable: what is equal stays in the order of the rows
-    tiebreak = item if ties == "item-id" else np.random.default_rng(seed).permutation(len(user))
+    tiebreak = items.ranks[item] if ties == "item-id" else np.random.default_rng(seed).permutation(len(user))
     return np.lexsort((tiebreak, timestamp, user))

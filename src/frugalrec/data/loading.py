@@ -320,7 +320,7 @@ def _rules(
     """Return the rules that made a difference to this data, in words."""
     orders = {
         "file": "the order of rows",
-        "item-id": "the order of items",
+        "item-id": "the order of their items' ids",
         "random": f"random order, seed {config.seed}",
     }
     said = [
