@@ -6,13 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from frugalrec.data.catalog import Catalog
 from frugalrec.data.dataset import Dataset, Query
 from frugalrec.data.ids import IdMap
 from frugalrec.data.interactions import Interactions
 from frugalrec.errors import ConfigError
-from frugalrec.recommenders.state_knn import StateKnn
+from frugalrec.recommenders.state_knn import StateKnn, _largest
 from frugalrec.testing.data import toy_dataset
 
 
@@ -121,3 +123,11 @@ def test_estimating_first_finds_what_the_full_comparison_finds(seed: int) -> Non
 def test_settings_out_of_range_are_refused(setting: dict[str, float]) -> None:
     with pytest.raises(ConfigError):
         StateKnn(**setting)  # type: ignore[arg-type]
+
+
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=3000), st.integers(1, 40))
+def test_the_largest_values_are_found_whatever_a_sample_says(values: list[int], k: int) -> None:
+    given_values = np.array(values, dtype=np.float32)
+    found = _largest(given_values, k)
+    assert len(set(found.tolist())) == len(found) == min(k, len(values))
+    assert sorted(given_values[found].tolist()) == sorted(values)[-k:]
