@@ -50,7 +50,8 @@ class Interactions:
         """Sort events (in file order) into canonical order.
 
         ``ties`` orders events of one user with the same timestamp: ``file`` keeps the order of the rows, ``item-id``
-        by the items' ids (`IdMap.ranks`), ``random`` shuffles with ``seed``. Without timestamps the order of rows is that of events.
+        sorts by the items' ids (`IdMap.ranks`), ``random`` shuffles with ``seed``. Without timestamps the order of rows
+        is that of events.
         """
         n = len(user)
         for name, column in (("item", item), ("value", value), ("timestamp", timestamp)):
