@@ -49,7 +49,7 @@ from frugalrec.recommenders.als import Als
 from frugalrec.tuning import Search, tune
 
 METRICS = ("ndcg@10", "hr@10")
-OURS = ("popularity", "item-knn", "als", "ease", "sequential-words", "sequential-words + state-knn")
+OURS = ("popularity", "item-knn", "als", "ease", "sequential-words", "blend-words")
 WORDS = {"encoder": Spec("bag-of-words")}
 FOUND = {
     "movielens-1m": {
@@ -316,8 +316,9 @@ def seeds(name: str, n: int) -> int:
 
 def spec_of(name: str, data: str, chosen: Mapping[str, Spec]) -> Spec:
     """Return one of our plans, what is to be tuned left open."""
-    if name == "sequential-words + state-knn":
-        return Spec("hybrid", {"members": (chosen["sequential-words"], Spec("state-knn")), "method": "sum"})
+    if name == "blend-words":
+        members = (chosen["sequential-words"], Spec("state-knn"), chosen["ease"])
+        return Spec("hybrid", {"members": members, "method": "scale"})
     return Spec("sequential-linear", {**WORDS, **FOUND.get(data, {})}) if name == "sequential-words" else Spec(name)
 
 
