@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from frugalrec import metrics, progress
+from frugalrec import metrics, progress, tuning
 from frugalrec.cost import Ledger
 from frugalrec.data.catalog import Catalog
 from frugalrec.data.dataset import Dataset, Fold, Query, Split
@@ -258,7 +259,7 @@ def test_each_member_gets_a_weight_of_its_own_and_is_asked_once() -> None:
     members = (Opinion(0), Opinion(5, 6, 7, 8), Opinion(2, 3, 4))
     split = fashion()
     plan = Plan("blend", Spec("hybrid", {"members": tuple(Spec("chance") for _ in members), "method": "scale"}))
-    climb = _Climb(plan, split, METRIC, Search(), None, search_space(plan.recommender), {})
+    climb = _Climb(plan, split, METRIC, Search(), None, search_space(plan.recommender), {}, math.inf)
     assert climb._settings == {"weights": (1.0, 1.0, 1.0)}
     climb._pipeline = plan.build()
     climb._pipeline.recommender.members = members
@@ -283,3 +284,52 @@ def test_what_does_not_fit_into_memory_is_asked_again() -> None:
     recalled.score(queries[:1])
     assert member.asked == 3
     assert recalled.best == (1,)
+
+
+SUMS = {"target_half_life", "reversed_weight", "half_lives", "gap_half_life"}
+
+
+def test_on_a_large_catalogue_sums_are_chosen_on_a_miniature(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tuning, "SMALL_ITEMS", 10)
+    summed: list[int] = []
+    accumulate = sequential_linear.SequentialLinear.accumulate
+
+    def counted(self: Any, log: Interactions) -> Any:
+        summed.append(log.n_items)
+        return accumulate(self, log)
+
+    monkeypatch.setattr(sequential_linear.SequentialLinear, "accumulate", counted)
+    found = tuned(Plan("sequential", Spec("sequential-linear")), split)
+    small = [note for note in found.tried if note.get("miniature")]
+    whole = [note for note in found.tried if not note.get("miniature")]
+    best = max((note for note in small if "value" in note), key=lambda note: note["value"])
+    assert best["settings"].keys() >= SUMS
+    assert summed.count(split.train.n_items) == 1
+    assert summed.count(10) == len(summed) - 1 > 1
+    settings = found.plan.recommender.settings
+    chosen = {name: list(v) if isinstance(v := settings[name], tuple) else v for name in SUMS}
+    assert chosen == {name: best["settings"][name] for name in SUMS}
+    assert all(not SUMS & note["settings"].keys() for note in whole)
+    assert found.value == max(note["value"] for note in whole) == value_of(found.plan, split)
+
+    again = tune(Plan("twin", Spec("sequential-linear")), split, METRIC, Search(60.0), Ledger(), start=dict(settings))
+    assert not any(note.get("miniature") for note in again.tried)
+    assert {name: again.plan.recommender.settings[name] for name in SUMS} == {name: settings[name] for name in SUMS}
+
+
+def test_on_a_large_catalogue_the_search_solves_block_by_block(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tuning, "DENSE_ITEMS", 20)
+    solvers: list[str] = []
+    solve = ease.Ease.solve
+
+    def noted(self: Any, statistics: Any) -> Any:
+        solvers.append(self.solver)
+        return solve(self, statistics)
+
+    monkeypatch.setattr(ease.Ease, "solve", noted)
+    found = tuned(Plan("ease", Spec("ease")), split)
+    assert set(solvers) == {"sparse"}
+    assert "solver" not in found.plan.recommender.settings
+    solvers.clear()
+    tuned(Plan("ease", Spec("ease", {"solver": "dense"})), split)
+    assert set(solvers) == {"dense"}

@@ -13,6 +13,7 @@ import numpy as np
 from frugalrec import metrics, progress, registry
 from frugalrec.cost import Ledger
 from frugalrec.data.dataset import Fold, Query, Split
+from frugalrec.data.miniature import miniature
 from frugalrec.errors import DataError
 from frugalrec.evaluation import quick_values
 from frugalrec.interfaces import ArrayStore, Matrix, Recommender
@@ -24,6 +25,12 @@ STAGES = ("score", "solve", "accumulate")
 
 RECALL_BYTES = 2**30
 """How much of their members' scores a search over fused recommenders may keep."""
+
+DENSE_ITEMS = 6_000
+"""On a larger catalogue, settings are compared with block by block solutions, where a component can choose."""
+
+SMALL_ITEMS, SMALL_EVENTS = 1_500, 200_000
+"""The size of a miniature of the data, on which settings that change the sums are compared at a small price."""
 
 TRAININGS = 8
 """Into how many trainings a search divides its seconds, where a component can end its training at a time limit."""
@@ -73,12 +80,46 @@ def tune(
     best so far; a candidate that would not be done by then, going by the recommender's ``work``, is not begun. Settings
     that the plan itself fixes are not touched. The search starts from ``start`` where that says
     something about a setting, and from the component's defaults elsewhere.
+
+    On a large catalogue, settings that change a closed-form model's sums are chosen first, on a `miniature` of the data
+    and within half the time: the other settings are then searched on the whole with these (Li et al. 2018, "Hyperband",
+    call such a copy a lower fidelity). What ``start`` says of them is taken as it is. Beyond `DENSE_ITEMS` a model
+    whose ``solver`` is left open is solved block by block in the search, at a fraction of the price; the plan is not.
     """
     space = search_space(plan.recommender)
     if not space or search.seconds <= 0 or not len(split.validation):
         return Tuned(plan, float("nan"), (), complete=True)
     with ledger.span("tune", plan=f"{plan.name} (tuning)", phase="once"):
-        return _Climb(plan, split, metric, search, store, space, start or {}).run()
+        deadline = time.process_time() + search.seconds
+        start, first = dict(start or {}), Tuned(plan, float("nan"), (), complete=True)
+        of_sums = [name for name, (stage, _) in space.items() if stage == "accumulate"]
+        if hasattr(registry.load("recommender", plan.recommender.component), "work") and _is_large(split):
+            if any(name not in start for name in of_sums):
+                first = _on_miniature(plan, split, metric, search, store, space, start)
+                start = {**first.plan.recommender.settings, **start}
+            space = {name: option for name, option in space.items() if name not in of_sums}
+            plan = replace(plan, recommender=plan.recommender.with_settings(**{name: start[name] for name in of_sums}))
+        found = _Climb(plan, split, metric, search, store, space, start, deadline).run()
+        return replace(found, tried=[*first.tried, *found.tried], complete=first.complete and found.complete)
+
+
+def _is_large(split: Split) -> bool:
+    return int(np.count_nonzero(split.train.interactions.popularity)) > 2 * SMALL_ITEMS
+
+
+def _on_miniature(
+    plan: Plan,
+    split: Split,
+    metric: str,
+    search: Search,
+    store: ArrayStore | None,
+    space: Mapping[str, tuple[str, tuple[Any, ...]]],
+    start: Mapping[str, Any],
+) -> Tuned:
+    small = miniature(split, n_items=SMALL_ITEMS, n_events=SMALL_EVENTS, n_queries=search.max_queries, seed=search.seed)
+    deadline = time.process_time() + search.seconds / 2
+    found = _Climb(plan, small, metric, search, store, space, start, deadline).run()
+    return replace(found, tried=[{**note, "miniature": True} for note in found.tried])
 
 
 def search_space(spec: Spec) -> dict[str, tuple[str, tuple[Any, ...]]]:
@@ -131,11 +172,12 @@ class _Climb:
         store: ArrayStore | None,
         space: Mapping[str, tuple[str, tuple[Any, ...]]],
         start: Mapping[str, Any],
+        deadline: float,
     ) -> None:
         self._plan, self._split, self._search, self._store, self._space = plan, split, search, store, space
         self._metric = metrics.parse(metric)
         self._fold: Fold = split.validation.sample(search.max_queries, search.seed)
-        self._deadline = time.process_time() + search.seconds
+        self._deadline = deadline
         self._pipeline: Pipeline | None = None
         given = {name.replace("_", "-"): value for name, value in plan.recommender.settings.items()}
         self._plan_limit = float(given.get("cpu-seconds", 0.0))
@@ -146,6 +188,11 @@ class _Climb:
         self._tried: list[dict[str, Any]] = []
         self._seconds_per_work = 0.0
         defaults = registry.settings_of(registry.load("recommender", plan.recommender.component))
+        self._quickly = (
+            getattr(defaults.get("solver"), "default", None) == "auto"
+            and "solver" not in given
+            and split.train.n_items > DENSE_ITEMS
+        )
         self._settings = {name: start.get(name, _default(defaults[name.replace("_", "-")])) for name in space}
         self._each = [name for name in space if "each" in defaults[name.replace("_", "-")].metadata]
         for name in self._each:
@@ -238,6 +285,8 @@ class _Climb:
         changed = {self._space[n][0] for n, v in settings.items() if n not in self._fitted or self._fitted[n] != v}
         for name, value in settings.items():
             setattr(recommender, name, value)
+        if self._quickly:
+            recommender.solver = "sparse"
         if "cpu-seconds" in registry.settings_of(type(recommender)):
             part = self._search.seconds / TRAININGS
             recommender.cpu_seconds = min(self._plan_limit or part, part)

@@ -58,7 +58,8 @@ def settings(decision: Decision, entries: Sequence[Entry]) -> Markup:
 
 def _tried(tuning: Sequence[Mapping[str, Any]]) -> Markup | None:
     """The best few settings that were tried, and how many the data could not support."""
-    valued = sorted((note for note in tuning if note.get("value") is not None), key=lambda note: -note["value"])
+    whole = [note for note in tuning if note.get("value") is not None and not note.get("miniature")]
+    valued = sorted(whole, key=lambda note: -note["value"])
     if not valued:
         return None
     best = valued[:MOST_TRIED]
