@@ -71,6 +71,10 @@ def main() -> None:
         for metric, of_user in values[subset].items():
             interval = bootstrap_interval(of_user)
             print(f"  test {metric} {interval.mean:.4f} [{interval.low:.4f}, {interval.high:.4f}]")
+    blend = Hybrid(tuple(fitted.values()), method="scale", weights=tuple(weights)).fit(split.train)
+    started = time.process_time()
+    blend.recommend(split.test.queries, 10)
+    print(f"ten best of the last for all {len(split.test):,} users: {time.process_time() - started:.1f} CPU s", flush=True)
     for less, more in ((0, 1), (0, 2), (2, 3), (0, 3)):
         for metric in ("ndcg@10", "hr@10"):
             gain = paired_difference(values[SUBSETS[more]][metric], values[SUBSETS[less]][metric])

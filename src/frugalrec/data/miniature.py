@@ -13,7 +13,7 @@ from frugalrec.data.interactions import IntArray
 
 
 def miniature(split: Split, *, n_items: int, n_events: int, n_queries: int, seed: int = 0) -> Split:
-    """Return ``split`` with its ``n_items`` most popular items, and users drawn by ``seed`` until they have ``n_events``.
+    """Return ``split`` with its ``n_items`` most popular items, and users drawn by ``seed`` until ``n_events`` are in.
 
     Of its validation requests, ``n_queries`` that ask for one of these items; its test fold is empty. Items are
     numbered anew, in their old order; users keep their codes.
