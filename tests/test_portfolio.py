@@ -8,7 +8,7 @@ from frugalrec.data.catalog import Catalog
 from frugalrec.data.dataset import Dataset
 from frugalrec.errors import ConfigError, UnknownNameError
 from frugalrec.plan import Plan, Spec
-from frugalrec.portfolio import chosen_plans, default_plans, references
+from frugalrec.portfolio import chosen_plans, default_plans, not_applicable, references
 from frugalrec.testing.data import toy_dataset
 
 COLLABORATIVE = ["chance", "popularity", "item-knn", "user-knn", "als", "ease", "sequential", "neighbours", "blend"]
@@ -51,6 +51,15 @@ def test_without_text_there_are_collaborative_plans_only() -> None:
         plans = default_plans(data)
         assert [p.name for p in plans] == COLLABORATIVE
         assert {p.language_model for p in plans} == {"no"}
+
+
+def test_a_launch_is_planned_where_there_are_new_items() -> None:
+    assert "launch-words" not in [p.name for p in default_plans(toy_dataset(cold=5))]
+    plans = [p.name for p in default_plans(toy_dataset(cold=10))]
+    assert [name for name in plans if name in FROM_WORDS or name == "launch-words"] == [*FROM_WORDS, "launch-words"]
+    assert not_applicable("launch-words", toy_dataset()) == (
+        "it is for new items, and 0 of 40 items have text and no events"
+    )
 
 
 def test_text_in_a_script_that_the_encoder_does_not_know_goes_to_one_that_does() -> None:

@@ -12,6 +12,12 @@ from frugalrec.text.language import unsupported_share
 TRANSFORMER = Spec("onnx")
 MULTILINGUAL = Spec("e5", {"max-tokens": 96})
 WORDS = Spec("bag-of-words")
+FOR_COLD_ITEMS = ("launch-words",)
+"""Plans that differ from another only where the catalogue has items without events, with text."""
+
+COLD_ITEMS, COLD_SHARE = 10, 0.02
+"""How many cold items, and what share of the catalogue, make these plans worth trying."""
+
 ENCODER_LANGUAGES = ("latin",)
 """Scripts that the default encoder was trained on; it is at chance on others."""
 
@@ -50,6 +56,11 @@ FROM_WORDS = (
         about="recent history and shared words to next items, no LM",
     ),
     Plan("blend-words", _blend("sequential-words"), about="sequential-words, neighbours and EASE, no LM"),
+    Plan(
+        "launch-words",
+        Spec("text-mapping", {"member": _like("ease"), "encoder": WORDS}),
+        about="EASE, and what it would say of items without events, read off their words, no LM",
+    ),
 )
 """Plans that need item text, and no language model."""
 
@@ -116,6 +127,8 @@ def not_applicable(name: str, dataset: Dataset) -> str | None:
     """Return why the default plan called ``name`` does not apply to ``dataset``; None where it does or is not one."""
     if name in {plan.name for plan in (*FROM_WORDS, *FROM_MEANING)} and not _texts(dataset):
         return "it reads item text, and there is none"
+    if name in FOR_COLD_ITEMS and (cold := _cold(dataset)) < max(COLD_ITEMS, COLD_SHARE * dataset.n_items):
+        return f"it is for new items, and {cold:,} of {dataset.n_items:,} items have text and no events"
     english = {plan.name for plan in FROM_MEANING} - {plan.name for plan in FROM_MEANING_IN_ANY_SCRIPT}
     if name in english and _in_other_scripts(dataset):
         return "its language model does not know the script of the item texts, and would be no better than chance"
@@ -125,6 +138,12 @@ def not_applicable(name: str, dataset: Dataset) -> str | None:
 def _in_other_scripts(dataset: Dataset) -> bool:
     """Whether more than half of the item texts are in scripts that the default encoder does not know."""
     return unsupported_share(_texts(dataset), ENCODER_LANGUAGES) > 0.5
+
+
+def _cold(dataset: Dataset) -> int:
+    """Return how many items have text and no events."""
+    popularity = dataset.interactions.popularity
+    return sum(not events and bool(text.strip()) for events, text in zip(popularity, dataset.catalog.texts(), strict=True))
 
 
 def _texts(dataset: Dataset) -> list[str]:
