@@ -1,6 +1,6 @@
 """Other libraries beside our plans, in one process: the same split, the same ranks and the same tuning for all.
 
-    pip install implicit pandas torch==2.13.0 lenskit && pip install --no-deps rectools
+    pip install implicit pandas torch==2.13.0 typeguard lenskit && pip install --no-deps rectools
     python benchmarks/quality/peers.py movielens-1m
     python benchmarks/quality/peers.py beauty --data DIR      # DIR holds sequences.txt.gz and items.tsv.gz
 
@@ -355,7 +355,11 @@ def main() -> None:
         if importlib.util.find_spec(contender.needs) is None:
             table.not_installed(name, f"pip install {contender.needs}")
             continue
-        settings = searched(name, contender, split, given.seconds)
+        try:
+            settings = searched(name, contender, split, given.seconds)
+        except ImportError as error:  # a package that the peer needs, and that --no-deps left out
+            table.not_installed(name, f"{contender.needs} cannot be used: {error}")
+            continue
         _table.progress(f"{name}: {settings}")
         version = importlib.import_module(contender.needs).__version__
         note = "; ".join([f"{contender.needs} {version}, {settings}", *filter(None, [contender.note])])
