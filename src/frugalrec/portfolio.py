@@ -143,7 +143,8 @@ def _in_other_scripts(dataset: Dataset) -> bool:
 def _cold(dataset: Dataset) -> int:
     """Return how many items have text and no events."""
     popularity = dataset.interactions.popularity
-    return sum(not events and bool(text.strip()) for events, text in zip(popularity, dataset.catalog.texts(), strict=True))
+    texts = dataset.catalog.texts()
+    return sum(not events and bool(text.strip()) for events, text in zip(popularity, texts, strict=True))
 
 
 def _texts(dataset: Dataset) -> list[str]:
