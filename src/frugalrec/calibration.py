@@ -23,16 +23,18 @@ import numpy as np
 from scipy import linalg, sparse
 from threadpoolctl import threadpool_limits
 
-from frugalrec import assets, progress
+from frugalrec import assets, progress, registry
 from frugalrec.cost import Cost, Ledger
 from frugalrec.data.catalog import Catalog
 from frugalrec.data.dataset import Dataset, Fold, Query, Split
 from frugalrec.data.ids import IdMap
 from frugalrec.data.interactions import Interactions
 from frugalrec.encoders.bag_of_words import BagOfWords
+from frugalrec.encoders.e5 import E5
 from frugalrec.encoders.onnx import Onnx
+from frugalrec.encoders.static import Static
 from frugalrec.evaluation import Evaluation, evaluate, quick_values
-from frugalrec.interfaces import LanguageModel
+from frugalrec.interfaces import LanguageModel, TextEncoder
 from frugalrec.machine_profile import Power, Profile, hardware
 from frugalrec.metrics import parse
 from frugalrec.plan import Plan, Spec
@@ -194,25 +196,29 @@ class _Bench:
         with tempfile.TemporaryDirectory() as folder:
             store = ArrayCache(Path(folder) / "arrays.sqlite")
             self._measure("store", 1, 500.0, _stored, store, texts)
-        if not self._encoder_is_cached():
+        if registry.missing_extra("encoder", "e5") is None:
+            for length in _LENGTHS:
+                self._encode(length, E5(threads=1), "encode e5")
+        if self._is_cached(Static.model):
+            self._encode(_LENGTHS[0], Static(), "encode static")
+        if not self._is_cached(Onnx.model):
             self.notes.append(
                 "encoder: not measured, its weights are not cached (frugalrec assets fetch all-minilm-l6-v2-int8)"
             )
             return
         for length in _LENGTHS:
-            self._encode(length, 1)
+            self._encode(length, Onnx(threads=1), "encode")
 
-    def _encoder_is_cached(self) -> bool:
-        return any(s.asset.name == Onnx.model and s.variant is not None for s in assets.status())
+    def _is_cached(self, asset: str) -> bool:
+        return any(s.asset.name == asset and s.variant is not None for s in assets.status())
 
-    def _encode(self, length: int, threads: int) -> None:
+    def _encode(self, length: int, encoder: TextEncoder, kind: str) -> None:
         words = (_SENTENCE * 10).split()
         texts = [
             " ".join(words[i % 5 : i % 5 + length - 2]) for i in range(64 if length < 20 else 32 if length < 64 else 8)
         ]
-        encoder = Onnx(threads=threads)
         tokens = _tokens(encoder, texts[:1])
-        self._measure("encode", tokens, tokens * len(texts), lambda: encoder.encode(texts), threads=threads)
+        self._measure(kind, tokens, tokens * len(texts), lambda: encoder.encode(texts))
 
     def _answers(self) -> None:
         plan = Plan("popularity", Spec("popularity"))
@@ -286,7 +292,7 @@ class _Bench:
                 self.rates.setdefault("clock gemm-f32", {})[n] = [
                     (2048.0, _clock(lambda: square @ square, 2.0 * 2048**3))
                 ]
-            if self._encoder_is_cached():
+            if self._is_cached(Onnx.model):
                 self._encoder_by_the_clock(n)
 
     def _encoder_by_the_clock(self, threads: int) -> None:
@@ -463,7 +469,7 @@ def _ids(prefix: str, n: int) -> IdMap:
     return IdMap([f"{prefix}{i}" for i in range(n)])
 
 
-def _tokens(encoder: Onnx, texts: Sequence[str]) -> float:
+def _tokens(encoder: TextEncoder, texts: Sequence[str]) -> float:
 
     ledger = Ledger()
     with ledger.span("tokens"):

@@ -48,7 +48,7 @@ ANSWERED = 16_000
 class Work:
     """``amount`` units of one kind of work, in operations of some ``size``: what a rate of the machine is looked up by.
 
-    ``model`` names the language model of ``prompt`` and ``write``.
+    ``model`` names the language model of ``prompt`` and ``write``, and the encoder of ``encode`` (none: the default).
     """
 
     kind: str

@@ -14,10 +14,15 @@ import pytest
 
 from frugalrec import registry
 from frugalrec.cost import Ledger, with_context
+from frugalrec.data.catalog import Catalog
+from frugalrec.data.dataset import Dataset
+from frugalrec.data.ids import IdMap
+from frugalrec.data.interactions import Interactions
+from frugalrec.data.shape import DataShape
 from frugalrec.encoders._cached import Cached
 from frugalrec.encoders.bag_of_words import BagOfWords
 from frugalrec.errors import AssetError, FrugalrecError, NotFittedError
-from frugalrec.interfaces import LearnsFromTexts, Matrix, TextEncoder
+from frugalrec.interfaces import ExpectsText, LearnsFromTexts, Matrix, TextEncoder
 from frugalrec.stores.array_cache import ArrayCache
 from frugalrec.testing.encoders import HashEncoder
 from frugalrec.testing.models import tiny_bert, tiny_sentence_bert
@@ -217,6 +222,29 @@ def test_charges_what_it_takes(name: str) -> None:
     assert (once.tokens_in > 0) == type(encoder).is_language_model
     assert twice.tokens_in == pytest.approx(2 * once.tokens_in)
     assert nothing.tokens_in == 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_expected_is_what_is_charged(name: str) -> None:
+    """Of FLOPs and tokens, to the last one; an encoder that cannot say has no `expected`, and is unknown."""
+    encoder = registered(name)
+    if not isinstance(encoder, ExpectsText):
+        pytest.skip("it does not say what it takes")
+    items = IdMap([f"i{k}" for k in range(len(CATALOGUE))])
+    none = np.empty(0, dtype=np.int32)
+    catalog = Catalog(items, {"title": CATALOGUE}, ("title",))
+    log = Interactions.from_events(none, none, IdMap([]), items)
+    expected = encoder.expected(DataShape.of(Dataset(log, catalog)))
+    ledger = Ledger()
+    with ledger.span("encode"):
+        if isinstance(encoder, LearnsFromTexts):
+            encoder.fit(list(dict.fromkeys(CATALOGUE)))
+        vectors = encoder.encode(list(dict.fromkeys(CATALOGUE)))
+    charged = ledger.entries[0].cost
+    assert expected.flops == pytest.approx(charged.flops, rel=1e-9)
+    assert expected.tokens_in == charged.tokens_in
+    assert vectors.shape[1] == encoder.dim
+    assert expected.work is not None
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -11,6 +11,7 @@ import numpy as np
 
 from frugalrec import cost
 from frugalrec.data.interactions import FloatArray
+from frugalrec.data.shape import DataShape
 from frugalrec.encoders._bags import CELLS, Bags, bags_of, draw, projection
 from frugalrec.encoders._rows import unit_rows
 from frugalrec.errors import ConfigError, NotFittedError
@@ -18,6 +19,7 @@ from frugalrec.interfaces import Matrix, Role
 from frugalrec.text.preparation import telling
 from frugalrec.text.stop_words import StopWords, stop_words
 from frugalrec.text.words import Segmentation, words
+from frugalrec.work import Expected, Work
 
 _VERSION = 1  # goes up when cleaning, segmentation or stop words change vectors
 _BUCKETS = 1 << 17  # words that meet in one count as one: with 20,000 words, 1 in 7 meets another
@@ -88,6 +90,20 @@ class Bm25:
         cost.charge(flops=float(2 * CELLS * len(bags.columns) + 3 * self.dim * len(texts)))
         return unit_rows(vectors)
 
+    def expected(self, shape: DataShape) -> Expected:
+        """Return what learning from and encoding each different item text once takes; beyond 20,000, from a sample."""
+        texts, scale = shape.sampled_texts()
+        entries = scale * sum(len(set(self._read(text))) for text in texts)
+        characters, rows = scale * sum(map(len, texts)), shape.distinct_texts
+        return Expected(
+            (Work("words", 2.0 * characters), Work("stream", 40.0 * rows * self.dim)),
+            (1.0 + 2.0 * CELLS) * entries + 3.0 * self.dim * rows,
+            0.0,
+            0.0,
+            12.0 * rows * self.dim + 100.0 * entries + 4.0 * _BUCKETS,
+            4.0 * rows * self.dim,
+        )
+
     def fingerprint(self) -> str:
         """Return a hash of the settings and of what was learned; raises `NotFittedError` before `fit`."""
         self._require_fitted()
@@ -108,7 +124,10 @@ class Bm25:
         return np.asarray(rarity * bags.counts * (self.k1 + 1.0) / (bags.counts + room), dtype=np.float64)
 
     def _bags(self, texts: Sequence[str]) -> Bags:
-        return bags_of(texts, lambda text: telling(text, segmentation=self.segmentation, stops=self.stop_words))
+        return bags_of(texts, self._read)
+
+    def _read(self, text: str) -> list[str]:
+        return telling(text, segmentation=self.segmentation, stops=self.stop_words)
 
     def _require_fitted(self) -> None:
         if not hasattr(self, "frequencies_"):

