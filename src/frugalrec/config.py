@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from frugalrec import metrics, registry
 from frugalrec.errors import ConfigError, UnknownNameError, nearest
+from frugalrec.floors import Floor, parse_slices
 from frugalrec.plan import Plan
-from frugalrec.planner import Floor
 
 
 class _Section(BaseModel):
@@ -56,6 +56,9 @@ class QualitySection(_Section):
 
     metric: str = Field("ndcg@10", description="the metric that decides")
     floor: float | str = Field("within 2% of best", description='a number, or "within N% of best"')
+    slices: dict[str, float | str] = Field(
+        {}, description="a floor for warm, cold or tail items besides: cold = 0.05, or tail = 'within 10% of best'"
+    )
 
 
 class BudgetSection(_Section):
@@ -161,6 +164,7 @@ def parse_config(table: Mapping[str, Any], where: str) -> Config:
     for name in (config.quality.metric, *config.evaluation.metrics):
         metrics.parse(name)
     Floor.parse(config.quality.floor)
+    parse_slices(config.quality.slices, f"{where}: quality.slices")
     _check_split(config.split, where)
     if (config.data.dataset is None) == (config.data.interactions is None):
         raise ConfigError(f"{where}: [data] needs either 'dataset' or 'interactions'")
@@ -185,8 +189,8 @@ _EXPECTED = {"tuple_type": "must be a list", "model_type": "must be a table", "d
 def _explained(error: pydantic.ValidationError, where: str) -> ConfigError:
     first = error.errors()[0]
     path = [str(part) for part in first["loc"]]
-    if path[:2] == ["quality", "floor"]:
-        path = path[:2]  # what follows names the types it might have
+    if path[:2] in (["quality", "floor"], ["quality", "slices"]):
+        path = path[: 3 if path[1] == "slices" else 2]  # what follows names the types it might have
     place = ".".join(path)
     if first["type"] == "extra_forbidden":
         known = _keys_beside(path)
@@ -226,6 +230,7 @@ kind = "leave-last-out"                # or "global-time", "random", "cold-items
 [quality]
 metric = "ndcg@10"
 floor = "within 2% of best"            # or a number, as in floor = 0.17
+# slices = { cold = 0.05, tail = "within 10% of best" }    # floors for items without events, and for unpopular ones
 
 [budget]                               # all optional
 # dollars_per_month = 500

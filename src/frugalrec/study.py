@@ -17,20 +17,22 @@ import numpy as np
 
 import frugalrec
 from frugalrec import progress, registry
+from frugalrec.budgets import Budget
 from frugalrec.config import Config
 from frugalrec.cost import Ledger, threads
 from frugalrec.data.dataset import Dataset, Split
 from frugalrec.data.shape import DataShape
 from frugalrec.errors import AssetError, BudgetError, ConfigError, DataError, FrugalrecError, MissingExtraError
 from frugalrec.estimation import Estimator, PlanEstimate, Range
-from frugalrec.evaluation import Evaluation, Trial, evaluate
+from frugalrec.evaluation import SLICES, Evaluation, Trial, evaluate
+from frugalrec.floors import Floor, parse_slices
 from frugalrec.forecast import Traffic, bill
 from frugalrec.interfaces import ArrayStore, Matrix, TextEncoder
 from frugalrec.machine import available_memory_bytes
 from frugalrec.machine_profile import Profile
 from frugalrec.pipeline import Pipeline
 from frugalrec.plan import Plan, Spec
-from frugalrec.planner import Budget, Decision, Floor, decide
+from frugalrec.planner import Decision, decide
 from frugalrec.portfolio import chosen_plans, default_plans, not_applicable, references
 from frugalrec.prices import PriceSheet
 from frugalrec.spending import SpendCap, metering
@@ -129,11 +131,15 @@ class Study:
         progress.report("plans", len(plans), len(plans))
         (self.folder / "shape.json").write_text(json.dumps(self.estimator.shape.to_dict()), encoding="utf-8")
         bills = {t.name: bill(t, self.traffic, self.prices) for t in trials.values()}
-        floor, budget = (
+        decision = decide(
+            list(trials.values()),
+            bills,
             Floor.parse(self.config.quality.floor),
             Budget(**self.config.budget.model_dump(exclude={"lm_dollars"})),
+            slices=parse_slices(self.config.quality.slices),
+            traffic=self.traffic,
+            seed=self.config.seed,
         )
-        decision = decide(list(trials.values()), bills, floor, budget, seed=self.config.seed)
         return replace(decision, notes=tuple(f"{s.plan} was not tried: {s.reason}" for s in self.skipped))
 
     def final(self, plan: Plan) -> Pipeline:
@@ -236,7 +242,7 @@ class Study:
     def _keep(self, trial: Trial, key: str) -> None:
         values = self.folder / "values"
         values.mkdir(exist_ok=True)
-        np.save(values / f"{key}.npy", trial.values)
+        np.save(values / f"{key}.npy", np.stack([trial.values, *(trial.slice_values[name] for name in SLICES)]))
         with (self.folder / "trials.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps({"key": key, **trial.to_dict()}) + "\n")
 
@@ -254,7 +260,7 @@ class Study:
             try:
                 table = json.loads(line)
                 values = np.load(self.folder / "values" / f"{table['key']}.npy", allow_pickle=False)
-                found[table["key"]] = Trial.from_dict(table, values)
+                found[table["key"]] = Trial.from_dict(table, values[0], dict(zip(SLICES, values[1:], strict=True)))
             except (ValueError, KeyError, TypeError, OSError, EOFError, FrugalrecError):
                 self.say("one trial of an earlier run could not be read and is done again")
         return found

@@ -29,6 +29,8 @@ ROWS: list[set[str]] = [
     {"pipeline"},
     {"evaluation"},
     {"tuning", "forecast", "calibration"},
+    {"floors", "budgets", "flips"},
+    {"worth"},
     {"planner"},
     {"config", "portfolio"},
     {"datasets", "run_folder", "estimation", "run_costs"},
