@@ -100,6 +100,13 @@ class StudySection(_Section):
     max_money: float | None = Field(None, gt=0, description="what the compute of it may cost, at the price sheet")
 
 
+class SearchSection(_Section):
+    """``[search]``: a budget for choosing among plans; without one, every plan is tried in full."""
+
+    seconds: float | None = Field(None, gt=0, description="CPU seconds that looking at plans and settings may take")
+    dollars: float | None = Field(None, gt=0, description="what that may cost, in the currency of the price sheet")
+
+
 class EvaluationSection(_Section):
     """``[evaluation]``: what is measured on the test fold."""
 
@@ -131,6 +138,7 @@ class Config(_Section):
     prices: PricesSection = PricesSection()
     tuning: TuningSection = TuningSection()
     study: StudySection = StudySection()
+    search: SearchSection = SearchSection()
     evaluation: EvaluationSection = EvaluationSection()
     plans: PlansSection = PlansSection()
     seed: int = Field(0, description="seeds every draw")
@@ -249,6 +257,10 @@ seconds = 60                           # of CPU for each plan; settings are chos
 [study]                                # caps on the study itself, both optional
 # max_seconds = 3600
 # max_money = 1.0
+
+[search]                               # both optional: drop plans early, to stay within
+# seconds = 600                        # of CPU for the whole study
+# dollars = 0.05
 
 [plans]
 # only = ["popularity", "ease", "sequential-text"]

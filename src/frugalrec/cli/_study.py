@@ -35,12 +35,13 @@ from frugalrec.stores.array_cache import ArrayCache
 from frugalrec.study import Study
 
 EXAMPLE_USERS = 3
+INTERRUPTED = 130
 
 
 def run_study(
     config: Config, base: Path, folder: Path, command: str, *, offline: bool, as_json: bool, fresh: bool
 ) -> int:
-    """Do the whole job and return the exit code: 0, or 1 when no plan is feasible."""
+    """Do the whole job and return the exit code: 0, 1 when no plan is feasible, `INTERRUPTED` when it was cut short."""
     from threadpoolctl import threadpool_limits
 
     started = time.perf_counter()
@@ -76,6 +77,8 @@ def run_study(
         typer.echo(json.dumps(document(decision, study.traffic), indent=2, ensure_ascii=False))
     else:
         _print(decision, examples, folder)
+    if study.interrupted:
+        return INTERRUPTED
     return 0 if decision.plan is not None else 1
 
 
