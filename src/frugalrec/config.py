@@ -14,6 +14,7 @@ from frugalrec import metrics, registry
 from frugalrec.errors import ConfigError, UnknownNameError, nearest
 from frugalrec.floors import Floor, parse_slices
 from frugalrec.plan import Plan
+from frugalrec.plan_space import expanded
 
 
 class _Section(BaseModel):
@@ -144,8 +145,8 @@ class Config(_Section):
     seed: int = Field(0, description="seeds every draw")
 
     def own_plans(self) -> list[Plan]:
-        """Return the plans of ``[[plans.own]]``."""
-        return [Plan.from_dict(table) for table in self.plans.own]
+        """Return the plans of ``[[plans.own]]``, spaces expanded."""
+        return [Plan.from_dict(plan) for table in self.plans.own for plan in expanded(table)]
 
 
 def load_config(path: Path) -> Config:
@@ -269,4 +270,5 @@ seconds = 60                           # of CPU for each plan; settings are chos
 # [[plans.own]]
 # name = "short-memory"
 # recommender = { component = "sequential-linear", half_lives = [2.0], encoder = { component = "onnx" } }
+# space = { "recommender.encoder.component" = ["bag-of-words", "onnx"] }    # one plan for each combination
 """

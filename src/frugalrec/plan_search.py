@@ -37,7 +37,7 @@ FIRST_SHARE = 1 / 8
 LEAST_USERS = 400
 """The first rung has this share of the users, or so many where that is more."""
 
-RUNGS_SHARE = 0.6
+RUNGS_SHARE = 0.65
 """Of the budget that halving may take; the rest is for what it leaves over, on all users."""
 
 LEAST_SECONDS = 0.01
@@ -164,7 +164,8 @@ class Halving:
 
     ``seconds`` is CPU time for everything, this and what follows. What was looked at is kept in ``path``, a line each,
     so that an interrupted search goes on; what it took then counts as spent. ``refuses`` says why a plan is not to be
-    tried, ``expects`` how long fitting it to everything will take at least, where that is known.
+    tried, ``expects`` how long fitting it to everything will take at least, where that is known, and ``weighs`` how
+    much time it needs beside others.
     """
 
     plans: Sequence[Plan]
@@ -178,6 +179,7 @@ class Halving:
     say: Callable[[str], None] = field(default=lambda line: None)
     refuses: Callable[[Plan], str | None] = field(default=lambda plan: None)
     expects: Callable[[Plan], float | None] = field(default=lambda plan: None)
+    weighs: Callable[[Plan], float] = field(default=lambda plan: 1.0)
     found: dict[str, Looked] = field(default_factory=dict)
     judged: frozenset[str] = frozenset()
     dropped: list[Dropped] = field(default_factory=list)
@@ -224,6 +226,8 @@ class Halving:
         growth = max(1 / share, (self.split.train.n_items / smaller.train.n_items) ** 3)
         seen: dict[str, Looked] = {}
         names = [name for name in self._by_name if name in self._order]
+        takes = {n: one.fit_seconds + one.query_seconds * len(one.values) for n, one in self.found.items()}
+        takes = {n: takes[n] if n in takes else self.weighs(self._by_name[n].resolved(self._by_name)) for n in names}
         for i, name in enumerate(names):
             plan = self._by_name[name]
             if (reason := self._hindered(plan, seen)) is not None:
@@ -239,7 +243,9 @@ class Halving:
                     self.dropped += [Dropped(n, "not looked at: the search budget was over") for n in names[i:]]
                 return False
             try:
-                seen[name] = self._look(resolved, smaller, share, growth, (self.left - limit) / (len(names) - i), seen)
+                # As many settings for each, not as many seconds: the time goes by what a fit takes.
+                part = takes[name] / sum(takes[n] for n in names[i:])
+                seen[name] = self._look(resolved, smaller, share, growth, (self.left - limit) * part, seen)
             except (DataError, MissingExtraError, AssetError, BudgetError, MemoryError) as error:
                 self._skip(name, str(error) or "out of memory")
                 continue

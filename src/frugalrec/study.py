@@ -43,6 +43,12 @@ from frugalrec.tuning import Search, kin, search_space, tune
 LONG_SECONDS = 20.0
 """Of plans that are expected to take longer, it is said before they are begun."""
 
+NOMINAL_FLOPS = 2e10
+"""A second of a core without a profile, in FLOPs; only used to share out a search's time."""
+
+LEAST_WEIGHT = 0.1
+"""What any plan weighs when a search's time is shared out, in seconds: there is more to a plan than its fit."""
+
 Say = Callable[[str], None]
 
 
@@ -167,6 +173,7 @@ class Study:
             self.say,
             refuses=lambda plan: self._not_applicable(plan, None) or self._too_large(plan),
             expects=self._least_seconds,
+            weighs=self._weight,
         )
         try:
             halving.run()
@@ -240,6 +247,11 @@ class Study:
     def _too_large(self, plan: Plan) -> str | None:
         known = {p.name: p for p in self.plans()}
         return too_large(self.estimator.estimate(plan.resolved(known)), available_memory_bytes())
+
+    def _weight(self, plan: Plan) -> float:
+        """Return about how long a fit takes: as the machine profile says, or by FLOPs alone."""
+        fit = self.estimator.estimate(plan).stages["fit"]
+        return LEAST_WEIGHT + (fit.seconds.expected if fit.seconds is not None else (fit.flops or 0.0) / NOMINAL_FLOPS)
 
     def _least_seconds(self, plan: Plan) -> float | None:
         """Return what fitting a plan to everything will take at least, where a machine profile tells."""
@@ -364,7 +376,8 @@ class Study:
             try:
                 table = json.loads(line)
                 values = np.load(self.folder / "values" / f"{table['key']}.npy", allow_pickle=False)
-                found[table["key"]] = Trial.from_dict(table, values[0], dict(zip(SLICES, values[1:], strict=True)))
+                whole, *parts = np.atleast_2d(values)  # runs of before slices were kept have one row
+                found[table["key"]] = Trial.from_dict(table, whole, dict(zip(SLICES, parts, strict=False)))
             except (ValueError, KeyError, TypeError, OSError, EOFError, FrugalrecError):
                 self.say("one trial of an earlier run could not be read and is done again")
         return found
