@@ -20,8 +20,8 @@ _AMOUNTS = ("seconds", "cpu_seconds", "flops", "tokens_in", "tokens_out", "peak_
 def tensorboard(run: Run, prices: PriceSheet, folder: Path) -> list[str]:
     """Write an event file for each plan below ``folder``, and return the plans.
 
-    Scalars: quality, slices and lists of the trial, then what each phase took and its price. What was tried in tuning is
-    ``tuning/value``, a step each. What is unknown has no scalar. Raises `MissingExtraError` without tensorboard.
+    Scalars: quality, slices and lists of the trial, then what each phase took and its price. What was tried in tuning
+    is ``tuning/value``, a step each. What is unknown has no scalar. Raises `MissingExtraError` without tensorboard.
     """
     try:
         from tensorboard.compat.proto.event_pb2 import Event
@@ -82,7 +82,7 @@ def _measures(run: Run, plan: str, trial: Mapping[str, Any] | None, prices: Pric
         for name, estimate in (trial or {}).get(kind, {}).items():
             for end in ("mean", "low", "high"):
                 if estimate[end] is not None:
-                    yield f"{kind}/{name}" + ("" if end == "mean" else f"/{end}"), float(estimate[end])
+                    yield f"{kind}/{name}" + ("" if end == "mean" else f" {end}"), float(estimate[end])
     for name, seconds in (trial or {}).get("latency_seconds", {}).items():
         yield f"latency_seconds/{name}", float(seconds)
     if trial is not None:
