@@ -261,6 +261,8 @@ def _type(annotation: Any) -> str:
     if origin is tuple:
         part = "table" if typing.get_origin(arguments[0]) is dict else _type(arguments[0])
         return f"list of {part}" + ("s" if part != "text" else "")
+    if origin is dict:
+        return f"table of {_type(arguments[1])}"
     if origin in (typing.Union, types.UnionType):
         return " or ".join(_type(a) for a in arguments if a is not type(None))
     raise TypeError(f"no words for the type {annotation}")

@@ -45,8 +45,9 @@ def test_what_the_example_leaves_out_is_right_as_well() -> None:
         "lm_dollars": 5.0,
     }
     assert config.plans.only == ("popularity", "ease", "sequential-text")
-    (own,) = config.own_plans()
-    assert own == Plan("short-memory", Spec("sequential-linear", {"half_lives": (2.0,), "encoder": Spec("onnx")}))
+    own, other = config.own_plans()
+    assert (own.name, other.name) == ("short-memory[encoder=bag-of-words]", "short-memory[encoder=onnx]")
+    assert other == Plan(other.name, Spec("sequential-linear", {"half_lives": (2.0,), "encoder": Spec("onnx")}))
 
 
 def test_a_whole_configuration_is_read_from_a_file(tmp_path: Path) -> None:

@@ -234,7 +234,7 @@ def test_trials_survive_json(split: Split) -> None:
     trial = evaluate(plan.build().fit(split.train, ledger), split, Evaluation(), ledger)
     trial = replace(trial, validation=0.25, tuning=[{"settings": {"weights": [1.0, 0.3]}, "value": 0.25}])
     table = json.loads(json.dumps(trial.to_dict()))
-    again = Trial.from_dict(table, trial.values)
+    again = Trial.from_dict(table, trial.values, trial.slice_values)
     assert again == trial
     assert again.to_dict() == trial.to_dict()
     assert table["plan"] == "both"

@@ -11,13 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from frugalrec.budgets import Budget
 from frugalrec.cost import Cost
-from frugalrec.errors import ConfigError, DataError
+from frugalrec.errors import ConfigError, DataError, UnknownNameError
 from frugalrec.evaluation import Trial
+from frugalrec.flips import PRICE_TIE, Flip, Flips
+from frugalrec.floors import Floor, comparable_mean, parse_slices
 from frugalrec.forecast import Bill
 from frugalrec.plan import Plan, Spec
-from frugalrec.planner import Budget, Decision, Floor, Worth, comparable_mean, decide
+from frugalrec.planner import Decision, decide
 from frugalrec.significance import Estimate, bootstrap_interval, paired_p_value
+from frugalrec.worth import Worth
 
 N_USERS = 400
 RNG = np.random.default_rng(0)
@@ -192,12 +196,24 @@ def test_where_no_price_is_known_the_fastest_wins_and_the_reason_says_so() -> No
     assert "at an unknown price" in decision.reason
 
 
-def test_of_equals_in_price_the_faster_then_the_better_is_chosen() -> None:
-    money = bills(a=1.0, b=1.0)
-    fast = chosen([trial("a", HARDNESS, seconds=0.2), trial("b", HARDNESS * 0.99, seconds=0.1)], money, 0.1)
-    assert fast.plan == "b"
-    better = chosen([trial("a", HARDNESS * 0.99), trial("b", HARDNESS)], money, 0.1)
-    assert better.plan == "b"
+def test_of_plans_about_as_cheap_the_better_is_chosen() -> None:
+    trials = [trial("cheap", HARDNESS * 0.99, seconds=0.1), trial("near", HARDNESS, seconds=0.2)]
+    decision = chosen(trials, bills(cheap=100.0, near=110.0), 0.1)
+    assert decision.plan == "near"
+    assert decision.reason.startswith("near is the best of the equally cheap plan that is at least 0.1")
+    assert decision.choice("cheap").reason == "good enough and about as cheap as near, which is better"
+    assert decision.runner_up == "cheap"
+    beyond = chosen(trials, bills(cheap=100.0, near=110.1), 0.1)
+    assert beyond.plan == "cheap"
+    # A third plan that is not good enough sets no price for the others.
+    bad = [*trials, trial("bad", HARDNESS * 0.1)]
+    assert chosen(bad, bills(cheap=100.0, near=110.0, bad=1.0), 0.4).plan == "near"
+
+
+def test_of_plans_about_as_cheap_and_as_good_the_cheaper_is_chosen() -> None:
+    trials = [trial("a", HARDNESS), trial("b", HARDNESS)]
+    assert chosen(trials, bills(a=1.05, b=1.0), 0.1).plan == "b"
+    assert chosen(trials, bills(a=1.0, b=1.05), 0.1).plan == "a"
 
 
 def test_the_frontier_is_what_nothing_beats_in_quality_and_price() -> None:
@@ -277,6 +293,8 @@ def test_an_infeasible_budget_names_the_nearest_miss() -> None:
     assert decision.plan is None
     # good and close break two conditions each, bad three; of equals the better is named.
     assert decision.nearest_miss == (
+        "dollars_per_month = 10 is less than any plan that was tried takes: the least is USD 15.00, of bad. "
+        "seconds_per_request_p95 = 0.001 is less than any plan that was tried takes: the least is 0.0020 s, of good. "
         "good comes nearest (money a month USD 100.00 is over USD 10.00; p95 of a request 0.0020 s is over 0.0010 s)"
     )
     assert decision.reason == f"No plan is within 2% of best within the budget. {decision.nearest_miss}."
@@ -291,6 +309,86 @@ def test_without_trials_there_is_nothing_to_decide() -> None:
     with pytest.raises(DataError, match="no trial to decide on") as caught:
         chosen([], {}, 0.1)
     assert caught.value.hint
+
+
+# Slices
+
+
+def sliced(name: str, cold: np.ndarray[Any, Any] | None, values: np.ndarray[Any, Any] = HARDNESS) -> Trial:
+    """Return a trial whose quality on cold items is ``cold``: None for no test answer among them."""
+    known = np.full(N_USERS, np.nan) if cold is None else cold
+    return replace(trial(name, values), slices={"cold": bootstrap_interval(known)}, slice_values={"cold": known})
+
+
+def asked(trials: list[Trial], money: Mapping[str, Bill], **slices: float | str) -> Decision:
+    return decide(trials, money, Floor(), Budget(), slices=parse_slices(slices))
+
+
+def test_a_slice_may_have_a_floor_of_its_own() -> None:
+    few = np.where(np.arange(N_USERS) < 100, HARDNESS, np.nan)  # a quarter of the users have a cold answer
+    trials = [sliced("blind", few * 0.0), sliced("near", few * 0.95), sliced("reader", few)]
+    money = bills(blind=1.0, near=5.0, reader=20.0)
+    assert asked(trials, money).plan == "blind"
+    fixed = asked(trials, money, cold=0.05)
+    assert fixed.plan == "near"
+    assert fixed.choice("blind").verdict == "below the floor"
+    assert fixed.choice("blind").reason == "cold items: lower bound 0.0000 against a floor of 0.05"
+    # User by user, 5% below is shown; the intervals themselves overlap.
+    assert asked(trials, money, cold="within 10% of best").plan == "near"
+    paired = asked(trials, money, cold="within 2% of best")
+    assert paired.plan == "reader"
+    assert paired.choice("near").reason.startswith("cold items: -5.0% against reader")
+    assert paired.to_dict()["slices"] == ["cold: within 2% of best"]
+
+
+def test_a_slice_that_nobody_saw_is_not_shown_to_meet_a_floor() -> None:
+    decision = asked([sliced("a", None), sliced("b", None)], bills(a=1.0, b=2.0), cold=0.0)
+    assert decision.plan is None
+    assert "cold items: no test answer is one" in str(decision.nearest_miss)
+    unkept = replace(sliced("a", HARDNESS), slice_values={})
+    relative = asked([unkept, unkept], bills(a=1.0), cold="within 2% of best")
+    assert "the values of single users were not kept" in relative.choice("a").reason
+
+
+def test_a_floor_for_an_unknown_slice_is_told() -> None:
+    with pytest.raises(UnknownNameError, match="unknown slice 'colt'") as caught:
+        parse_slices({"colt": 0.1})
+    assert caught.value.hint == "did you mean 'cold'?"
+    with pytest.raises(ConfigError, match=r"quality.slices.cold must be a number or like 'within 2% of best'"):
+        parse_slices({"cold": "good"})
+
+
+# What else there is
+
+
+def test_the_runner_up_and_the_cheapest_that_will_not_do() -> None:
+    decision = chosen([GOOD, CLOSE, BAD], bills(good=100.0, close=20.0, bad=1.0), "within 2% of best")
+    assert (decision.plan, decision.runner_up, decision.cheapest_infeasible) == ("close", "good", "bad")
+    told = decision.to_dict()
+    assert told["cheapest_infeasible"]["plan"] == "bad"
+    assert told["cheapest_infeasible"]["reason"].startswith("below the floor: -50.0%")
+    # good is better, so that it wins as soon as close is not cheaper by more than a tie.
+    assert decision.flips.price == Flip(pytest.approx(100 / 20 / (1 + PRICE_TIE)), "good")  # type: ignore[arg-type]
+    assert decision.flips.looser.plan == "bad"
+    assert decision.flips.looser.at == pytest.approx(0.5, abs=0.05)
+    assert decision.flips.stricter.plan == "good"
+    assert 0.005 < decision.flips.stricter.at < 0.02  # type: ignore[operator]
+    alone = chosen([GOOD], bills(good=1.0), "within 2% of best")
+    assert (alone.runner_up, alone.cheapest_infeasible, alone.flips) == (None, None, Flips())
+
+
+def test_the_full_frontier_weighs_latency_and_memory_too() -> None:
+    trials = [
+        trial("best", HARDNESS, p95=0.01, mib=50),
+        trial("small", HARDNESS * 0.9, p95=0.01, mib=1),
+        trial("quick", HARDNESS * 0.9, p95=0.001, mib=50),
+        trial("nothing", HARDNESS * 0.8, p95=0.01, mib=50),
+        trial("twin", HARDNESS, p95=0.01, mib=50),
+    ]
+    money = bills(best=2.0, small=9.0, quick=9.0, nothing=2.0, twin=2.0)
+    decision = chosen(trials, money, 0.1)
+    assert decision.frontier == ("best",)
+    assert decision.pareto == ("best", "small", "quick", "twin")
 
 
 # What a language model bought
@@ -542,7 +640,7 @@ def test_what_is_chosen_is_feasible_and_nothing_feasible_is_cheaper(
             other = money[name].month
             if verdict == "feasible" and other is not None:
                 assert paid is not None
-                assert paid <= other
+                assert paid <= other * (1 + PRICE_TIE)
     means = {t.name: t.score.mean for t in trials}
     reached = [means[name] for name in decision.frontier]
     assert all(a < b for a, b in itertools.pairwise(reached))  # type: ignore[operator]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,10 +12,13 @@ import pytest
 
 from frugalrec import progress
 from frugalrec.config import Config, parse_config
+from frugalrec.cost import Cost
 from frugalrec.data.dataset import Dataset
 from frugalrec.data.interactions import Interactions
-from frugalrec.errors import ConfigError, DataError, PriceError, UnknownNameError
+from frugalrec.errors import BudgetError, ConfigError, DataError, PriceError, UnknownNameError
+from frugalrec.machine_profile import Profile, hardware
 from frugalrec.plan import Spec
+from frugalrec.plan_search import seconds_of
 from frugalrec.planner import Decision
 from frugalrec.prices import PriceSheet
 from frugalrec.recommenders import ease
@@ -22,6 +26,7 @@ from frugalrec.stores.array_cache import ArrayCache
 from frugalrec.study import Study
 from frugalrec.testing.data import toy_dataset
 from frugalrec.testing.openai_server import served
+from frugalrec.work import UNITS
 
 PRICES = PriceSheet.load()
 CHEAP = ["chance", "popularity", "item-knn", "ease"]
@@ -115,8 +120,11 @@ def interrupted_after(n: int) -> Callable[[str], None]:
 
 
 def test_an_interrupted_study_goes_on_where_it_stopped(dataset: Dataset, tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        study(dataset, tmp_path, say=interrupted_after(2)).run()
+    cut = study(dataset, tmp_path, say=interrupted_after(2))
+    early = cut.run()
+    assert cut.interrupted
+    assert [c.name for c in early.choices] == CHEAP[:2]
+    assert early.notes == ("interrupted when 2 of 4 plans were done: the same command goes on from there",)
     before = (tmp_path / "trials.jsonl").read_text()
     assert [line["plan"] for line in lines_of(tmp_path)] == CHEAP[:2]
     said: list[str] = []
@@ -129,13 +137,21 @@ def test_an_interrupted_study_goes_on_where_it_stopped(dataset: Dataset, tmp_pat
     assert qualities(decision) == qualities(study(dataset, tmp_path / "in one go").run())
 
 
+def test_interrupted_before_anything_is_done_there_is_nothing_to_decide(dataset: Dataset, tmp_path: Path) -> None:
+    def interrupt(stage: str, done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), progress.listening(interrupt):
+        study(dataset, tmp_path).run()
+
+
 def test_a_trial_in_the_middle_of_which_the_run_ends_is_done_again(dataset: Dataset, tmp_path: Path) -> None:
     def interrupt(stage: str, done: int, total: int) -> None:
         if stage == "evaluate item-knn":
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt), progress.listening(interrupt):
-        study(dataset, tmp_path).run()
+    with progress.listening(interrupt):
+        assert len(study(dataset, tmp_path).run().choices) == 2
     resumed = study(dataset, tmp_path)
     resumed.run()
     assert fitted_in(resumed) == CHEAP[2:]
@@ -369,3 +385,72 @@ def test_a_plan_that_reaches_the_cap_was_not_tried(dataset: Dataset, tmp_path: P
         assert made > 0
         again = study(dataset, tmp_path, parse_config(config, "test"))
         assert again.cap.spent == pytest.approx(done.cap.spent)  # a cap is of the study, not of the process
+
+
+# Within a search budget
+
+SEARCHED = ["chance", "popularity", "item-knn", "ease", "sequential", "blend", "content-words"]
+LARGE = toy_dataset(n_users=500, n_items=40)
+
+
+def searching(seconds: float | None = 60.0, **sections: Any) -> Config:
+    return configured(only=SEARCHED, seconds=0.05, search={"seconds": seconds} if seconds else {}, **sections)
+
+
+def test_a_search_drops_plans_early_and_says_why(tmp_path: Path) -> None:
+    done = study(LARGE, tmp_path, searching())
+    decision = done.run()
+    judged = {c.name for c in decision.choices}
+    dropped = {d.plan: d.reason for d in done.dropped}
+    assert {"chance", "popularity"} < judged  # what any plan must beat stays in the table
+    assert dropped
+    assert not judged & set(dropped)
+    assert any(re.match(r"dropped at \d+ users: at best 0\.\d+ against 0\.", reason) for reason in dropped.values())
+    assert all(any(note.startswith(f"{name} was ") for note in decision.notes) for name in dropped)
+    # Items follow one another in this log; what sees that is found among few users as among all.
+    everything = study(LARGE, tmp_path / "all", searching(None)).run()
+    found = decision.choice(str(decision.plan)).trial.score
+    best = max((c.trial.score for c in everything.choices), key=lambda score: score.mean or 0.0)
+    assert found.mean > 0.95 * best.mean  # type: ignore[operator]
+    assert found.n == best.n  # a whole trial, on all test users
+
+
+def test_a_budget_that_is_soon_over_still_finds_a_plan(tmp_path: Path) -> None:
+    done = study(LARGE, tmp_path, searching(0.001))
+    decision = done.run()
+    assert decision.plan == "chance"  # the first that was looked at
+    assert {d.plan for d in done.dropped} == {*SEARCHED, "neighbours"} - {"chance"}
+    assert "ease was not looked at: the search budget was over" in decision.notes
+
+
+def test_a_budget_below_every_plan_is_told(tmp_path: Path) -> None:
+    rates = {kind: {1: ((1.0, 1e-3),)} for kind in UNITS}  # a machine on which everything takes ages
+    with pytest.raises(BudgetError, match=r"\[search\] leaves no plan to try .*expected to take at least"):
+        study(LARGE, tmp_path, searching(0.001), profile=Profile(hardware(), rates)).run()
+
+
+def test_money_is_a_budget_too() -> None:
+    hour = PRICES.price(Cost(cpu_seconds=3600.0, gpu_seconds=0.0, fees=0.0))
+    assert hour is not None
+    assert seconds_of(None, None, PRICES) is None
+    assert seconds_of(None, hour, PRICES) == pytest.approx(3600.0)
+    assert seconds_of(60.0, hour, PRICES) == 60.0
+    assert seconds_of(7200.0, hour, PRICES) == pytest.approx(3600.0)
+
+
+def test_an_interrupted_search_goes_on_with_the_best_so_far_and_later_from_there(tmp_path: Path) -> None:
+    def say(line: str) -> None:
+        if line.startswith("search: "):  # the first rung is done
+            raise KeyboardInterrupt
+
+    cut = study(LARGE, tmp_path, searching(), say=say)
+    decision = cut.run()
+    assert cut.interrupted
+    assert len(decision.choices) == 1
+    assert decision.plan not in (None, "chance", "popularity")
+    assert "interrupted when 1 of" in decision.notes[0]
+    looked = (tmp_path / "search.jsonl").read_text(encoding="utf-8")
+    resumed = study(LARGE, tmp_path, searching())
+    assert decision.plan in {c.name for c in resumed.run().choices}
+    assert [e.plan for e in resumed.ledger.entries if e.name == "search"] == []  # nothing is looked at twice
+    assert (tmp_path / "search.jsonl").read_text(encoding="utf-8").startswith(looked)

@@ -74,7 +74,9 @@ def main() -> None:
     blend = Hybrid(tuple(fitted.values()), method="scale", weights=tuple(weights)).fit(split.train)
     started = time.process_time()
     blend.recommend(split.test.queries, 10)
-    print(f"ten best of the last for all {len(split.test):,} users: {time.process_time() - started:.1f} CPU s", flush=True)
+    print(
+        f"ten best of the last for all {len(split.test):,} users: {time.process_time() - started:.1f} CPU s", flush=True
+    )
     for less, more in ((0, 1), (0, 2), (2, 3), (0, 3)):
         for metric in ("ndcg@10", "hr@10"):
             gain = paired_difference(values[SUBSETS[more]][metric], values[SUBSETS[less]][metric])

@@ -12,8 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from frugalrec import metrics, registry
 from frugalrec.errors import ConfigError, UnknownNameError, nearest
+from frugalrec.floors import Floor, parse_slices
 from frugalrec.plan import Plan
-from frugalrec.planner import Floor
+from frugalrec.plan_space import expanded
 
 
 class _Section(BaseModel):
@@ -56,6 +57,9 @@ class QualitySection(_Section):
 
     metric: str = Field("ndcg@10", description="the metric that decides")
     floor: float | str = Field("within 2% of best", description='a number, or "within N% of best"')
+    slices: dict[str, float | str] = Field(
+        {}, description="a floor for warm, cold or tail items besides: cold = 0.05, or tail = 'within 10% of best'"
+    )
 
 
 class BudgetSection(_Section):
@@ -97,6 +101,13 @@ class StudySection(_Section):
     max_money: float | None = Field(None, gt=0, description="what the compute of it may cost, at the price sheet")
 
 
+class SearchSection(_Section):
+    """``[search]``: a budget for choosing among plans; without one, every plan is tried in full."""
+
+    seconds: float | None = Field(None, gt=0, description="CPU seconds that looking at plans and settings may take")
+    dollars: float | None = Field(None, gt=0, description="what that may cost, in the currency of the price sheet")
+
+
 class EvaluationSection(_Section):
     """``[evaluation]``: what is measured on the test fold."""
 
@@ -128,13 +139,14 @@ class Config(_Section):
     prices: PricesSection = PricesSection()
     tuning: TuningSection = TuningSection()
     study: StudySection = StudySection()
+    search: SearchSection = SearchSection()
     evaluation: EvaluationSection = EvaluationSection()
     plans: PlansSection = PlansSection()
     seed: int = Field(0, description="seeds every draw")
 
     def own_plans(self) -> list[Plan]:
-        """Return the plans of ``[[plans.own]]``."""
-        return [Plan.from_dict(table) for table in self.plans.own]
+        """Return the plans of ``[[plans.own]]``, spaces expanded."""
+        return [Plan.from_dict(plan) for table in self.plans.own for plan in expanded(table)]
 
 
 def load_config(path: Path) -> Config:
@@ -161,6 +173,7 @@ def parse_config(table: Mapping[str, Any], where: str) -> Config:
     for name in (config.quality.metric, *config.evaluation.metrics):
         metrics.parse(name)
     Floor.parse(config.quality.floor)
+    parse_slices(config.quality.slices, f"{where}: quality.slices")
     _check_split(config.split, where)
     if (config.data.dataset is None) == (config.data.interactions is None):
         raise ConfigError(f"{where}: [data] needs either 'dataset' or 'interactions'")
@@ -185,8 +198,8 @@ _EXPECTED = {"tuple_type": "must be a list", "model_type": "must be a table", "d
 def _explained(error: pydantic.ValidationError, where: str) -> ConfigError:
     first = error.errors()[0]
     path = [str(part) for part in first["loc"]]
-    if path[:2] == ["quality", "floor"]:
-        path = path[:2]  # what follows names the types it might have
+    if path[:2] in (["quality", "floor"], ["quality", "slices"]):
+        path = path[: 3 if path[1] == "slices" else 2]  # what follows names the types it might have
     place = ".".join(path)
     if first["type"] == "extra_forbidden":
         known = _keys_beside(path)
@@ -226,6 +239,7 @@ kind = "leave-last-out"                # or "global-time", "random", "cold-items
 [quality]
 metric = "ndcg@10"
 floor = "within 2% of best"            # or a number, as in floor = 0.17
+# slices = { cold = 0.05, tail = "within 10% of best" }    # floors for items without events, and for unpopular ones
 
 [budget]                               # all optional
 # dollars_per_month = 500
@@ -245,6 +259,10 @@ seconds = 60                           # of CPU for each plan; settings are chos
 # max_seconds = 3600
 # max_money = 1.0
 
+[search]                               # both optional: drop plans early, to stay within
+# seconds = 600                        # of CPU for the whole study
+# dollars = 0.05
+
 [plans]
 # only = ["popularity", "ease", "sequential-text"]
 
@@ -252,4 +270,5 @@ seconds = 60                           # of CPU for each plan; settings are chos
 # [[plans.own]]
 # name = "short-memory"
 # recommender = { component = "sequential-linear", half_lives = [2.0], encoder = { component = "onnx" } }
+# space = { "recommender.encoder.component" = ["bag-of-words", "onnx"] }    # one plan for each combination
 """

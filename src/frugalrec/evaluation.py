@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,9 @@ DEFAULT_METRICS = ("ndcg@10", "hr@10", "recall@10", "precision@10", "mrr@10", "m
 HEAD_SHARE = 0.2
 """The head of the catalogue: this share of the items with events, the most popular ones. The rest is the tail."""
 
+SLICES = ("warm", "cold", "tail")
+"""Parts of the test fold that are looked at by themselves: see `slice_masks`."""
+
 _PHASES = {"once": "once", "refresh": "per_refresh", "request": "per_request"}
 _BLOCK_BYTES = 128 * 2**20
 _LIST_LENGTH = 10
@@ -37,7 +40,8 @@ class Trial:
     ``cost`` maps ``once`` (encode the catalogue), ``refresh`` (fit) and ``request`` (one query, answered alone) to
     what it takes from nothing: what a cache spared is counted at its first price. ``latency_seconds`` holds the
     quantiles ``p50`` and ``p95`` of single queries. ``model_bytes``: size of everything learned. ``values`` is the
-    primary metric of each test query ``(n,)``, NaN for queries that were not tried, for paired comparisons.
+    primary metric of each test query ``(n,)``, NaN for queries that were not tried, for paired comparisons;
+    ``slice_values`` the same of each slice, NaN for queries without an answer in it.
     """
 
     plan: Plan
@@ -51,6 +55,7 @@ class Trial:
     values: FloatArray
     validation: float | None = None
     tuning: Sequence[Mapping[str, Any]] = ()
+    slice_values: Mapping[str, FloatArray] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -82,7 +87,9 @@ class Trial:
         }
 
     @classmethod
-    def from_dict(cls, table: Mapping[str, Any], values: FloatArray) -> Trial:
+    def from_dict(
+        cls, table: Mapping[str, Any], values: FloatArray, slice_values: Mapping[str, FloatArray] | None = None
+    ) -> Trial:
         """Inverse of `to_dict`."""
         return cls(
             plan=Plan.from_dict({"name": table["plan"], "about": table["about"], **table["settings"]}),
@@ -96,6 +103,7 @@ class Trial:
             values=values,
             validation=table["validation"],
             tuning=table["tuning"],
+            slice_values=slice_values or {},
         )
 
 
@@ -150,6 +158,9 @@ def evaluate(
     per_query = {n: metric(judged) for n, metric in parsed.items()}
     values = np.full(len(split.test), np.nan)
     values[rows] = per_query[how.metric]
+    slice_values = {n: np.full(len(split.test), np.nan) for n in sliced}
+    for n, (chosen, part) in sliced.items():
+        slice_values[n][rows[chosen]] = parsed[how.metric](part)
     shown = Lists(
         items=lists,
         popularity=split.train.interactions.popularity,
@@ -161,7 +172,7 @@ def evaluate(
         plan=pipeline.plan,
         metric=how.metric,
         quality={n: bootstrap_interval(v, seed=how.seed) for n, v in per_query.items()},
-        slices={n: bootstrap_interval(parsed[how.metric](j), seed=how.seed) for n, j in sliced.items()},
+        slices={n: bootstrap_interval(v, seed=how.seed) for n, v in slice_values.items()},
         lists={n: bootstrap_interval(m(shown), seed=how.seed) for n, m in list_metrics.LIST_METRICS.items()},
         cost={
             "once": ledger.total(plan=name, phase="once"),
@@ -171,6 +182,7 @@ def evaluate(
         latency_seconds=latency,
         model_bytes=pipeline.model_bytes,
         values=values,
+        slice_values=slice_values,
     )
 
 
@@ -195,10 +207,14 @@ def slice_masks(train: Dataset) -> dict[str, np.ndarray[Any, np.dtype[np.bool_]]
 
 def _judge(
     pipeline: Pipeline, fold: Fold, slices: Mapping[str, np.ndarray[Any, Any]], stage: str
-) -> tuple[Judged, dict[str, Judged], IntArray]:
-    """Rank the catalogue for every query, in blocks; return the ranks, those of each slice, and the top lists."""
+) -> tuple[Judged, dict[str, tuple[IntArray, Judged]], IntArray]:
+    """Rank the catalogue for every query, in blocks; return the ranks, those of each slice, and the top lists.
+
+    Of a slice come the queries that have an answer in it, by their place in the fold, and the ranks of those answers.
+    """
     ranks: list[Judged] = []
     sliced: dict[str, list[Judged]] = {name: [] for name in slices}
+    places: dict[str, list[IntArray]] = {name: [np.empty(0, dtype=np.int32)] for name in slices}
     lists: list[IntArray] = []
     start, rows = 0, 1
     while start < len(fold):
@@ -209,6 +225,7 @@ def _judge(
             inside = [items[mask[items]] for items in relevant]
             chosen = np.flatnonzero([len(items) for items in inside])
             sliced[name].append(metrics.ranks_of(scores[chosen], [inside[i] for i in chosen]))
+            places[name].append((start + chosen).astype(np.int32))
         if slices:
             lists.append(_padded(top_k(scores, _LIST_LENGTH)[0]))
         start += len(queries)
@@ -217,7 +234,7 @@ def _judge(
             progress.report(stage, start, len(fold))
     return (
         _joined(ranks),
-        {name: _joined(parts) for name, parts in sliced.items()},
+        {name: (np.concatenate(places[name]), _joined(parts)) for name, parts in sliced.items()},
         np.concatenate([np.empty((0, _LIST_LENGTH), dtype=np.int32), *lists]),
     )
 

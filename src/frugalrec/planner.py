@@ -2,58 +2,21 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 
-from frugalrec.errors import ConfigError, DataError
+from frugalrec.budgets import Budget, digits, out_of_reach, overspends
+from frugalrec.errors import DataError
 from frugalrec.evaluation import Trial
-from frugalrec.forecast import Bill
-from frugalrec.significance import Estimate, holm, paired_difference, paired_p_value
+from frugalrec.flips import PRICE_TIE, Flips, Option, cheapest, flips
+from frugalrec.floors import Floor, Standing, comparable_mean, mean_of, slice_standing, standing
+from frugalrec.forecast import Bill, Traffic
+from frugalrec.worth import Worth, headline, pairs_of
 
 Verdict = Literal["chosen", "feasible", "below the floor", "over budget"]
-
-LEVEL = 0.05
-"""The chance of any false "paid" or "worse" among the like-for-like pairs of a decision."""
-
-
-@dataclass(frozen=True)
-class Floor:
-    """The quality asked for: at least ``value``, or within ``margin`` (a share) of the best plan."""
-
-    value: float | None = None
-    margin: float | None = 0.02
-
-    @classmethod
-    def parse(cls, text: float | str) -> Floor:
-        """Read a number, or "within 2% of best"; raises `ConfigError`."""
-        if isinstance(text, int | float) and not isinstance(text, bool):
-            return cls(value=float(text), margin=None)
-        match = re.fullmatch(r"\s*within\s+(\d+(?:\.\d+)?)\s*%\s+of\s+best\s*", str(text), re.IGNORECASE)
-        if match is None:
-            raise ConfigError(
-                f"quality.floor must be a number or like 'within 2% of best', not {text!r}",
-                hint='write floor = 0.17, or floor = "within 2% of best"',
-            )
-        return cls(value=None, margin=float(match[1]) / 100)
-
-    def __str__(self) -> str:
-        if self.value is not None:
-            return f"at least {self.value:g}"
-        return f"within {100 * (self.margin or 0.0):g}% of best"
-
-
-@dataclass(frozen=True)
-class Budget:
-    """Limits on what a plan may take; None is no limit."""
-
-    dollars_per_month: float | None = None
-    seconds_per_request_p95: float | None = None
-    memory_gib: float | None = None
-    once_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -73,53 +36,13 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Worth:
-    """What a language model bought: the plan with it against the plan without, on the same users.
-
-    Where it is one of several ``comparisons``, ``p_value`` is corrected for their number by Holm's method.
-    """
-
-    with_lm: str
-    without_lm: str
-    difference: Estimate
-    relative: float | None
-    kind: str
-    p_value: float | None = None
-    comparisons: int = 1
-
-    @property
-    def shown(self) -> bool:
-        """Whether there is a difference: 0 is outside the interval, and the corrected p-value is small."""
-        return self.difference.excludes_zero and (self.p_value is None or self.p_value <= LEVEL)
-
-    @property
-    def paid(self) -> bool:
-        """Whether a gain is shown."""
-        return self.shown and self.difference.low is not None and self.difference.low > 0
-
-    @property
-    def sentence(self) -> str:
-        """The finding in words."""
-        d = self.difference
-        if d.mean is None or d.low is None or d.high is None:
-            return f"What the language model bought in {self.with_lm} is unknown: too few users."
-        change = f" ({self.relative:+.1%})" if self.relative is not None else ""
-        interval = f"{d.mean:+.4f}{change}, 95% interval {d.low:+.4f} to {d.high:+.4f}, {d.n:,} users"
-        if self.p_value is not None and self.comparisons > 1:
-            interval += f", p = {self.p_value:.3f} corrected for {self.comparisons} comparisons"
-        if self.paid:
-            return f"The language model paid here: {self.with_lm} against {self.without_lm} gains {interval}."
-        if d.high < 0 and self.shown:
-            return f"The language model did not pay here: {self.with_lm} is worse than {self.without_lm} by {interval}."
-        return (
-            f"The language model did not pay here: {self.with_lm} against {self.without_lm} is not shown to gain "
-            f"({interval})."
-        )
-
-
-@dataclass(frozen=True)
 class Decision:
-    """The chosen plan (None when nothing is feasible), why, the frontier, and what was decided about every plan."""
+    """The chosen plan (None when nothing is feasible), why, the frontiers, and what was decided about every plan.
+
+    ``frontier``: no other plan is both better and cheaper. ``pareto``: no other is as good in quality, money a month,
+    p95 and memory at once, and better in one. ``runner_up`` would be chosen if the chosen plan were not there;
+    ``flips`` says what else would change the choice. ``cheapest_infeasible``: the cheapest plan that will not do.
+    """
 
     plan: str | None
     reason: str
@@ -131,6 +54,11 @@ class Decision:
     pairs: tuple[Worth, ...] = ()
     nearest_miss: str | None = None
     notes: tuple[str, ...] = field(default=())
+    slices: Mapping[str, Floor] = field(default_factory=dict)
+    pareto: tuple[str, ...] = ()
+    runner_up: str | None = None
+    flips: Flips = field(default_factory=Flips)
+    cheapest_infeasible: str | None = None
 
     def choice(self, name: str) -> Choice:
         """Return what was decided about the plan called ``name``."""
@@ -139,47 +67,80 @@ class Decision:
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready form."""
 
-        def worth(w: Worth, choices: Mapping[str, Choice]) -> dict[str, Any]:
-            bill = choices[w.with_lm].bill
-            return {
-                "with": w.with_lm,
-                "without": w.without_lm,
-                "use": w.kind,
-                "difference": w.difference.mean,
-                "interval": [w.difference.low, w.difference.high],
-                "n": w.difference.n,
-                "relative": w.relative,
-                "p_value": w.p_value,
-                "comparisons": w.comparisons,
-                "paid": w.paid,
-                "cost": {"once": bill.once, "thousand_requests": bill.thousand_requests, "currency": bill.currency},
-                "sentence": w.sentence,
-            }
+        def worth(w: Worth) -> dict[str, Any]:
+            bill = self.choice(w.with_lm).bill
+            cost = {"once": bill.once, "thousand_requests": bill.thousand_requests, "currency": bill.currency}
+            return {**w.to_dict(), "cost": cost}
 
-        by_name = {c.name: c for c in self.choices}
+        failed = None if self.cheapest_infeasible is None else self.choice(self.cheapest_infeasible)
         return {
             "plan": self.plan,
             "reason": self.reason,
             "metric": self.metric,
             "floor": str(self.floor),
+            "slices": [f"{name}: {floor}" for name, floor in self.slices.items()],
             "frontier": list(self.frontier),
-            "language_model": None if self.language_model is None else worth(self.language_model, by_name),
-            "language_model_pairs": [worth(w, by_name) for w in self.pairs],
+            "pareto": list(self.pareto),
+            "runner_up": self.runner_up,
+            "flips": self.flips.to_dict(),
+            "cheapest_infeasible": {
+                "plan": None if failed is None else failed.name,
+                "reason": None if failed is None else f"{failed.verdict}: {failed.reason}",
+            },
+            "language_model": None if self.language_model is None else worth(self.language_model),
+            "language_model_pairs": [worth(w) for w in self.pairs],
             "nearest_miss": self.nearest_miss,
             "notes": list(self.notes),
         }
 
 
+@dataclass(frozen=True)
+class _Draft:
+    """What is known of a plan before any is chosen. ``asked``: how it stands to the floor of all users."""
+
+    trial: Trial
+    bill: Bill
+    asked: Standing
+    hindrances: tuple[str, ...]
+    over: tuple[tuple[str, str], ...]
+    mean: float
+
+    @property
+    def good(self) -> bool:
+        return self.asked.meets and not self.hindrances
+
+    @property
+    def why(self) -> str:
+        return "; ".join([*([] if self.asked.meets and self.hindrances else [self.asked.why]), *self.hindrances])
+
+    @property
+    def broken(self) -> tuple[str, ...]:
+        return tuple(text for _, text in self.over)
+
+    @property
+    def option(self) -> Option:
+        seconds = self.trial.cost["request"].seconds
+        return Option(self.trial.name, self.bill, seconds, self.mean, self.asked.meets, self.asked.turning)
+
+
 def decide(
-    trials: Sequence[Trial], bills: Mapping[str, Bill], floor: Floor, budget: Budget, *, seed: int = 0
+    trials: Sequence[Trial],
+    bills: Mapping[str, Bill],
+    floor: Floor,
+    budget: Budget,
+    *,
+    slices: Mapping[str, Floor] | None = None,
+    traffic: Traffic | None = None,
+    seed: int = 0,
 ) -> Decision:
-    """Choose the cheapest plan whose lower confidence bound meets ``floor``, within ``budget``.
+    """Choose the cheapest plan whose lower confidence bound meets ``floor``, and that of ``slices``, within ``budget``.
 
     Against a number, the plan's own interval counts. Against the best plan, the paired interval of the difference does
-    (non-inferiority): its lower end must be above -margin × best. "Cheapest" is money a month, then
-    seconds a request; the best of equals is the better one. The best plan is sought among those tried on the most
-    users; one tried on fewer is compared with it on those users. A plan that runs a language model on every request
-    must moreover be shown to beat the same plan without.
+    (non-inferiority): its lower end must be above -margin × best. "Cheapest" is money a month, or seconds a request
+    where no price is known; plans within `PRICE_TIE` of the cheapest count as equally cheap, and of those the best is
+    chosen. The best plan is sought among those tried on the most users; one tried on fewer is compared with it on those
+    users. A plan that runs a language model on every request must moreover be shown to beat the same plan without.
+    ``traffic`` is that of the ``bills``: with it, the decision tells at which other traffic it would change.
 
     What is said of several like-for-like pairs is corrected for their number (Holm, 1979). The headline is one question
     asked once, and is not, unless it is one of the pairs. The floor is held against each plan alone, at 95%: the more
@@ -187,218 +148,150 @@ def decide(
     """
     if not trials:
         raise DataError("there is no trial to decide on", hint="give at least one plan that applies to the data")
-    pairs = _pairs(trials, seed)
+    slices = slices or {}
+    pairs = pairs_of(trials, seed)
     idle = {w.with_lm: w for w in pairs if w.kind == "per request" and not w.paid}
     # What may not be chosen is no measure for the others either.
     eligible = [t for t in trials if t.name not in idle] or trials
     fullest = max(t.score.n for t in eligible)
-    best = max((t for t in eligible if t.score.n == fullest), key=lambda t: (_mean(t), t.name))
-    drafts: list[tuple[Trial, bool, str, tuple[str, ...]]] = []
+    best = max((t for t in eligible if t.score.n == fullest), key=lambda t: (mean_of(t), t.name))
+    drafts = []
     for trial in trials:
-        good, why = _meets(trial, best, floor, seed)
-        if good and trial.name in idle:
-            good, why = (
-                False,
-                f"its language model is not shown to beat its own input order, {idle[trial.name].without_lm}",
-            )
-        drafts.append((trial, good, why, tuple(_overspends(trial, bills[trial.name], budget))))
-    feasible = [trial for trial, good, _, over in drafts if good and not over]
-    chosen = min(feasible, key=lambda t: _price(t, bills), default=None)
+        hindrances = []
+        if trial.name in idle:
+            without = idle[trial.name].without_lm
+            hindrances.append(f"its language model is not shown to beat its own input order, {without}")
+        for name, asked in slices.items():
+            found = slice_standing(name, trial, eligible, asked, seed)
+            hindrances += [] if found.meets else [found.why]
+        bill = bills[trial.name]
+        over = tuple(overspends(trial, bill, budget))
+        stands = standing(trial, best, floor, seed)
+        drafts.append(_Draft(trial, bill, stands, tuple(hindrances), over, comparable_mean(trial, best)))
+    feasible = {d.trial.name: d for d in drafts if d.good and not d.over}
+    won = cheapest([d.option for d in feasible.values()])
+    chosen = None if won is None else feasible[won.name]
     choices = []
-    for trial, good, why, over in drafts:
+    for draft in drafts:
         verdict: Verdict
-        if trial is chosen:
-            verdict, reason = "chosen", f"cheapest plan that is {floor}: {why}"
-        elif good and not over:
-            verdict, reason = "feasible", _dearer(trial, chosen, bills)
-        elif not good:
-            verdict, reason = "below the floor", why
+        if draft is chosen:
+            verdict, reason = "chosen", f"{_rank(draft, feasible)} plan that is {floor}: {draft.why}"
+        elif draft.trial.name in feasible:
+            assert chosen is not None
+            verdict, reason = "feasible", _dearer(draft, chosen)
+        elif not draft.good:
+            verdict, reason = "below the floor", draft.why
         else:
-            verdict, reason = "over budget", "; ".join(over)
-        choices.append(Choice(trial, bills[trial.name], verdict, reason, over))
-    frontier = _frontier(trials, best, bills)
-    miss = None if chosen is not None else _nearest_miss(drafts)
+            verdict, reason = "over budget", "; ".join(draft.broken)
+        choices.append(Choice(draft.trial, draft.bill, verdict, reason, draft.broken))
+    miss = None if chosen is not None else _nearest_miss(drafts, budget)
+    others = [d for d in drafts if d.trial.name not in feasible]
+    money = {"dollars_per_month"}
+    open_to_money = [d.option for d in drafts if not d.hindrances and {key for key, _ in d.over} <= money]
+    limit = floor.value if floor.value is not None else floor.margin or 0.0
+    runner_up = cheapest([d.option for d in feasible.values() if d is not chosen])
     return Decision(
-        plan=None if chosen is None else chosen.name,
-        reason=_reason(chosen, best, floor, choices, bills, miss),
+        plan=None if chosen is None else chosen.trial.name,
+        reason=_reason(chosen, best, floor, drafts, feasible, miss),
         metric=best.metric,
         floor=floor,
-        frontier=frontier,
+        frontier=_frontier(drafts),
         choices=tuple(choices),
-        language_model=_headline(trials, chosen, best, pairs, seed),
+        language_model=headline(trials, None if chosen is None else chosen.trial, best, pairs, seed),
         pairs=pairs,
         nearest_miss=miss,
+        slices=slices,
+        pareto=_pareto(drafts),
+        runner_up=None if runner_up is None else runner_up.name,
+        flips=Flips()
+        if won is None
+        else flips(open_to_money, won, traffic, budget.dollars_per_month, floor=limit, margin=floor.value is None),
+        cheapest_infeasible=min(others, key=_price).trial.name if others else None,
     )
 
 
-def _mean(trial: Trial) -> float:
-    return trial.score.mean if trial.score.mean is not None else float("-inf")
+def _price(draft: _Draft) -> tuple[float, float, float]:
+    month, seconds = draft.bill.month, draft.trial.cost["request"].seconds
+    return (np.inf if month is None else month, np.inf if seconds is None else seconds, -mean_of(draft.trial))
 
 
-def _price(trial: Trial, bills: Mapping[str, Bill]) -> tuple[float, float, float]:
-    month = bills[trial.name].month
-    seconds = trial.cost["request"].seconds
-    return (np.inf if month is None else month, np.inf if seconds is None else seconds, -_mean(trial))
+def _rank(chosen: _Draft, feasible: Mapping[str, _Draft]) -> str:
+    return "cheapest" if chosen is min(feasible.values(), key=_price) else "best of the equally cheap"
 
 
-def _meets(trial: Trial, best: Trial, floor: Floor, seed: int) -> tuple[bool, str]:
-    score = trial.score
-    if score.mean is None:
-        return False, "no test query could be answered"
-    if floor.value is not None:
-        low = score.low if score.low is not None else -np.inf
-        bound = "unknown" if score.low is None else f"{score.low:.4f}"
-        return low >= floor.value, f"lower bound {bound} against a floor of {floor.value:g}"
-    if trial is best:
-        return True, f"{trial.metric} {score.mean:.4f}, the best of all plans"
-    assert floor.margin is not None
-    gap = paired_difference(trial.values, best.values, seed=seed)
-    if gap.low is None or gap.mean is None:
-        return False, "too few users to compare with the best plan"
-    reference = float(np.nanmean(best.values[~np.isnan(trial.values)]))
-    allowed = -floor.margin * reference
-    text = (
-        f"{gap.mean / reference:+.1%} against {best.name} (at worst {gap.low / reference:+.1%})"
-        if reference
-        else "no signal"
-    )
-    return gap.low >= allowed, text
-
-
-def _overspends(trial: Trial, bill: Bill, budget: Budget) -> list[str]:
-    """Return the limits that a plan breaks, or that it cannot be shown to keep."""
-    once = (trial.cost["once"] + trial.cost["refresh"]).seconds
-    p95 = trial.latency_seconds.get("p95")
-    limits: list[tuple[str, float | None, float | None, Callable[[float], str]]] = [
-        ("money a month", bill.month, budget.dollars_per_month, lambda money: f"{bill.currency} {_digits(money)}"),
-        ("p95 of a request", p95, budget.seconds_per_request_p95, "{:.4f} s".format),
-        ("memory", trial.model_bytes / 2**30, budget.memory_gib, _memory),
-        ("seconds before the first request", once, budget.once_seconds, "{:.1f} s".format),
-    ]
-    broken = []
-    for what, spent, limit, form in limits:
-        if limit is None:
-            continue
-        if spent is None:
-            broken.append(f"{what} is unknown, the limit is {form(limit)}")
-        elif spent > limit:
-            broken.append(f"{what} {form(spent)} is over {form(limit)}")
-    return broken
-
-
-def _dearer(trial: Trial, chosen: Trial | None, bills: Mapping[str, Bill]) -> str:
-    assert chosen is not None
-    a, b = bills[trial.name].month, bills[chosen.name].month
+def _dearer(draft: _Draft, chosen: _Draft) -> str:
+    a, b = draft.bill.month, chosen.bill.month
+    name = chosen.trial.name
     if a is None or b is None or b == 0:
-        return f"good enough, but not shown to be cheaper than {chosen.name}"
-    return f"good enough, but {a / b:.1f} × the price of {chosen.name}"
+        return f"good enough, but not shown to be cheaper than {name}"
+    if a <= b * (1 + PRICE_TIE):
+        return f"good enough and about as cheap as {name}, which is better"
+    return f"good enough, but {a / b:.1f} × the price of {name}"
 
 
-def _frontier(trials: Sequence[Trial], best: Trial, bills: Mapping[str, Bill]) -> tuple[str, ...]:
+def _frontier(drafts: Sequence[_Draft]) -> tuple[str, ...]:
     """Return the plans that no other beats in both mean quality and price, cheapest first."""
     kept: list[str] = []
     reached = float("-inf")
-    for trial in sorted(trials, key=lambda t: _price(t, bills)):
-        standing = comparable_mean(trial, best)
-        if standing > reached:
-            kept.append(trial.name)
-            reached = standing
+    for draft in sorted(drafts, key=_price):
+        if draft.mean > reached:
+            kept.append(draft.trial.name)
+            reached = draft.mean
     return tuple(kept)
 
 
-def comparable_mean(trial: Trial, reference: Trial) -> float:
-    """Return the mean of ``trial`` as if on all users of ``reference``: its gain over it on the users both saw."""
-    if trial.score.n == reference.score.n:
-        return _mean(trial)
-    gain = paired_difference(trial.values, reference.values, draws=1).mean
-    return _mean(reference) + gain if gain is not None else float("-inf")
+def _pareto(drafts: Sequence[_Draft]) -> tuple[str, ...]:
+    """Return the plans that no other equals or beats in everything asked of plans; what is unknown is beaten by all."""
+    unknown = float("inf")
+    points = np.array(
+        [
+            [
+                -d.mean,
+                unknown if d.bill.month is None else d.bill.month,
+                d.trial.latency_seconds.get("p95", unknown),
+                d.trial.model_bytes,
+            ]
+            for d in drafts
+        ]
+    )
+    beaten = [bool(((points <= p).all(axis=1) & (points < p).any(axis=1)).any()) for p in points]
+    return tuple(d.trial.name for d, out in zip(drafts, beaten, strict=True) if not out)
 
 
-def _nearest_miss(drafts: Sequence[tuple[Trial, bool, str, tuple[str, ...]]]) -> str:
-    """Name the plan that breaks the fewest conditions, and which: the best of equals."""
-    trial, good, why, over = min(drafts, key=lambda d: (len(d[3]) + (not d[1]), -_mean(d[0])))
-    broken = [*over] if good else [f"quality: {why}", *over]
-    return f"{trial.name} comes nearest ({'; '.join(broken)})"
-
-
-def _worth(with_lm: Trial, without: Trial, seed: int) -> Worth:
-    difference = paired_difference(with_lm.values, without.values, seed=seed)
-    both = ~np.isnan(with_lm.values) & ~np.isnan(without.values)
-    base = float(without.values[both].mean()) if both.any() else 0.0
-    relative = difference.mean / base if difference.mean is not None and base else None
-    return Worth(with_lm.name, without.name, difference, relative, with_lm.plan.language_model)
-
-
-def _pairs(trials: Sequence[Trial], seed: int) -> tuple[Worth, ...]:
-    by_name = {t.name: t for t in trials}
-    compared = [
-        (t, by_name[t.plan.without_lm])
-        for t in trials
-        if t.plan.language_model != "no" and t.plan.without_lm in by_name
-    ]
-    found = [_worth(one, other, seed) for one, other in compared]
-    if len(found) < 2:
-        return tuple(found)
-    draws = max(2000, 200 * len(found))  # so that the smallest p-value there can be passes the correction easily
-    raw = [paired_p_value(one.values, other.values, draws=draws, seed=seed) for one, other in compared]
-    corrected = holm(raw).tolist()
-    return tuple(replace(w, p_value=p, comparisons=len(found)) for w, p in zip(found, corrected, strict=True))
-
-
-def _headline(
-    trials: Sequence[Trial], chosen: Trial | None, best: Trial, pairs: Sequence[Worth], seed: int
-) -> Worth | None:
-    """Compare a plan with a language model to the best without.
-
-    The one with is the chosen plan where that has one, else the best on validation, so that luck on the test users does
-    not speak for it (where nothing was tuned, they must do); the one without is the best on the test users themselves,
-    the hardest to beat.
-    """
-
-    def validated(trial: Trial) -> tuple[float, float]:
-        return -np.inf if trial.validation is None else trial.validation, comparable_mean(trial, best)
-
-    learned = [t for t in trials if t.plan.language_model != "no"]
-    plain = [t for t in trials if t.plan.language_model == "no"]
-    if not learned or not plain:
-        return None
-    with_lm = chosen if chosen is not None and any(t is chosen for t in learned) else max(learned, key=validated)
-    without = max(plain, key=lambda t: comparable_mean(t, best))
-    same = (w for w in pairs if (w.with_lm, w.without_lm) == (with_lm.name, without.name))
-    return next(same, None) or _worth(with_lm, without, seed)
-
-
-def _memory(gib: float) -> str:
-    return f"{gib:.3g} GiB" if gib >= 0.1 else f"{gib * 1024:.3g} MiB"
-
-
-def _digits(money: float) -> str:
-    return f"{money:,.2f}" if money >= 1 or money == 0 else f"{money:#.2g}"
+def _nearest_miss(drafts: Sequence[_Draft], budget: Budget) -> str:
+    """Name the limits that no plan keeps, and the plan that breaks the fewest conditions: the best of equals."""
+    nearest = min(drafts, key=lambda d: (len(d.over) + (not d.good), -mean_of(d.trial)))
+    broken = [*nearest.broken] if nearest.good else [f"quality: {nearest.why}", *nearest.broken]
+    told = f"{nearest.trial.name} comes nearest ({'; '.join(broken)})"
+    return ". ".join([*out_of_reach([(d.trial, d.bill) for d in drafts], budget), told])
 
 
 def _reason(
-    chosen: Trial | None,
+    chosen: _Draft | None,
     best: Trial,
     floor: Floor,
-    choices: Sequence[Choice],
-    bills: Mapping[str, Bill],
+    drafts: Sequence[_Draft],
+    feasible: Mapping[str, _Draft],
     miss: str | None,
 ) -> str:
     """Say why in two sentences."""
     if chosen is None:
         return f"No plan is {floor} within the budget. {miss}."
-    price = bills[chosen.name]
-    month = "at an unknown price" if price.month is None else f"for {price.currency} {_digits(price.month)} a month"
-    first = f"{chosen.name} is the cheapest plan that is {floor}: {best.metric} {_mean(chosen):.4f} {month}."
-    if chosen is not best:
-        more = _mean(best) / _mean(chosen) - 1 if _mean(chosen) else 0.0
-        dear = bills[best.name].month
+    name, mean, price = chosen.trial.name, mean_of(chosen.trial), chosen.bill
+    month = "at an unknown price" if price.month is None else f"for {price.currency} {digits(price.month)} a month"
+    first = f"{name} is the {_rank(chosen, feasible)} plan that is {floor}: {best.metric} {mean:.4f} {month}."
+    if chosen.trial is not best:
+        more = mean_of(best) / mean - 1 if mean else 0.0
+        dear = next(d for d in drafts if d.trial is best).bill.month
         ratio = f" at {dear / price.month:.1f} × the price" if dear and price.month else ""
         if round(more, 3) <= 0:
             return f"{first} {best.name} is as good{ratio}."
-        return f"{first} The best, {best.name}, reaches {_mean(best):.4f} ({more:+.1%}){ratio}."
-    cheaper = [c for c in choices if c.verdict == "below the floor" and _price(c.trial, bills) < _price(chosen, bills)]
+        return f"{first} The best, {best.name}, reaches {mean_of(best):.4f} ({more:+.1%}){ratio}."
+    cheaper = [d for d in drafts if not d.good and _price(d) < _price(chosen)]
     if cheaper:
-        next_best = max(cheaper, key=lambda c: _mean(c.trial))
-        return f"{first} The best cheaper plan, {next_best.name}, reaches only {_mean(next_best.trial):.4f}."
+        next_best = max(cheaper, key=lambda d: mean_of(d.trial))
+        return f"{first} The best cheaper plan, {next_best.trial.name}, reaches only {mean_of(next_best.trial):.4f}."
     return f"{first} No plan is both cheaper and as good."
+
+
+__all__ = ["Choice", "Decision", "Verdict", "decide"]

@@ -19,7 +19,7 @@ PHASES = ("once", "per_refresh", "per_request", "total")
 
 MEASURES = ("money", *AMOUNTS)
 
-_LABEL = re.compile(r"(?P<plan>.*) \((?P<label>tuning|evaluation|to serve)\)")
+_LABEL = re.compile(r"(?P<plan>.*) \((?P<label>tuning|search|evaluation|to serve)\)")
 _PHASE_OF = {"once": "once", "refresh": "per_refresh", "request": "per_request"}
 
 

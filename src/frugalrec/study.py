@@ -7,7 +7,8 @@ Its folder holds what was done as soon as it is done, so that an interrupted stu
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
@@ -17,27 +18,36 @@ import numpy as np
 
 import frugalrec
 from frugalrec import progress, registry
+from frugalrec.budgets import Budget
 from frugalrec.config import Config
 from frugalrec.cost import Ledger, threads
 from frugalrec.data.dataset import Dataset, Split
 from frugalrec.data.shape import DataShape
 from frugalrec.errors import AssetError, BudgetError, ConfigError, DataError, FrugalrecError, MissingExtraError
 from frugalrec.estimation import Estimator, PlanEstimate, Range
-from frugalrec.evaluation import Evaluation, Trial, evaluate
+from frugalrec.evaluation import SLICES, Evaluation, Trial, evaluate
+from frugalrec.floors import Floor, parse_slices
 from frugalrec.forecast import Traffic, bill
 from frugalrec.interfaces import ArrayStore, Matrix, TextEncoder
 from frugalrec.machine import available_memory_bytes
 from frugalrec.machine_profile import Profile
 from frugalrec.pipeline import Pipeline
 from frugalrec.plan import Plan, Spec
-from frugalrec.planner import Budget, Decision, Floor, decide
+from frugalrec.plan_search import Dropped, Halving, seconds_of
+from frugalrec.planner import Decision, decide
 from frugalrec.portfolio import chosen_plans, default_plans, not_applicable, references
 from frugalrec.prices import PriceSheet
 from frugalrec.spending import SpendCap, metering
-from frugalrec.tuning import Search, tune
+from frugalrec.tuning import Search, kin, search_space, tune
 
 LONG_SECONDS = 20.0
 """Of plans that are expected to take longer, it is said before they are begun."""
+
+NOMINAL_FLOPS = 2e10
+"""A second of a core without a profile, in FLOPs; only used to share out a search's time."""
+
+LEAST_WEIGHT = 0.1
+"""What any plan weighs when a search's time is shared out, in seconds: there is more to a plan than its fit."""
 
 Say = Callable[[str], None]
 
@@ -63,6 +73,8 @@ class Study:
     skipped: list[Skipped] = field(default_factory=list)
     profile: Profile | None = None
     ledger: Ledger = field(default_factory=Ledger)
+    dropped: list[Dropped] = field(default_factory=list, init=False)
+    interrupted: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -91,50 +103,160 @@ class Study:
         return estimated_plans(self.config, self.dataset, self.estimator)
 
     def run(self) -> Decision:
-        """Try every plan and decide; raises `DataError` when no plan could be tried."""
+        """Try every plan, or within ``[search]`` the promising ones, and decide.
+
+        Interrupted, it decides among the plans that are finished and sets ``interrupted``; raises `KeyboardInterrupt`
+        where none is, `DataError` when no plan could be tried, `BudgetError` when ``[search]`` allows none.
+        """
         with metering(self.prices, self.cap):
             return self._run()
 
     def _run(self) -> Decision:
         plans = self.plans()
-        finished = self._finished()
+        limit = seconds_of(self.config.search.seconds, self.config.search.dollars, self.prices)
         trials: dict[str, Trial] = {}
+        try:
+            if limit is None:
+                self._try_all(plans, trials)
+            else:
+                self._search(plans, trials, limit)
+        except KeyboardInterrupt:
+            if not trials:
+                raise
+            self.interrupted = True
+            self.say("interrupted: deciding among what was finished; press Ctrl-C again to stop at once")
+        (self.folder / "shape.json").write_text(json.dumps(self.estimator.shape.to_dict()), encoding="utf-8")
+        bills = {t.name: bill(t, self.traffic, self.prices) for t in trials.values()}
+        decision = decide(
+            list(trials.values()),
+            bills,
+            Floor.parse(self.config.quality.floor),
+            Budget(**self.config.budget.model_dump(exclude={"lm_dollars"})),
+            slices=parse_slices(self.config.quality.slices),
+            traffic=self.traffic,
+            seed=self.config.seed,
+        )
+        return replace(decision, notes=tuple(self._notes(plans, trials)))
+
+    def _notes(self, plans: Sequence[Plan], trials: Mapping[str, Trial]) -> Iterator[str]:
+        if self.interrupted:
+            yield f"interrupted when {len(trials)} of {len(plans)} plans were done: the same command goes on from there"
+        yield from (f"{s.plan} was not tried: {s.reason}" for s in self.skipped)
+        yield from (f"{d.plan} was {d.reason}" for d in self.dropped)
+
+    def _try_all(self, plans: Sequence[Plan], trials: dict[str, Trial]) -> None:
+        finished = self._finished()
         for i, plan in enumerate(plans):
             progress.report("plans", i, len(plans))
             reason = self._not_applicable(plan, trials)
             if reason is not None:
-                self._skip(plan, reason)
+                self._skip(plan.name, reason)
                 continue
             resolved = plan.resolved({n: t.plan for n, t in trials.items()})
             start = _found(resolved, trials)
-            key = self._key(resolved, start)
-            if key in finished:
-                trials[plan.name] = finished[key]
-                self.say(f"{plan.name}: already done, taken from {self.folder.name}")
-                continue
-            expected = self.estimator.estimate(resolved, start.settings if start else None)
-            if (reason := too_large(expected, available_memory_bytes())) is not None:
-                self._skip(plan, reason)
-                continue
-            if expected.seconds is not None and expected.seconds.expected > LONG_SECONDS:
-                self.say(f"{plan.name}: {estimate_words(expected)} expected")
-            try:
-                trials[plan.name] = self._try(resolved, start)
-            except (DataError, MissingExtraError, AssetError, BudgetError, MemoryError) as error:
-                self._skip(plan, str(error) or "out of memory")
-                continue
-            self._keep(trials[plan.name], key)
-            ready = self._compare(trials[plan.name], expected)
-            self.say(_line(trials[plan.name], ready))
+            self._finish(resolved, start, self.config.tuning.seconds, self._key(resolved, start), finished, trials)
         progress.report("plans", len(plans), len(plans))
-        (self.folder / "shape.json").write_text(json.dumps(self.estimator.shape.to_dict()), encoding="utf-8")
-        bills = {t.name: bill(t, self.traffic, self.prices) for t in trials.values()}
-        floor, budget = (
-            Floor.parse(self.config.quality.floor),
-            Budget(**self.config.budget.model_dump(exclude={"lm_dollars"})),
+
+    def _search(self, plans: Sequence[Plan], trials: dict[str, Trial], limit: float) -> None:
+        """Drop plans early, then try what is left in full, within ``limit`` CPU seconds, the best first."""
+        finished = self._finished()
+        key = sha256(json.dumps(self.config.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()[:8]
+        halving = Halving(
+            plans,
+            self.split,
+            self.config,
+            limit,
+            f"{frugalrec.__version__} {self.data_fingerprint} {threads()}",
+            self.folder / "search.jsonl",
+            self.ledger,
+            self.store,
+            self.say,
+            refuses=lambda plan: self._not_applicable(plan, None) or self._too_large(plan),
+            expects=self._least_seconds,
+            weighs=self._weight,
         )
-        decision = decide(list(trials.values()), bills, floor, budget, seed=self.config.seed)
-        return replace(decision, notes=tuple(f"{s.plan} was not tried: {s.reason}" for s in self.skipped))
+        try:
+            halving.run()
+        except KeyboardInterrupt:
+            if not halving.found:
+                raise
+            self.interrupted = True
+            self.say("interrupted: going on with the best so far alone; press Ctrl-C again to stop at once")
+        names = halving.finalists
+        self.dropped, kept = halving.dropped, halving.found
+        for one in halving.skipped:
+            self.skipped.append(Skipped(one.plan, one.reason))
+        if not names:
+            least = "; ".join(f"{s.plan}: {s.reason}" for s in self.skipped)
+            raise BudgetError(f"[search] leaves no plan to try ({least})", hint="raise [search] seconds or dollars")
+        by_name, asked = {p.name: p for p in plans}, len(self.split.test)
+        for i, name in enumerate(names[:1] if self.interrupted else names):
+            progress.report("plans", i, len(names))
+            plan = by_name[name].resolved({n: k.plan for n, k in kept.items()} | {n: t.plan for n, t in trials.items()})
+            look = kept.get(name)
+            rest = sum(kept[n].whole_seconds(asked) for n in names[i:] if n in kept)
+            if trials and halving.left < (look.whole_seconds(asked) if look else 0.0):
+                self.dropped.append(Dropped(name, "not judged on the test users: the search budget was over"))
+                continue
+            room = halving.left - rest
+            # A search of settings starts with those of the last rung: it is worth it where another fit finds room.
+            fit = 0.0 if look is None else look.fit_seconds * look.growth
+            seconds = min(self.config.tuning.seconds, room) if room > 2 * fit else 0.0
+            start = None if look is None else look.plan.recommender
+            if not seconds and start is not None:
+                found = {n: v for n, v in start.settings.items() if n in search_space(plan.recommender)}
+                plan = replace(plan, recommender=plan.recommender.with_settings(**found))
+            began = time.process_time()
+            own = f"{key}-{self._key(by_name[name], None)}"
+            first = "" if look is None else look.stopped_at
+            if self._finish(plan, start, seconds, own, finished, trials, first):
+                halving.note(own, time.process_time() - began)
+        progress.report("plans", len(names), len(names))
+
+    def _finish(
+        self,
+        plan: Plan,
+        start: Spec | None,
+        seconds: float,
+        key: str,
+        finished: Mapping[str, Trial],
+        trials: dict[str, Trial],
+        first: str = "",
+    ) -> bool:
+        """Try a resolved plan in full, or take what an earlier run found; whether anything was done."""
+        if key in finished:
+            trials[plan.name] = finished[key]
+            self.say(f"{plan.name}: already done, taken from {self.folder.name}")
+            return False
+        expected = self.estimator.estimate(plan, start.settings if start else None)
+        if (reason := too_large(expected, available_memory_bytes())) is not None:
+            self._skip(plan.name, reason)
+            return False
+        if expected.seconds is not None and expected.seconds.expected > LONG_SECONDS:
+            self.say(f"{plan.name}: {estimate_words(expected)} expected")
+        try:
+            trial = self._try(plan, start, seconds, first)
+        except (DataError, MissingExtraError, AssetError, BudgetError, MemoryError) as error:
+            self._skip(plan.name, str(error) or "out of memory")
+            return False
+        self._keep(trial, key)
+        trials[plan.name] = trial
+        self.say(_line(trial, self._compare(trial, expected)))
+        return True
+
+    def _too_large(self, plan: Plan) -> str | None:
+        known = {p.name: p for p in self.plans()}
+        return too_large(self.estimator.estimate(plan.resolved(known)), available_memory_bytes())
+
+    def _weight(self, plan: Plan) -> float:
+        """Return about how long a fit takes: as the machine profile says, or by FLOPs alone."""
+        fit = self.estimator.estimate(plan).stages["fit"]
+        return LEAST_WEIGHT + (fit.seconds.expected if fit.seconds is not None else (fit.flops or 0.0) / NOMINAL_FLOPS)
+
+    def _least_seconds(self, plan: Plan) -> float | None:
+        """Return what fitting a plan to everything will take at least, where a machine profile tells."""
+        ready = self.estimator.estimate(plan).ready_seconds
+        return None if ready is None else ready.low
 
     def final(self, plan: Plan) -> Pipeline:
         """Fit ``plan`` to all events, held-out ones included: the model to serve."""
@@ -151,21 +273,21 @@ class Study:
         encoder: TextEncoder = registry.build("encoder", "bag-of-words", {})
         return encoder.encode(self.dataset.catalog.texts(), role="item")
 
-    def _not_applicable(self, plan: Plan, trials: dict[str, Trial]) -> str | None:
+    def _not_applicable(self, plan: Plan, trials: Mapping[str, Trial] | None) -> str | None:
         for name in references(plan.recommender):
-            if name not in trials:
+            if trials is not None and name not in trials:
                 return f"it builds on {name}, which was not tried"
         if missing := plan.missing_extras():
             return "; ".join(f"pip install 'frugalrec[{extra}]'" for extra in missing)
         return None
 
-    def _skip(self, plan: Plan, reason: str) -> None:
-        self.skipped.append(Skipped(plan.name, reason))
-        self.say(f"{plan.name}: not tried ({reason.splitlines()[0]})")
+    def _skip(self, plan: str, reason: str) -> None:
+        self.skipped.append(Skipped(plan, reason))
+        self.say(f"{plan}: not tried ({reason.splitlines()[0]})")
 
-    def _try(self, plan: Plan, start: Spec | None) -> Trial:
+    def _try(self, plan: Plan, start: Spec | None, seconds: float, first: str = "") -> Trial:
         config = self.config
-        search = Search(config.tuning.seconds, config.tuning.max_queries, seed=config.seed)
+        search = Search(seconds, config.tuning.max_queries, seed=config.seed, first=first)
         how = Evaluation(
             config.quality.metric,
             config.evaluation.metrics,
@@ -236,7 +358,7 @@ class Study:
     def _keep(self, trial: Trial, key: str) -> None:
         values = self.folder / "values"
         values.mkdir(exist_ok=True)
-        np.save(values / f"{key}.npy", trial.values)
+        np.save(values / f"{key}.npy", np.stack([trial.values, *(trial.slice_values[name] for name in SLICES)]))
         with (self.folder / "trials.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps({"key": key, **trial.to_dict()}) + "\n")
 
@@ -254,7 +376,8 @@ class Study:
             try:
                 table = json.loads(line)
                 values = np.load(self.folder / "values" / f"{table['key']}.npy", allow_pickle=False)
-                found[table["key"]] = Trial.from_dict(table, values)
+                whole, *parts = np.atleast_2d(values)  # runs of before slices were kept have one row
+                found[table["key"]] = Trial.from_dict(table, whole, dict(zip(SLICES, parts, strict=False)))
             except (ValueError, KeyError, TypeError, OSError, EOFError, FrugalrecError):
                 self.say("one trial of an earlier run could not be read and is done again")
         return found
@@ -334,13 +457,4 @@ def _found(plan: Plan, trials: Mapping[str, Trial]) -> Spec | None:
     So text is judged by what it adds to the best that was found without, not by how far two searches happened to get.
     """
     tried = (t.plan.recommender for t in trials.values())
-    return next((spec for spec in tried if _kin(spec, plan.recommender)), None)
-
-
-def _kin(tried: Spec, spec: Spec) -> bool:
-    """Whether the settings found for ``tried`` may start the search of ``spec``: what ``spec`` fixes is the same."""
-    return tried.component == spec.component and all(
-        len(tried.settings[key]) == len(value) if key == "members" else tried.settings.get(key, value) == value
-        for key, value in spec.settings.items()
-        if key == "members" or not isinstance(value, Spec)
-    )
+    return next((spec for spec in tried if kin(spec, plan.recommender)), None)

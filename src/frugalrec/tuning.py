@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,8 @@ import numpy as np
 from frugalrec import metrics, progress, registry
 from frugalrec.cost import Ledger
 from frugalrec.data.dataset import Fold, Query, Split
-from frugalrec.data.miniature import miniature
+from frugalrec.data.interactions import FloatArray
+from frugalrec.data.samples import miniature
 from frugalrec.errors import DataError
 from frugalrec.evaluation import quick_values
 from frugalrec.interfaces import ArrayStore, Matrix, Recommender
@@ -38,12 +39,21 @@ TRAININGS = 8
 
 @dataclass(frozen=True)
 class Tuned:
-    """A plan with its chosen settings, their validation value, and every combination tried."""
+    """A plan with its chosen settings, their validation value, and every combination tried.
+
+    ``values``: what each validation query gave with them. ``stopped_at``: the setting at which time ran out, if it did,
+    for a later search to go on with. ``fit_seconds`` is the CPU time of the last fit,
+    ``query_seconds`` that of scoring and judging one query in a batch.
+    """
 
     plan: Plan
     value: float
     tried: Sequence[Mapping[str, Any]]
     complete: bool
+    values: FloatArray = field(default_factory=lambda: np.empty(0))
+    fit_seconds: float = 0.0
+    query_seconds: float = 0.0
+    stopped_at: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,13 +61,15 @@ class Search:
     """How long to search and on how much: CPU ``seconds`` a plan (0 = no tuning), ``max_queries`` validation queries.
 
     CPU time, not the clock, so that what else the machine does changes the search little.
-    ``passes``: how often each setting is reconsidered after others have moved.
+    ``passes``: how often each setting is reconsidered after others have moved. ``first``: the setting to begin with, of
+    those that need a fit; the others follow in their order, round and round.
     """
 
     seconds: float = 60.0
     max_queries: int = 2000
     passes: int = 2
     seed: int = 0
+    first: str = ""
 
 
 def tune(
@@ -185,6 +197,8 @@ class _Climb:
         self._statistics: tuple[tuple[Any, ...], Any] | None = None
         self._complete = True
         self._values: dict[tuple[Any, ...], float] = {}
+        self._per_query: dict[tuple[Any, ...], FloatArray] = {}
+        self._fit_seconds = self._query_seconds = 0.0
         self._tried: list[dict[str, Any]] = []
         self._seconds_per_work = 0.0
         defaults = registry.settings_of(registry.load("recommender", plan.recommender.component))
@@ -202,6 +216,10 @@ class _Climb:
     def run(self) -> Tuned:
         best, value = self._with_cheap(self._settings, self._search.passes)
         dear = [name for name, (stage, _) in self._space.items() if stage != "score"]
+        if self._search.first in dear:
+            place = dear.index(self._search.first)
+            dear = dear[place:] + dear[:place]
+        stopped_at = ""
         for _ in range(self._search.passes if dear else 0):
             moved = False
             for name in dear:
@@ -209,6 +227,7 @@ class _Climb:
                     if candidate == best[name]:
                         continue
                     if self._out_of_time(self._expected_seconds({**best, name: candidate})):
+                        stopped_at = stopped_at or name
                         continue
                     settings, reached = self._with_cheap({**best, name: candidate}, passes=1)
                     if reached > value:
@@ -216,7 +235,9 @@ class _Climb:
             if not moved:
                 break
         plan = replace(self._plan, recommender=self._plan.recommender.with_settings(**best))
-        return Tuned(plan, value, self._tried, self._complete)
+        per_query = self._per_query.get(tuple(best.values()), np.empty(0))
+        timed = self._fit_seconds, self._query_seconds
+        return Tuned(plan, value, self._tried, self._complete, per_query, *timed, stopped_at)
 
     def _out_of_time(self, needed_seconds: float = 0.0) -> bool:
         late = time.process_time() + needed_seconds > self._deadline
@@ -265,8 +286,11 @@ class _Climb:
         try:
             self._prepare(settings)
             assert self._pipeline is not None
-            value = float(np.nanmean(quick_values(self._pipeline, self._fold, self._metric)))
-            note["value"] = value
+            started = time.process_time()
+            per_query = quick_values(self._pipeline, self._fold, self._metric)
+            self._query_seconds = (time.process_time() - started) / len(self._fold)
+            note["value"] = value = float(np.nanmean(per_query))
+            self._per_query[key] = per_query
         except DataError as error:
             value = float("-inf")
             note["passed_over"] = error.message
@@ -300,8 +324,9 @@ class _Climb:
                 if hasattr(recommender, "members"):
                     limit = RECALL_BYTES // len(recommender.members)
                     recommender.members = tuple(_Recalled(member, limit) for member in recommender.members)
+            self._fit_seconds = time.process_time() - started
             if hasattr(recommender, "work"):
-                self._seconds_per_work = (time.process_time() - started) / recommender.work(train.n_items)
+                self._seconds_per_work = self._fit_seconds / recommender.work(train.n_items)
         self._fitted = dict(settings)
 
     def _solve(self, recommender: Any, settings: dict[str, Any]) -> None:
@@ -319,3 +344,12 @@ def _default(declared: Any) -> Any:
 
 def _placed(values: tuple[Any, ...], place: int, value: Any) -> tuple[Any, ...]:
     return (*values[:place], value, *values[place + 1 :])
+
+
+def kin(tried: Spec, spec: Spec) -> bool:
+    """Whether the settings found for ``tried`` may start the search of ``spec``: what ``spec`` fixes is the same."""
+    return tried.component == spec.component and all(
+        len(tried.settings[key]) == len(value) if key == "members" else tried.settings.get(key, value) == value
+        for key, value in spec.settings.items()
+        if key == "members" or not isinstance(value, Spec)
+    )

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from frugalrec.budgets import Budget
 from frugalrec.cost import Cost, Entry
 from frugalrec.evaluation import Trial
+from frugalrec.floors import Floor
 from frugalrec.forecast import Traffic, bill
 from frugalrec.plan import Plan
-from frugalrec.planner import Budget, Decision, Floor, decide
+from frugalrec.planner import Decision, decide
 from frugalrec.prices import PriceSheet
 from frugalrec.report.context import Context, Example, Recommended
 from frugalrec.significance import Estimate, bootstrap_interval

@@ -77,7 +77,8 @@ def test_unknown_costs_are_unknown(trials: list[Trial]) -> None:
 
 def test_the_decision_says_its_reason_and_what_was_not_tried(decision: Decision) -> None:
     noted = dataclasses.replace(decision, notes=("als was not tried: pip install 'frugalrec[als]'",))
-    reason, note = decision_text(noted).split("\n")
+    reason, *others, note = decision_text(noted).split("\n")
+    assert [line.split(":")[0] for line in others] == ["Chosen instead", "Cheapest plan that will not do"]
     assert reason == decision.reason
     assert note == "als was not tried: pip install 'frugalrec[als]'"
 

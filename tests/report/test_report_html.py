@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from report_samples import PLANS, context, costs, decided, entries_of, trial, values_around
 
+from frugalrec.budgets import Budget
 from frugalrec.cost import Ledger
 from frugalrec.data.splits.leave_last_out import LeaveLastOut
 from frugalrec.evaluation import Evaluation, Trial, evaluate
 from frugalrec.plan import Plan
-from frugalrec.planner import Budget, Decision
+from frugalrec.planner import Decision
 from frugalrec.report.context import Example, Recommended
 from frugalrec.report.html import render
 from frugalrec.report.words import explain_words

@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 
 from frugalrec import machine_profile
+from frugalrec.budgets import Budget
 from frugalrec.cli._console import shown_progress
 from frugalrec.cli.assets import shown_on_stderr
 from frugalrec.config import Config
@@ -25,7 +26,7 @@ from frugalrec.errors import BudgetError
 from frugalrec.estimation import total
 from frugalrec.machine import describe
 from frugalrec.pipeline import Pipeline
-from frugalrec.planner import Budget, Decision
+from frugalrec.planner import Decision
 from frugalrec.prices import PriceSheet
 from frugalrec.report import html, tables, words
 from frugalrec.report.context import Context, Example, Recommended
@@ -34,12 +35,13 @@ from frugalrec.stores.array_cache import ArrayCache
 from frugalrec.study import Study
 
 EXAMPLE_USERS = 3
+INTERRUPTED = 130
 
 
 def run_study(
     config: Config, base: Path, folder: Path, command: str, *, offline: bool, as_json: bool, fresh: bool
 ) -> int:
-    """Do the whole job and return the exit code: 0, or 1 when no plan is feasible."""
+    """Do the whole job and return the exit code: 0, 1 when no plan is feasible, `INTERRUPTED` when it was cut short."""
     from threadpoolctl import threadpool_limits
 
     started = time.perf_counter()
@@ -75,6 +77,8 @@ def run_study(
         typer.echo(json.dumps(document(decision, study.traffic), indent=2, ensure_ascii=False))
     else:
         _print(decision, examples, folder)
+    if study.interrupted:
+        return INTERRUPTED
     return 0 if decision.plan is not None else 1
 
 
@@ -127,8 +131,6 @@ def _print(decision: Decision, examples: list[Example], folder: Path) -> None:
     console.print(tables.frontier_table(decision, width=console.width))
     for text in (tables.decision_text(decision), *tables.language_model_text(decision)):
         console.print(text, markup=False, highlight=False)
-    for note in decision.notes:
-        console.print(note.replace("\n", " "), markup=False, highlight=False)
     if examples:
         console.print()
         console.print(tables.recommendations_text(examples), markup=False, highlight=False)

@@ -205,25 +205,45 @@ def calibrate(
 @app.command()
 def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")],
-    form: Annotated[Literal["focus", "otel", "codecarbon"], typer.Option("--format", help="In which form.")],
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Where to; default: standard output.")] = None,
+    form: Annotated[
+        Literal["focus", "otel", "codecarbon", "tensorboard", "mlflow"], typer.Option("--format", help="In which form.")
+    ],
+    out: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="A file, a tracker's folder, or MLflow's URI; default: standard output."),
+    ] = None,
     region: Annotated[str, typer.Option(help="Region of the grid, as the price sheet's [carbon] names it.")] = "",
     prices: Sheet = None,
 ) -> None:
     """Write a run's ledger as FOCUS-style CSV, OpenTelemetry GenAI spans (OTLP JSON) or CodeCarbon's emissions.csv.
+
+    Or its plans with quality, costs and settings as TensorBoard events or MLflow runs (extra "track"), below --out.
 
     \b
     Examples:
       frugalrec costs export shop-run --format focus --out focus.csv
       frugalrec costs export shop-run --format otel
       frugalrec costs export shop-run --format codecarbon --region us-average
+      frugalrec costs export shop-run --format mlflow --out mlruns
     """
     from frugalrec import machine_profile, run_cost_exports
+    from frugalrec.errors import ConfigError
     from frugalrec.prices import PriceSheet
     from frugalrec.run_costs import Run
     from frugalrec.run_folder import write_whole
 
     sheet, read = PriceSheet.load(prices), Run.read(run)
+    if form in ("tensorboard", "mlflow"):
+        from frugalrec import run_trackers
+
+        if out is None:
+            raise ConfigError(f"{form} needs a place to write to", hint="name a folder: --out tracked")
+        if form == "tensorboard":
+            plans = run_trackers.tensorboard(read, sheet, Path(out))
+        else:
+            plans = run_trackers.mlflow(read, sheet, out)
+        typer.echo(f"{len(plans)} plans written to {out}")
+        return
     if form == "focus":
         text = run_cost_exports.focus(read, sheet)
     elif form == "otel":
@@ -238,7 +258,7 @@ def export(
     if out is None:
         typer.echo(text, nl=False)
     else:
-        write_whole(out, text)
+        write_whole(Path(out), text)
 
 
 def _line(line: Line) -> dict[str, object]:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from frugalrec.budgets import Budget
 from frugalrec.cost import AMOUNTS, BASIS, Entry
 from frugalrec.evaluation import HEAD_SHARE
 from frugalrec.forecast import crossing
-from frugalrec.planner import LEVEL, Budget, Choice, Decision
+from frugalrec.planner import Choice, Decision
 from frugalrec.report import plots, words
 from frugalrec.report._markup import Markup, joined, tag
 from frugalrec.report._pieces import MOST_PLANS, figure, lines, number, row, section, sentence, table
 from frugalrec.report._standing import by_quality, partial
 from frugalrec.report.context import Context
-from frugalrec.report.tables import no_language_model, price_of
+from frugalrec.report.tables import alternatives_text, no_language_model, price_of
 from frugalrec.significance import Estimate
+from frugalrec.worth import LEVEL
 
 WIDE, NARROW = 1104, 343
 """Widths of a plot in pixels: across the page, and across a phone."""
@@ -57,10 +59,19 @@ def plans(decision: Decision, context: Context) -> Markup:
         "plans",
         "Every plan that was tried",
         f"Best quality first; press a heading to sort. Floor: {decision.floor}, held against the lower end of the "
-        f"interval, not the mean, of each plan by itself. Budget: {budget(context.budget, currency)}.{cut}",
+        f"interval, not the mean, of each plan by itself.{_of_slices(decision)} "
+        f"Budget: {budget(context.budget, currency)}.{cut}",
+        lines(alternatives_text(decision)),
         table(columns, [_plan(c, decision) for c in choices[:MOST_PLANS]], kind="sortable plans"),
         lines(decision.notes) if decision.notes else None,
     )
+
+
+def _of_slices(decision: Decision) -> str:
+    if not decision.slices:
+        return ""
+    asked = words.listed([f"{name} items {floor}" for name, floor in decision.slices.items()])
+    return f" Floors of slices, held in the same way: {asked}."
 
 
 def _plan(choice: Choice, decision: Decision) -> Markup:

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from frugalrec.cost import Entry
-from frugalrec.planner import Choice, Decision, Worth
+from frugalrec.planner import Choice, Decision
 from frugalrec.report import words
 from frugalrec.report._axes import Scale, text_width
 from frugalrec.report._markup import Markup, joined, tag
 from frugalrec.report._standing import by_quality
 from frugalrec.report._svg import SIZE, USES, decimals, glyph, svg, text, tick
 from frugalrec.significance import Estimate
+from frugalrec.worth import Worth
 
 MOST_ROWS = 40
 """Plots with a row a plan show so many of them, the best ones."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from frugalrec.evaluation import Trial
-from frugalrec.planner import Choice, Decision, comparable_mean
+from frugalrec.floors import comparable_mean
+from frugalrec.planner import Choice, Decision
 from frugalrec.significance import Estimate
 
 

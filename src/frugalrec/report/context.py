@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from frugalrec.budgets import Budget
 from frugalrec.forecast import Traffic
-from frugalrec.planner import Budget
 from frugalrec.prices import PriceSheet
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rich.table import Table
 from rich.text import Text
 
-from frugalrec.planner import Choice, Decision, Worth
+from frugalrec.flips import Flip
+from frugalrec.planner import Choice, Decision
 from frugalrec.report import words
 from frugalrec.report._standing import by_quality, partial
 from frugalrec.report.context import Example
+from frugalrec.worth import Worth
 
 CHOSEN, FRONTIER = ">", "*"
 GAP = 2
@@ -115,8 +118,59 @@ def _legend(decision: Decision, *, once: bool) -> str:
 
 
 def decision_text(decision: Decision) -> str:
-    """Return what was decided and why, then the notes, one a line. Print it without markup: names may hold brackets."""
-    return "\n".join(words.plain(line) for line in (decision.reason, *decision.notes))
+    """Return what was decided and why, what else might be, then the notes, one a line.
+
+    Print it without markup: names may hold brackets.
+    """
+    found = (decision.reason, *alternatives_text(decision), *decision.notes)
+    return "\n".join(words.plain(line) for line in found)
+
+
+def alternatives_text(decision: Decision) -> list[str]:
+    """Return the runner-up, what it would take for another plan to be chosen, and the cheapest that will not do."""
+    told = []
+    flips, price = decision.flips, decision.flips.price
+    if decision.runner_up is not None:
+        other = decision.choice(decision.runner_up)
+        line = (
+            f"Runner-up: {other.name}, {words.score(other.trial.score.mean)} for "
+            f"{words.money(other.bill.month, other.bill.currency)} a month"
+        )
+        if price.at is not None:
+            then = "it" if price.plan == other.name else _then(price)
+            line += f"; {then} would be chosen if {decision.plan} cost {words.factor(price.at)} times as much"
+        told.append(f"{line}.")
+    traffic = ((flips.fewer_requests, "under"), (flips.more_requests, "over"))
+    changes = [
+        f"{_then(flip)} {side} {words.round_figure(flip.at)} requests a day"
+        for flip, side in traffic
+        if flip.at is not None
+    ]
+    floors = ((flips.stricter, True), (flips.looser, False))
+    changes += [
+        f"{_then(flip)} {_floor_at(decision, flip.at, stricter=stricter)}"
+        for flip, stricter in floors
+        if flip.at is not None
+    ]
+    if changes:
+        told.append(f"Chosen instead: {'; '.join(changes)}.")
+    if decision.cheapest_infeasible is not None:
+        failed = decision.choice(decision.cheapest_infeasible)
+        told.append(f"Cheapest plan that will not do: {failed.name}, {failed.verdict} ({failed.reason}).")
+    return told
+
+
+def _floor_at(decision: Decision, at: float, *, stricter: bool) -> str:
+    """Say where the floor would change the choice, rounded so that it is true."""
+    if decision.floor.value is not None:
+        return f"with a floor {'over' if stricter else 'of'} {math.floor(at * 1e4) / 1e4:.4f}"
+    share = at * 1000
+    rounded = math.floor(share) / 10 if stricter else math.ceil(share) / 10
+    return f"with a floor {'stricter than ' if stricter else ''}within {rounded:g}% of best"
+
+
+def _then(flip: Flip) -> str:
+    return "no plan" if flip.plan is None else flip.plan
 
 
 def language_model_text(decision: Decision) -> list[str]:
@@ -162,4 +216,4 @@ def recommendations_text(examples: Iterable[Example], *, recent: int = 3) -> str
     return "\n\n".join(blocks)
 
 
-__all__ = ["decision_text", "frontier_table", "language_model_text", "recommendations_text"]
+__all__ = ["alternatives_text", "decision_text", "frontier_table", "language_model_text", "recommendations_text"]

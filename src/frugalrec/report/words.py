@@ -75,6 +75,26 @@ def three_digits(value: float) -> str:
     return f"{value:.2f}" if abs(value) < 9.995 else f"{value:.1f}" if abs(value) < 99.95 else f"{value:,.0f}"
 
 
+def factor(ratio: float) -> str:
+    """Return how many times something is something else.
+
+    >>> factor(1.0449), factor(1.6), factor(23.4)
+    ('1.04', '1.6', '23')
+    """
+    return f"{ratio:.2f}" if ratio < 1.5 else f"{ratio:.1f}" if ratio < 10 else f"{ratio:,.0f}"
+
+
+def round_figure(value: float) -> str:
+    """Return a number to two significant digits, without an exponent.
+
+    >>> round_figure(123456), round_figure(1.49), round_figure(0.026)
+    ('120,000', '1.5', '0.026')
+    """
+    if value >= 10:
+        return f"{float(f'{value:.2g}'):,.0f}"
+    return f"{float(f'{value:.2g}')}"
+
+
 def duration(seconds: float | None) -> str:
     """Return a length of time in the unit that suits it.
 
