@@ -14,6 +14,7 @@ from frugalrec.errors import ConfigError
 from frugalrec.recommenders._base import Scores
 from frugalrec.recommenders.chance import Chance
 from frugalrec.recommenders.content import Content
+from frugalrec.recommenders.ease import Ease
 from frugalrec.recommenders.hybrid import Hybrid
 from frugalrec.recommenders.item_knn import ItemKnn
 from frugalrec.recommenders.popularity import Popularity
@@ -225,3 +226,14 @@ class Sure(Fixed):
 
     def score(self, queries):
         return super().score(queries) * np.array([[2.0 if query.text else 1.0] for query in queries], dtype=np.float32)
+
+
+def test_a_reason_that_two_members_give_is_one() -> None:
+    data = toy_dataset()
+    model = Hybrid((Ease(ridge=5.0), ItemKnn()), method="scale").fit(data)
+    query = data.query(3)
+    (reasons,) = model.explain(query, model.recommend([query], 1)[0].items)
+    items = [reason.item for reason in reasons]
+    assert len(set(items)) == len(items)
+    alone = [member.explain(query, model.recommend([query], 1)[0].items)[0] for member in model.members]
+    assert {r.item for r in alone[0]} & {r.item for r in alone[1]}, "the members have no reason in common"

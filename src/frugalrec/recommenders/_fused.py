@@ -70,7 +70,7 @@ class Fused(Scores):
         return fused
 
     def explain(self, query: Query, items: IntArray) -> list[tuple[Reason, ...]]:
-        """Return the members' reasons, each weighed by its member's part of the fused score."""
+        """Return the members' reasons, each weighed by its member's part of the fused score; the same one is one."""
         require_fitted(self, "warm_")
         _, _, reference = self._masks([query])
         parts = np.zeros((len(self.members), len(items)))
@@ -80,12 +80,15 @@ class Fused(Scores):
                 parts[row, ~self.warm_[items]] = 0.0
         sizes = np.abs(parts).sum(axis=0)
         shares = np.divide(parts, sizes, out=np.zeros_like(parts), where=sizes > 0)
-        reasons: list[list[Reason]] = [[] for _ in items]
+        reasons: list[dict[Reason, float]] = [{} for _ in items]
         for member, share in zip(self.members, shares, strict=True):
             if isinstance(member, Explains):
                 for found, part, given in zip(reasons, share, member.explain(query, items), strict=True):
-                    found.extend(replace(reason, share=float(part) * reason.share) for reason in given)
-        return [tuple(sorted(found, key=lambda reason: -reason.share)[:LISTED_REASONS]) for found in reasons]
+                    for reason in given:
+                        same = replace(reason, share=0.0)
+                        found[same] = found.get(same, 0.0) + float(part) * reason.share
+        whole = [[replace(reason, share=share) for reason, share in found.items()] for found in reasons]
+        return [tuple(sorted(found, key=lambda reason: -reason.share)[:LISTED_REASONS]) for found in whole]
 
     def _masks(self, queries: Sequence[Query]) -> tuple[Mask, Mask, Mask]:
         """Return which warm and which cold items may be recommended, and the warm ones to compare members on.
