@@ -135,7 +135,8 @@ class RecTools(Peer):
         log = train.interactions
         self.n_items = train.n_items
         self.trained = np.flatnonzero(log.popularity > 0)
-        self.users, self.items = IdMap(np.arange(log.n_users)), IdMap(self.trained)
+        # One user more, who makes every table as wide as the one that was trained on.
+        self.users, self.items = IdMap(np.arange(log.n_users + 1)), IdMap(self.trained)
         self.code = np.full(self.n_items, -1)
         self.code[self.trained] = np.arange(len(self.trained))
         self.model = self.make()
@@ -154,9 +155,8 @@ class RecTools(Peer):
 
     def judge(self, fold: Fold) -> dict[str, _table.Values]:
         asked = [q.user for q in fold.queries]
-        histories = self.table(
-            np.repeat(asked, [len(q.history) for q in fold.queries]), np.concatenate([q.history for q in fold.queries])
-        )
+        users = np.repeat([*asked, len(self.users.external_ids) - 1], [*(len(q.history) for q in fold.queries), 1])
+        histories = self.table(users, np.concatenate([*(q.history for q in fold.queries), self.trained[-1:]]))
         found = self.model.recommend(np.array(asked), histories, k=10, filter_viewed=True)
         lists = {u: (part["item_id"].to_numpy(), part["score"].to_numpy()) for u, part in found.groupby("user_id")}
         empty = (np.empty(0, np.int32), np.empty(0))
@@ -357,8 +357,8 @@ def main() -> None:
             continue
         try:
             settings = searched(name, contender, split, given.seconds)
-        except ImportError as error:  # a package that the peer needs, and that --no-deps left out
-            table.not_installed(name, f"{contender.needs} cannot be used: {error}")
+        except Exception as error:  # a peer that fails costs its own row, not the hours of the others
+            table.not_installed(name, f"{contender.needs} failed: {error!r}")
             continue
         _table.progress(f"{name}: {settings}")
         version = importlib.import_module(contender.needs).__version__
