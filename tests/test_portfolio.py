@@ -64,7 +64,7 @@ def test_a_launch_is_planned_where_there_are_new_items() -> None:
 
 def test_text_in_a_script_that_the_encoder_does_not_know_goes_to_one_that_does() -> None:
     plans = default_plans(with_titles(toy_dataset(), ["流浪地球", "霸王别姬"]))
-    meaning = ["content", "ease-text", "hybrid", "sequential-text", "blend-text"]
+    meaning = ["content", "ease-text", "hybrid", "sequential-text", "blend-text", "blend-both"]
     assert [p.name for p in plans] == [*COLLABORATIVE, *FROM_WORDS, *meaning]
     by_name = {p.name: p for p in plans}
     for name in meaning:

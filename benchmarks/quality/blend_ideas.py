@@ -62,7 +62,7 @@ class Altered(StateKnn):
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--data", type=Path, help="folder of the original files")
-    split = loaded(options.parse_args().data, "file", 0)
+    split = loaded("movielens-1m", options.parse_args().data, "file", 0)
     fold = split.validation
     linear = Fitted("linear", linear_model(), split.train)
     neighbours = Fitted("neighbours", StateKnn(), split.train)

@@ -26,8 +26,8 @@ def _like(name: str) -> Spec:
     return Spec("plan", {"name": name})
 
 
-def _blend(sequential: str) -> Spec:
-    return Spec("hybrid", {"members": tuple(map(_like, (sequential, "neighbours", "ease"))), "method": "scale"})
+def _blend(*sequential: str) -> Spec:
+    return Spec("hybrid", {"members": tuple(map(_like, (*sequential, "neighbours", "ease"))), "method": "scale"})
 
 
 COLLABORATIVE = (
@@ -96,6 +96,12 @@ def _from_meaning(encoder: Spec) -> tuple[Plan, ...]:
             _blend("sequential-text"),
             without_lm="blend",
             about="sequential-text, neighbours and EASE",
+        ),
+        Plan(
+            "blend-both",
+            _blend("sequential-words", "sequential-text"),
+            without_lm="blend-words",
+            about="sequential-words and sequential-text, neighbours and EASE",
         ),
     )
 
