@@ -226,8 +226,7 @@ class Halving:
         growth = max(1 / share, (self.split.train.n_items / smaller.train.n_items) ** 3)
         seen: dict[str, Looked] = {}
         names = [name for name in self._by_name if name in self._order]
-        takes = {n: one.fit_seconds + one.query_seconds * len(one.values) for n, one in self.found.items()}
-        takes = {n: takes[n] if n in takes else self.weighs(self._by_name[n].resolved(self._by_name)) for n in names}
+        takes = {n: self._takes(n) for n in names}
         for i, name in enumerate(names):
             plan = self._by_name[name]
             if (reason := self._hindered(plan, seen)) is not None:
@@ -266,6 +265,13 @@ class Halving:
             f"search: {len(seen)} plans at {len(smaller.validation):,} users; on with {on} ({self.left:.0f} s left)"
         )
         return True
+
+    def _takes(self, name: str) -> float:
+        """Return about how long trying one more setting of a plan takes, beside those of others."""
+        one = self.found.get(name)
+        if one is None:
+            return self.weighs(self._by_name[name].resolved(self._by_name))
+        return LEAST_SECONDS + one.fit_seconds + one.query_seconds * len(one.values)
 
     def _hindered(self, plan: Plan, seen: Mapping[str, Looked]) -> str | None:
         missing = next((name for name in references(plan.recommender) if name not in seen), None)

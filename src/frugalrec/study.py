@@ -160,7 +160,8 @@ class Study:
     def _search(self, plans: Sequence[Plan], trials: dict[str, Trial], limit: float) -> None:
         """Drop plans early, then try what is left in full, within ``limit`` CPU seconds, the best first."""
         finished = self._finished()
-        key = sha256(json.dumps(self.config.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()[:8]
+        asked_for = [self.config.search.model_dump(), [plan.to_dict() for plan in plans]]
+        key = sha256(json.dumps(asked_for, sort_keys=True).encode()).hexdigest()[:8]
         halving = Halving(
             plans,
             self.split,
@@ -192,7 +193,11 @@ class Study:
         by_name, asked = {p.name: p for p in plans}, len(self.split.test)
         for i, name in enumerate(names[:1] if self.interrupted else names):
             progress.report("plans", i, len(names))
-            plan = by_name[name].resolved({n: k.plan for n, k in kept.items()} | {n: t.plan for n, t in trials.items()})
+            known = {n: k.plan for n, k in kept.items()} | {n: t.plan for n, t in trials.items()}
+            if (reason := self._not_applicable(by_name[name], known)) is not None:
+                self._skip(name, reason)
+                continue
+            plan = by_name[name].resolved(known)
             look = kept.get(name)
             rest = sum(kept[n].whole_seconds(asked) for n in names[i:] if n in kept)
             if trials and halving.left < (look.whole_seconds(asked) if look else 0.0):
@@ -273,9 +278,9 @@ class Study:
         encoder: TextEncoder = registry.build("encoder", "bag-of-words", {})
         return encoder.encode(self.dataset.catalog.texts(), role="item")
 
-    def _not_applicable(self, plan: Plan, trials: Mapping[str, Trial] | None) -> str | None:
+    def _not_applicable(self, plan: Plan, tried: Mapping[str, Any] | None) -> str | None:
         for name in references(plan.recommender):
-            if trials is not None and name not in trials:
+            if tried is not None and name not in tried:
                 return f"it builds on {name}, which was not tried"
         if missing := plan.missing_extras():
             return "; ".join(f"pip install 'frugalrec[{extra}]'" for extra in missing)
