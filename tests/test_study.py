@@ -389,7 +389,7 @@ def test_a_plan_that_reaches_the_cap_was_not_tried(dataset: Dataset, tmp_path: P
 
 # Within a search budget
 
-SEARCHED = ["chance", "popularity", "item-knn", "ease", "sequential", "blend", "content-words"]
+SEARCHED = ["chance", "popularity", "item-knn", "ease", "blend"]
 LARGE = toy_dataset(n_users=450, n_items=24)
 
 
@@ -419,7 +419,7 @@ def test_a_budget_that_is_soon_over_still_finds_a_plan(tmp_path: Path) -> None:
     done = study(LARGE, tmp_path, searching(0.001))
     decision = done.run()
     assert decision.plan == "chance"  # the first that was looked at
-    assert {d.plan for d in done.dropped} == {*SEARCHED, "neighbours"} - {"chance"}
+    assert {d.plan for d in done.dropped} == {*SEARCHED, "sequential", "neighbours"} - {"chance"}
     assert "ease was not looked at: the search budget was over" in decision.notes
 
 

@@ -79,7 +79,7 @@ def studied(data_set: str, given: argparse.Namespace, share: float | None, every
 def part_of(dataset: Dataset, share: float) -> Dataset:
     """Return a seeded share of the users, with their events and the items in them."""
     log = dataset.interactions
-    drawn = np.random.default_rng(0).random(log.n_users) < share
+    drawn = np.random.default_rng(1).random(log.n_users) < share  # not the draw of the search's own samples
     events = log.take(drawn[log.user])
     met = np.unique(events.item)
     codes = np.full(log.n_items, -1, dtype=np.int32)

@@ -203,7 +203,11 @@ class Halving:
         if not self.found:
             return [name for name in self._order if name not in {s.plan for s in self.skipped}]
         judged = [n for n in self.found if n in self.judged or not self.judged]
-        return sorted(judged, key=lambda n: (n in BASELINES, -self.found[n].mean))
+        ordered = sorted(judged, key=lambda n: (n in BASELINES, -self.found[n].mean))
+        twins = {n: self._by_name[n].without_lm for n in ordered}
+        # A twin without a language model comes just before the plan with one, which starts from its settings.
+        placed = [name for n in ordered for name in ((twins[n], n) if twins[n] in ordered else (n,))]
+        return list(dict.fromkeys(placed))
 
     def note(self, key: str, seconds: float) -> None:
         """Keep for a later run what one more step took."""
@@ -318,13 +322,14 @@ class Halving:
             return _read(self._kept[key])
         config, began = self.config, time.process_time()
         before = self.found.get(plan.name)
+        # A twin with text is judged by what text adds: what both have is what was found without, rung by rung.
         alike = (one.plan.recommender for one in seen.values() if kin(one.plan.recommender, plan.recommender))
-        start = next(alike, None) if before is None else before.plan.recommender
+        settings = {} if before is None else dict(before.plan.recommender.settings)
+        settings |= next((spec.settings for spec in alike), {})
         limit = min(max(seconds, LEAST_SECONDS), config.tuning.seconds)
         on = "" if before is None else before.stopped_at
         search = Search(limit, config.tuning.max_queries, passes=1, seed=config.seed, first=on)
         with self.ledger.span("search", plan=f"{plan.name} (search)", phase="once"):
-            settings = start.settings if start else {}
             tuned = tune(plan, smaller, config.quality.metric, search, Ledger(), self.store, settings)
             timed = tuned.fit_seconds, tuned.query_seconds
             looked = Looked(tuned.plan, tuned.values, *timed, 0.0, growth, tuned.stopped_at)
@@ -401,4 +406,4 @@ def _lines(path: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-__all__ = ["Dropped", "Halving", "Looked", "Narrowed", "narrowed", "rungs", "seconds_of"]
+__all__ = ["BASELINES", "Dropped", "Halving", "Looked", "Narrowed", "narrowed", "rungs", "seconds_of"]

@@ -33,7 +33,7 @@ from frugalrec.machine import available_memory_bytes
 from frugalrec.machine_profile import Profile
 from frugalrec.pipeline import Pipeline
 from frugalrec.plan import Plan, Spec
-from frugalrec.plan_search import Dropped, Halving, seconds_of
+from frugalrec.plan_search import BASELINES, Dropped, Halving, seconds_of
 from frugalrec.planner import Decision, decide
 from frugalrec.portfolio import chosen_plans, default_plans, not_applicable, references
 from frugalrec.prices import PriceSheet
@@ -45,6 +45,9 @@ LONG_SECONDS = 20.0
 
 NOMINAL_FLOPS = 2e10
 """A second of a core without a profile, in FLOPs; only used to share out a search's time."""
+
+SPARE = 1.5
+"""How many times the time that judging what is left of a search is expected to take is kept back for it."""
 
 LEAST_WEIGHT = 0.1
 """What any plan weighs when a search's time is shared out, in seconds: there is more to a plan than its fit."""
@@ -203,11 +206,14 @@ class Study:
             if trials and halving.left < (look.whole_seconds(asked) if look else 0.0):
                 self.dropped.append(Dropped(name, "not judged on the test users: the search budget was over"))
                 continue
-            room = halving.left - rest
+            contenders = sum(n not in BASELINES for n in names[i:])
+            room = (halving.left - SPARE * rest) / max(1, contenders)
             # A search of settings starts with those of the last rung: it is worth it where another fit finds room.
             fit = 0.0 if look is None else look.fit_seconds * look.growth
             seconds = min(self.config.tuning.seconds, room) if room > 2 * fit else 0.0
             start = None if look is None else look.plan.recommender
+            if start is not None and (alike := _found(plan, trials)) is not None:
+                start = start.with_settings(**alike.settings)
             if not seconds and start is not None:
                 found = {n: v for n, v in start.settings.items() if n in search_space(plan.recommender)}
                 plan = replace(plan, recommender=plan.recommender.with_settings(**found))
