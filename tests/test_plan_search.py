@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
+from frugalrec.config import parse_config
+from frugalrec.cost import Ledger
+from frugalrec.data.splits.leave_last_out import LeaveLastOut
 from frugalrec.floors import Floor
 from frugalrec.plan import Plan, Spec
-from frugalrec.plan_search import Looked, Narrowed, narrowed
+from frugalrec.plan_search import Halving, Looked, Narrowed, narrowed
+from frugalrec.testing.data import toy_dataset
 
 USERS = 400
 RNG = np.random.default_rng(0)
@@ -64,3 +70,13 @@ def test_baselines_twins_and_what_plans_are_built_on_stay() -> None:
     left = narrow([look("chance", 0.01), look("part", 0.2), look("plain", 0.3), look("other", 0.3), lm, built])
     assert set(left.order) == {"chance", "part", "plain", "lm", "built"}
     assert left.judged == {"chance", "plain", "lm", "built"}  # part only because built is built on it
+
+
+def test_a_twin_without_a_language_model_is_judged_first(tmp_path: Path) -> None:
+    looks = [look("chance", 0.01), look("lm", 0.5, without_lm="plain"), look("ease", 0.4), look("plain", 0.2)]
+    split = LeaveLastOut().split(toy_dataset(n_users=20, n_items=20))
+    config = parse_config({"data": {"interactions": "x.csv"}}, "a test")
+    halving = Halving([one.plan for one in looks], split, config, 1.0, "", tmp_path / "search.jsonl", Ledger())
+    assert halving.finalists == ["chance", "lm", "ease", "plain"]  # without a rung, as they came
+    halving.found = {one.plan.name: one for one in looks}
+    assert halving.finalists == ["plain", "lm", "ease", "chance"]

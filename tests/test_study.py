@@ -389,12 +389,12 @@ def test_a_plan_that_reaches_the_cap_was_not_tried(dataset: Dataset, tmp_path: P
 
 # Within a search budget
 
-SEARCHED = ["chance", "popularity", "item-knn", "ease", "sequential", "blend", "content-words"]
-LARGE = toy_dataset(n_users=500, n_items=40)
+SEARCHED = ["chance", "popularity", "item-knn", "ease", "blend"]
+LARGE = toy_dataset(n_users=450, n_items=24)
 
 
 def searching(seconds: float | None = 60.0, **sections: Any) -> Config:
-    return configured(only=SEARCHED, seconds=0.05, search={"seconds": seconds} if seconds else {}, **sections)
+    return configured(only=SEARCHED, seconds=0.02, search={"seconds": seconds} if seconds else {}, **sections)
 
 
 def test_a_search_drops_plans_early_and_says_why(tmp_path: Path) -> None:
@@ -419,7 +419,7 @@ def test_a_budget_that_is_soon_over_still_finds_a_plan(tmp_path: Path) -> None:
     done = study(LARGE, tmp_path, searching(0.001))
     decision = done.run()
     assert decision.plan == "chance"  # the first that was looked at
-    assert {d.plan for d in done.dropped} == {*SEARCHED, "neighbours"} - {"chance"}
+    assert {d.plan for d in done.dropped} == {*SEARCHED, "sequential", "neighbours"} - {"chance"}
     assert "ease was not looked at: the search budget was over" in decision.notes
 
 
@@ -454,3 +454,24 @@ def test_an_interrupted_search_goes_on_with_the_best_so_far_and_later_from_there
     assert decision.plan in {c.name for c in resumed.run().choices}
     assert [e.plan for e in resumed.ledger.entries if e.name == "search"] == []  # nothing is looked at twice
     assert (tmp_path / "search.jsonl").read_text(encoding="utf-8").startswith(looked)
+
+
+def test_few_users_need_no_rungs(dataset: Dataset, tmp_path: Path) -> None:
+    both = {"name": "both", "recommender": {"component": "hybrid", "members": [{"plan": "ease"}, {"plan": "timed"}]}}
+    timed = {"name": "timed", "recommender": {"component": "sequential-linear", "gap_half_life": 60.0}}
+    silent = toy_dataset(n_users=40, n_items=20, timestamps=False)
+    done = study(silent, tmp_path, configured(both, timed, only=["chance", "ease"], search={"seconds": 60.0}))
+    decision = done.run()
+    assert [c.name for c in decision.choices] == ["chance", "ease"]
+    assert decision.choice("ease").trial.tuning  # tuned as without a budget
+    reasons = {s.plan: s.reason for s in done.skipped}
+    assert reasons["timed"].startswith("gap_half_life needs timestamps")
+    assert reasons["both"] == "it builds on timed, which was not tried"
+
+
+def test_a_search_goes_on_when_only_traffic_changes(tmp_path: Path) -> None:
+    study(LARGE, tmp_path, searching()).run()
+    again = study(LARGE, tmp_path, searching(traffic={"requests_per_day": 5.0}))
+    again.run()
+    assert fitted_in(again) == []
+    assert [e.plan for e in again.ledger.entries if e.name == "search"] == []

@@ -14,6 +14,7 @@ import argparse
 import json
 import math
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,12 @@ os.environ.setdefault("FRUGALREC_THREADS", "1")
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 
+import numpy as np
+
 from frugalrec.config import Config, parse_config
+from frugalrec.data.catalog import Catalog
+from frugalrec.data.dataset import Dataset
+from frugalrec.data.ids import IdMap
 from frugalrec.datasets import load_data
 from frugalrec.evaluation import Trial
 from frugalrec.planner import Decision
@@ -44,6 +50,7 @@ def main() -> None:
     parser.add_argument("--plans", nargs="*", default=PLANS)
     parser.add_argument("--seconds", type=float, default=90.0, help="CPU seconds of tuning for each plan")
     parser.add_argument("--shares", type=float, nargs="*", default=[0.15], help="budgets, as shares of trying all")
+    parser.add_argument("--users", type=float, default=1.0, help="share of the users, and the items that they met")
     parser.add_argument("--out", type=Path, default=Path("runs/search"))
     given = parser.parse_args()
     print("| data | budget | CPU s | share | settings tried | best plan | NDCG@10 | against the best of all | chosen |")
@@ -62,9 +69,25 @@ def studied(data_set: str, given: argparse.Namespace, share: float | None, every
     limit = None if share is None else share * everything[1]
     config = configured(data_set, given.plans, given.seconds, limit)
     dataset, _ = load_data(config.data, given.data, offline=True)
+    if given.users < 1:
+        dataset = part_of(dataset, given.users)
     study = Study(config, dataset, PriceSheet.load(), folder, say=lambda line: print(f"<!-- {line} -->", flush=True))
     decision = study.run()
     return decision, sum(entry.cost.cpu_seconds or 0.0 for entry in Run.read(folder).outermost)
+
+
+def part_of(dataset: Dataset, share: float) -> Dataset:
+    """Return a seeded share of the users, with their events and the items in them."""
+    log = dataset.interactions
+    drawn = np.random.default_rng(1).random(log.n_users) < share  # not the draw of the search's own samples
+    events = log.take(drawn[log.user])
+    met = np.unique(events.item)
+    codes = np.full(log.n_items, -1, dtype=np.int32)
+    codes[met] = np.arange(len(met), dtype=np.int32)
+    items, places = IdMap(log.items.ids[met]), met.tolist()
+    fields = {name: [values[i] for i in places] for name, values in dataset.catalog.fields.items()}
+    catalog = Catalog(items, fields, dataset.catalog.text)
+    return Dataset(replace(events, item=codes[events.item], items=items), catalog, dataset.name)
 
 
 def configured(data_set: str, plans: list[str], seconds: float, limit: float | None) -> Config:

@@ -203,7 +203,11 @@ class Halving:
         if not self.found:
             return [name for name in self._order if name not in {s.plan for s in self.skipped}]
         judged = [n for n in self.found if n in self.judged or not self.judged]
-        return sorted(judged, key=lambda n: (n in BASELINES, -self.found[n].mean))
+        ordered = sorted(judged, key=lambda n: (n in BASELINES, -self.found[n].mean))
+        twins = {n: self._by_name[n].without_lm for n in ordered}
+        # A twin without a language model comes just before the plan with one, which starts from its settings.
+        placed = [name for n in ordered for name in ((twins[n], n) if twins[n] in ordered else (n,))]
+        return list(dict.fromkeys(placed))
 
     def note(self, key: str, seconds: float) -> None:
         """Keep for a later run what one more step took."""
@@ -226,8 +230,7 @@ class Halving:
         growth = max(1 / share, (self.split.train.n_items / smaller.train.n_items) ** 3)
         seen: dict[str, Looked] = {}
         names = [name for name in self._by_name if name in self._order]
-        takes = {n: one.fit_seconds + one.query_seconds * len(one.values) for n, one in self.found.items()}
-        takes = {n: takes[n] if n in takes else self.weighs(self._by_name[n].resolved(self._by_name)) for n in names}
+        takes = {n: self._takes(n) for n in names}
         for i, name in enumerate(names):
             plan = self._by_name[name]
             if (reason := self._hindered(plan, seen)) is not None:
@@ -266,6 +269,13 @@ class Halving:
             f"search: {len(seen)} plans at {len(smaller.validation):,} users; on with {on} ({self.left:.0f} s left)"
         )
         return True
+
+    def _takes(self, name: str) -> float:
+        """Return about how long trying one more setting of a plan takes, beside those of others."""
+        one = self.found.get(name)
+        if one is None:
+            return self.weighs(self._by_name[name].resolved(self._by_name))
+        return LEAST_SECONDS + one.fit_seconds + one.query_seconds * len(one.values)
 
     def _hindered(self, plan: Plan, seen: Mapping[str, Looked]) -> str | None:
         missing = next((name for name in references(plan.recommender) if name not in seen), None)
@@ -312,13 +322,14 @@ class Halving:
             return _read(self._kept[key])
         config, began = self.config, time.process_time()
         before = self.found.get(plan.name)
+        # A twin with text is judged by what text adds: what both have is what was found without, rung by rung.
         alike = (one.plan.recommender for one in seen.values() if kin(one.plan.recommender, plan.recommender))
-        start = next(alike, None) if before is None else before.plan.recommender
+        settings = {} if before is None else dict(before.plan.recommender.settings)
+        settings |= next((spec.settings for spec in alike), {})
         limit = min(max(seconds, LEAST_SECONDS), config.tuning.seconds)
         on = "" if before is None else before.stopped_at
         search = Search(limit, config.tuning.max_queries, passes=1, seed=config.seed, first=on)
         with self.ledger.span("search", plan=f"{plan.name} (search)", phase="once"):
-            settings = start.settings if start else {}
             tuned = tune(plan, smaller, config.quality.metric, search, Ledger(), self.store, settings)
             timed = tuned.fit_seconds, tuned.query_seconds
             looked = Looked(tuned.plan, tuned.values, *timed, 0.0, growth, tuned.stopped_at)
@@ -395,4 +406,4 @@ def _lines(path: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-__all__ = ["Dropped", "Halving", "Looked", "Narrowed", "narrowed", "rungs", "seconds_of"]
+__all__ = ["BASELINES", "Dropped", "Halving", "Looked", "Narrowed", "narrowed", "rungs", "seconds_of"]

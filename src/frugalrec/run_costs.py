@@ -125,7 +125,7 @@ def by(run: Run, key: Callable[[Spent], str], prices: PriceSheet) -> list[Line]:
 
 def stage_of(entry: Spent) -> str:
     """Return the stage of an entry, told apart by what it was for."""
-    plain = not entry.label or entry.stage in ("tune", "evaluate")
+    plain = not entry.label or entry.stage in ("tune", "search", "evaluate")
     return entry.stage if plain else f"{entry.stage} ({entry.label})"
 
 

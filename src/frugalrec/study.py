@@ -33,7 +33,7 @@ from frugalrec.machine import available_memory_bytes
 from frugalrec.machine_profile import Profile
 from frugalrec.pipeline import Pipeline
 from frugalrec.plan import Plan, Spec
-from frugalrec.plan_search import Dropped, Halving, seconds_of
+from frugalrec.plan_search import BASELINES, Dropped, Halving, seconds_of
 from frugalrec.planner import Decision, decide
 from frugalrec.portfolio import chosen_plans, default_plans, not_applicable, references
 from frugalrec.prices import PriceSheet
@@ -45,6 +45,9 @@ LONG_SECONDS = 20.0
 
 NOMINAL_FLOPS = 2e10
 """A second of a core without a profile, in FLOPs; only used to share out a search's time."""
+
+SPARE = 1.5
+"""How many times the time that judging what is left of a search is expected to take is kept back for it."""
 
 LEAST_WEIGHT = 0.1
 """What any plan weighs when a search's time is shared out, in seconds: there is more to a plan than its fit."""
@@ -160,7 +163,8 @@ class Study:
     def _search(self, plans: Sequence[Plan], trials: dict[str, Trial], limit: float) -> None:
         """Drop plans early, then try what is left in full, within ``limit`` CPU seconds, the best first."""
         finished = self._finished()
-        key = sha256(json.dumps(self.config.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()[:8]
+        asked_for = [self.config.search.model_dump(), [plan.to_dict() for plan in plans]]
+        key = sha256(json.dumps(asked_for, sort_keys=True).encode()).hexdigest()[:8]
         halving = Halving(
             plans,
             self.split,
@@ -192,17 +196,24 @@ class Study:
         by_name, asked = {p.name: p for p in plans}, len(self.split.test)
         for i, name in enumerate(names[:1] if self.interrupted else names):
             progress.report("plans", i, len(names))
-            plan = by_name[name].resolved({n: k.plan for n, k in kept.items()} | {n: t.plan for n, t in trials.items()})
+            known = {n: k.plan for n, k in kept.items()} | {n: t.plan for n, t in trials.items()}
+            if (reason := self._not_applicable(by_name[name], known)) is not None:
+                self._skip(name, reason)
+                continue
+            plan = by_name[name].resolved(known)
             look = kept.get(name)
             rest = sum(kept[n].whole_seconds(asked) for n in names[i:] if n in kept)
             if trials and halving.left < (look.whole_seconds(asked) if look else 0.0):
                 self.dropped.append(Dropped(name, "not judged on the test users: the search budget was over"))
                 continue
-            room = halving.left - rest
+            contenders = sum(n not in BASELINES for n in names[i:])
+            room = (halving.left - SPARE * rest) / max(1, contenders)
             # A search of settings starts with those of the last rung: it is worth it where another fit finds room.
             fit = 0.0 if look is None else look.fit_seconds * look.growth
             seconds = min(self.config.tuning.seconds, room) if room > 2 * fit else 0.0
             start = None if look is None else look.plan.recommender
+            if start is not None and (alike := _found(plan, trials)) is not None:
+                start = start.with_settings(**alike.settings)
             if not seconds and start is not None:
                 found = {n: v for n, v in start.settings.items() if n in search_space(plan.recommender)}
                 plan = replace(plan, recommender=plan.recommender.with_settings(**found))
@@ -273,9 +284,9 @@ class Study:
         encoder: TextEncoder = registry.build("encoder", "bag-of-words", {})
         return encoder.encode(self.dataset.catalog.texts(), role="item")
 
-    def _not_applicable(self, plan: Plan, trials: Mapping[str, Trial] | None) -> str | None:
+    def _not_applicable(self, plan: Plan, tried: Mapping[str, Any] | None) -> str | None:
         for name in references(plan.recommender):
-            if trials is not None and name not in trials:
+            if tried is not None and name not in tried:
                 return f"it builds on {name}, which was not tried"
         if missing := plan.missing_extras():
             return "; ".join(f"pip install 'frugalrec[{extra}]'" for extra in missing)
