@@ -214,7 +214,7 @@ def test_an_unusable_answer_is_a_failure(dataset, answer, caplog):
         ({"title_words": 0}, "title_words must be at least 1, not 0"),
         ({"prior_items": -1}, "prior_items must be at least 0, not -1"),
         ({"blend": 1.5}, "blend must be from 0"),
-        ({"prompt": "no place"}, "'{history}' is not in"),
+        ({"prompt": "no place"}, "where to put '{history}', not 'no place'"),
     ],
 )
 def test_settings_are_checked(settings, message):

@@ -1,0 +1,269 @@
+"""Does a small generative model put candidates in a better order, and what does each way to ask it cost?
+
+    python benchmarks/language/rerank.py protocol --data DIR --model smollm2-135m-instruct-q4
+    python benchmarks/language/rerank.py order --data DIR --model FILE.gguf --users 25
+    python benchmarks/language/rerank.py plan --model FILE.gguf
+
+``--model``: an asset's name or a GGUF file. One thread; numbers are kept in --cache, so a run that was ended goes on.
+
+*protocol*: Hou et al.'s 20 candidates on MovieLens-1M (`benchmarks/quality/llmrank.py` says where DIR is from), in random
+order, history of the last 10, zero-shot: nothing is fitted but the priors. N@10 x 100 of the first --users of their 200
+users, equal scores share their average rank; --few users where an answer takes many calls. The cost of a request is what
+it takes from nothing; priors (an item's score without history) are paid once and told apart.
+
+*order*: the same lists with the truth first and last, and means over random orders: what a place is worth.
+
+*plan*: MovieLens-100K, the best ten of `sequential-text`. The blend of each way is chosen on --validation users and the
+gain over the input order told on --users others. Where the truth is not among the ten nothing can change, so nothing is
+asked there, and the gain is 0 exactly.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+for variable in ("FRUGALREC_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
+sys.path.insert(0, str(Path(__file__).parents[1] / "quality"))
+
+import _table
+import llmrank
+import numpy as np
+
+from frugalrec import registry
+from frugalrec.cost import Cost, Ledger
+from frugalrec.data.dataset import Dataset, Fold, Query, Ranking
+from frugalrec.llms._cached import CachedLanguageModel
+from frugalrec.llms.llama_cpp import LlamaCpp
+from frugalrec.machine import describe
+from frugalrec.rerankers._order import reordered, standard
+from frugalrec.significance import bootstrap_interval, paired_difference
+from frugalrec.stores.array_cache import ArrayCache
+
+Values = np.ndarray[Any, np.dtype[np.float64]]
+SEED = 0
+N_WINDOW = 10
+"""Candidates of a plan's top that are reordered."""
+BLENDS = (0.1, 0.3, 1.0)
+ORDERS = ("as it comes", "truth first", "truth last")
+WAYS: dict[str, tuple[str, dict[str, Any]]] = {
+    "likelihood, none": ("likelihood", {"normalisation": "none"}),
+    "likelihood, tokens": ("likelihood", {"normalisation": "tokens"}),
+    "likelihood, pmi, weight .5": ("likelihood", {"prior_weight": 0.5, "prior_items": 0}),
+    "likelihood, pmi": ("likelihood", {"prior_items": 0}),
+    "pointwise": ("pointwise", {"prior_weight": 0.0}),
+    "pointwise less prior": ("pointwise", {"prior_weight": 1.0, "prior_items": 0}),
+    "listwise, one order": ("listwise", {"calibrate": False}),
+    "listwise, one order, less letters": ("listwise", {}),
+    "listwise, 3 shuffles, less letters": ("listwise", {"shuffles": 3}),
+    "setwise, less letters": ("setwise", {}),
+}
+FEW = ("pointwise less prior", "listwise, 3 shuffles, less letters", "setwise, less letters")
+IN_A_PLAN = ("likelihood, pmi", "pointwise", "listwise, one order, less letters", "listwise, 3 shuffles, less letters")
+IN_ORDERS = {
+    "one order": {"calibrate": False},
+    "one order, less letters": {},
+    "1 shuffle, less letters": {"shuffles": 1},
+    "3 shuffles": {"shuffles": 3, "calibrate": False},
+    "3 shuffles, less letters": {"shuffles": 3},
+}
+
+
+@dataclass
+class Asked:
+    """One way to ask: scores, and what a request and what is paid once took, from nothing."""
+
+    reranker: Any
+    ledger: Ledger = field(default_factory=Ledger)
+
+    def prepare(self, items: Values) -> None:
+        """Read what the items score without history, where the way wants it."""
+        with self.ledger.span("once", phase="once"):
+            if getattr(self.reranker, "_weighs_prior", bool)():
+                new = np.unique(items)
+                for start in range(0, len(new), 256):
+                    part = new[start : start + 256].astype(np.int32)
+                    self.reranker.prior_[part] = self.reranker._without_history(part)
+
+    def scores(self, query: Query, items: Any, shown: Any) -> Values:
+        """Return the scores of ``items``, shown in the order ``shown`` (places in ``items``)."""
+        with self.ledger.span("request", phase="request"):
+            (found,) = self.reranker.rerank([query], [Ranking(items[shown], np.zeros(len(items)))])
+        assert not found.degraded
+        of = dict(zip(found.items.tolist(), found.scores.tolist(), strict=True))
+        return np.array([of[item] for item in items.tolist()])
+
+    def request(self) -> Cost:
+        """Return the mean cost of a request."""
+        entries = [e for e in self.ledger.entries if e.phase == "request" and e.depth == 0]
+        return self.ledger.total(phase="request") / len(entries)
+
+
+def model_of(given: argparse.Namespace) -> CachedLanguageModel:
+    path = given.model if given.model.endswith(".gguf") else ""
+    name = {} if path else {"model": given.model}
+    model = LlamaCpp(path=path, reuse=True, **name)
+    return CachedLanguageModel(model, ArrayCache(given.cache / "rerank"))
+
+
+def lists_of(given: argparse.Namespace) -> tuple[llmrank.Task, Dataset, Dataset]:
+    """Return the 200 users' lists, all data and what may be learned from."""
+    dataset = _table.read("movielens-1m")
+    split = registry.build("split", "leave-last-out", {}).split(dataset)
+    codes = llmrank.codes_of_items(dataset, given.data / "users-200" / "ml-1m.item.gz")
+    folder = given.data / "users-200" / llmrank.LISTS["users-200"]
+    return llmrank.task(dataset, split.test, folder, codes), dataset, split.train
+
+
+def way(component: str, settings: Mapping[str, Any], model: Any, dataset: Dataset) -> Asked:
+    depth = llmrank.N_CANDIDATES
+    return Asked(registry.build("reranker", component, {"model": model, "depth": depth, "blend": 1.0, **settings}).fit(dataset))
+
+
+def shuffled(task: llmrank.Task) -> Any:
+    """Return a random order of each list's places."""
+    return np.array([np.random.default_rng([SEED, row]).permutation(task.candidates.shape[1]) for row in range(len(task.fold))])
+
+
+def told(values: Values) -> str:
+    found = bootstrap_interval(100 * values)
+    return f"{found.mean:.1f} [{found.low:.1f}, {found.high:.1f}]"
+
+
+def cost_words(cost: Cost) -> str:
+    return f"{cost.tokens_in:,.0f} | {cost.tokens_cached:,.0f} | {cost.cpu_seconds:.2f} | {cost.flops / 1e9:,.0f}"
+
+
+def protocol(given: argparse.Namespace) -> list[dict[str, Any]]:
+    task, dataset, train = lists_of(given)
+    places = shuffled(task)
+    model = model_of(given)
+    popularity = llmrank.n10(task.scores(registry.build("recommender", "popularity", {}).fit(train)))
+    print("| way | users | N@10 x 100 | tokens | not computed again | CPU s | GFLOP | once: tokens, CPU s |")
+    print("|---|---|---|---|---|---|---|---|")
+    rows: list[dict[str, Any]] = []
+    for users in dict.fromkeys((len(task.fold), given.users, given.few)):
+        print(f"| *popularity* | {users} | {told(popularity[:users])} | 0 | 0 | | | |")
+        chance = llmrank.n10(-places.argsort(axis=1).astype(float))[:users]
+        print(f"| *random order* | {users} | {told(chance)} | 0 | 0 | | | |", flush=True)
+    for name in given.ways:
+        users = given.few if name in FEW else given.users
+        asked = way(*WAYS[name], model, dataset)
+        asked.prepare(task.candidates[:users])
+        found = []
+        for row in range(users):
+            found.append(asked.scores(task.fold.queries[row], task.candidates[row], places[row]))
+            _table.progress(f"{name}: {row + 1} of {users}")
+        values, once = llmrank.n10(np.array(found)), asked.ledger.total(phase="once")
+        spent = f"{once.tokens_in:,.0f}, {once.cpu_seconds:.0f}" if once.tokens_in else ""
+        print(f"| {name} | {users} | {told(values)} | {cost_words(asked.request())} | {spent} |", flush=True)
+        rows.append({"way": name, "values": values.tolist(), "request": asked.request().to_dict()})
+    return rows
+
+
+def order(given: argparse.Namespace) -> list[dict[str, Any]]:
+    task, dataset, _ = lists_of(given)
+    places, model, rows = shuffled(task), model_of(given), []
+    print(f"| listwise, {given.users} users, N@10 x 100 | " + " | ".join(ORDERS) + " | first less last | CPU s |")
+    print("|---|---|---|---|---|---|")
+    for name, settings in IN_ORDERS.items():
+        asked, values = way("listwise", settings, model, dataset), {}
+        for shown in ORDERS:
+            found = []
+            for row in range(given.users):
+                others = places[row][places[row] != 0]
+                kinds = {ORDERS[0]: places[row], ORDERS[1]: [0, *others], ORDERS[2]: [*others, 0]}
+                found.append(asked.scores(task.fold.queries[row], task.candidates[row], np.array(kinds[shown])))
+                _table.progress(f"{name}, {shown}: {row + 1} of {given.users}")
+            values[shown] = llmrank.n10(np.array(found))
+        gap = paired_difference(100 * values[ORDERS[1]], 100 * values[ORDERS[2]])
+        cells = [f"{100 * values[shown].mean():.1f}" for shown in ORDERS]
+        print(f"| {name} | {' | '.join(cells)} | {gap.mean:+.1f} [{gap.low:+.1f}, {gap.high:+.1f}] "
+              f"| {asked.request().cpu_seconds:.2f} |", flush=True)  # fmt: skip
+        rows.append({"way": name, **{shown: found.tolist() for shown, found in values.items()}})
+    return rows
+
+
+def plan(given: argparse.Namespace) -> list[dict[str, Any]]:
+    dataset = _table.read("movielens-100k")
+    split = registry.build("split", "leave-last-out", {}).split(dataset)
+    settings = {**llmrank.SEQUENTIAL, **llmrank.TEXT, "ridge": 300.0, "encoder": registry.build("encoder", "onnx", {})}
+    recommender = registry.build("recommender", "sequential-linear", settings).fit(split.train)
+    folds = {"validation": split.validation.sample(given.validation, SEED), "test": split.test.sample(given.users, SEED)}
+    model, rows = model_of(given), []
+    tops = {name: top_of(recommender, fold) for name, fold in folds.items()}
+    for name, fold in folds.items():
+        before = np.array([gain(ranking.items, truth) for ranking, truth in zip(tops[name], fold.relevant, strict=True)])
+        print(f"{name}: {len(fold)} users, the truth among the ten of {np.count_nonzero(before)}, N@10 {before.mean():.4f}")
+    print("| way | blend | validation | gain on test users | tokens | not computed again | CPU s | GFLOP |")
+    print("|---|---|---|---|---|---|---|---|")
+    for name in given.ways:
+        component, chosen = WAYS[name]
+        fixed = {"model": model, "depth": N_WINDOW, "blend": 1.0, "prior_items": 300}
+        known = registry.settings_of(registry.load("reranker", component))
+        fixed = {k: v for k, v in {**chosen, **fixed}.items() if k.replace("_", "-") in known}
+        asked = Asked(registry.build("reranker", component, fixed).fit(split.train))
+        gains = {fold: gains_of(asked, folds[fold], tops[fold], f"{name}, {fold}") for fold in folds}
+        best = max(BLENDS, key=lambda blend: gains["validation"][blend].mean())
+        found = paired_difference(gains["test"][best], np.zeros(len(folds["test"])))
+        whole = "; ".join(f"{b:g}: {gains['test'][b].mean():+.4f}" for b in BLENDS)
+        print(f"| {name} | {best:g} | {gains['validation'][best].mean():+.4f} "
+              f"| {found.mean:+.4f} [{found.low:+.4f}, {found.high:+.4f}] ({whole}) | {cost_words(asked.request())} |",
+              flush=True)  # fmt: skip
+        rows.append({"way": name, "blend": best, "gains": gains["test"][best].tolist()})
+    return rows
+
+
+def top_of(recommender: Any, fold: Fold) -> list[Ranking]:
+    found: list[Ranking] = recommender.recommend(fold.queries, N_WINDOW)
+    return found
+
+
+def gains_of(asked: Asked, fold: Fold, tops: Sequence[Ranking], what: str) -> dict[float, Values]:
+    """Return what each blend gains for each user."""
+    gains = {blend: np.zeros(len(fold)) for blend in BLENDS}
+    for row, (query, ranking, truth) in enumerate(zip(fold.queries, tops, fold.relevant, strict=True)):
+        before = gain(ranking.items, truth)
+        if before:
+            _table.progress(f"{what}: {row + 1} of {len(fold)}")
+            said = standard(asked.scores(query, ranking.items, np.arange(len(ranking))))
+            for blend in BLENDS:
+                blended = reordered(ranking, blend * said + (1 - blend) * standard(ranking.scores))
+                gains[blend][row] = gain(blended.items, truth) - before
+    return gains
+
+
+def gain(items: Any, truth: Any) -> float:
+    """Return N@10 of ten items for one relevant item."""
+    (places,) = np.nonzero(np.isin(items, truth))
+    return float(1 / np.log2(places[0] + 2)) if len(places) else 0.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=["protocol", "order", "plan"])
+    parser.add_argument("--data", type=Path, help="folder of the authors' candidate lists")
+    parser.add_argument("--model", default="smollm2-135m-instruct-q4", help="an asset, or a GGUF file")
+    parser.add_argument("--users", type=int, default=60)
+    parser.add_argument("--few", type=int, default=25)
+    parser.add_argument("--validation", type=int, default=150)
+    parser.add_argument("--ways", nargs="*", choices=list(WAYS))
+    parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "frugalrec" / "benchmarks")
+    _table.add_out(parser)
+    given = parser.parse_args()
+    given.ways = given.ways or list(IN_A_PLAN if given.part == "plan" else WAYS)
+    print(f"{given.part}: {Path(given.model).name}; {json.dumps(describe())}", flush=True)
+    rows = {"protocol": protocol, "order": order, "plan": plan}[given.part](given)
+    if given.out:
+        given.out.write_text(json.dumps({"part": given.part, "model": Path(given.model).name, "rows": rows}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
