@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +26,7 @@ class Setwise(Lettered):
     ``shuffles`` and ``calibrate`` keep order from deciding, as in `Listwise`: within each comparison. With 0 shuffles the
     parent, which retrieval put first, has the first letter.
 
-    Cost: about ``depth / children + top · log(depth) / log(children)`` calls, each with the whole history: with a model
+    Cost: about ``depth / children + top · log(depth) / log(children)`` calls (30 by default), each with the whole history: with a model
     that forgets prompts, as many times the tokens. `LlamaCpp` with ``reuse`` computes what consecutive prompts begin
     with once. Blending, titles, long prompts and failures are as in `Likelihood`.
 
@@ -59,13 +58,22 @@ class Setwise(Lettered):
         """
         shown = self._shown()
         asked = self._prompt_tokens(shape) + self._tokens_shown(self._title_tokens(shape), shown)
-        levels = math.log(max(2, self.depth), max(2, self.children))
-        calls = (self.depth / self.children + min(self.top, self.depth) * levels) * max(1, self.shuffles)
+        calls = (self.depth - 1) / self.children + sum(
+            self._levels(self.depth - taken) for taken in range(1, min(self.top, self.depth))
+        )
+        calls *= max(1, self.shuffles)
         blank = self._blank_tokens(shown) if self.calibrate and self.blend > 0 else 0.0
-        return self._stages(blank, calls * asked, spread=2.5)
+        return self._stages(blank, calls * asked, spread=2.0)
 
     def _shown(self) -> int:
         return min(self.depth, self.children + 1)
+
+    def _levels(self, n: int) -> int:
+        """Return how many families one passes from the root of a heap of ``n`` to a leaf."""
+        node = levels = 0
+        while (node := node * self.children + 1) < n:
+            levels += 1
+        return levels
 
     def _read(self, query: Query, items: IntArray) -> FloatArray:
         heap = list(range(len(items)))
