@@ -3,19 +3,23 @@
     python benchmarks/language/rerank.py protocol --data DIR --model smollm2-135m-instruct-q4
     python benchmarks/language/rerank.py order --data DIR --model FILE.gguf --users 25
     python benchmarks/language/rerank.py plan --model FILE.gguf
+    python benchmarks/language/rerank.py cache --model FILE.gguf
 
 ``--model``: an asset's name or a GGUF file. One thread; numbers are kept in --cache, so a run that was ended goes on.
 
-*protocol*: Hou et al.'s 20 candidates on MovieLens-1M (`benchmarks/quality/llmrank.py` says where DIR is from), in random
-order, history of the last 10, zero-shot: nothing is fitted but the priors. N@10 x 100 of the first --users of their 200
-users, equal scores share their average rank; --few users where an answer takes many calls. The cost of a request is what
-it takes from nothing; priors (an item's score without history) are paid once and told apart.
+*protocol*: Hou et al.'s 20 candidates on MovieLens-1M (`benchmarks/quality/llmrank.py` says where DIR is from), in
+random order, history of the last 10, zero-shot: nothing is fitted but the priors. N@10 x 100 of the first --users of
+their 200 users, equal scores share their average rank; --few users where an answer takes many calls. The cost of a
+request is what it takes from nothing; priors (an item's score without history) are paid once and told apart.
 
 *order*: the same lists with the truth first and last, and means over random orders: what a place is worth.
 
 *plan*: MovieLens-100K, the best ten of `sequential-text`. The blend of each way is chosen on --validation users and the
 gain over the input order told on --users others. Where the truth is not among the ten nothing can change, so nothing is
 asked there, and the gain is 0 exactly.
+
+*cache*: the same ten for each of the last five requests of --users users, through `semantic-cache`: how many orders are
+taken over, and how like they are to those the model would have made (Kendall's tau).
 """
 
 from __future__ import annotations
@@ -36,10 +40,11 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "quality"))
 import _table
 import llmrank
 import numpy as np
+from scipy.stats import kendalltau
 
 from frugalrec import registry
 from frugalrec.cost import Cost, Ledger
-from frugalrec.data.dataset import Dataset, Fold, Query, Ranking
+from frugalrec.data.dataset import Dataset, Fold, Query, Ranking, Split
 from frugalrec.llms._cached import CachedLanguageModel
 from frugalrec.llms.llama_cpp import LlamaCpp
 from frugalrec.machine import describe
@@ -124,12 +129,16 @@ def lists_of(given: argparse.Namespace) -> tuple[llmrank.Task, Dataset, Dataset]
 
 def way(component: str, settings: Mapping[str, Any], model: Any, dataset: Dataset) -> Asked:
     depth = llmrank.N_CANDIDATES
-    return Asked(registry.build("reranker", component, {"model": model, "depth": depth, "blend": 1.0, **settings}).fit(dataset))
+    return Asked(
+        registry.build("reranker", component, {"model": model, "depth": depth, "blend": 1.0, **settings}).fit(dataset)
+    )
 
 
 def shuffled(task: llmrank.Task) -> Any:
     """Return a random order of each list's places."""
-    return np.array([np.random.default_rng([SEED, row]).permutation(task.candidates.shape[1]) for row in range(len(task.fold))])
+    return np.array(
+        [np.random.default_rng([SEED, row]).permutation(task.candidates.shape[1]) for row in range(len(task.fold))]
+    )
 
 
 def told(values: Values) -> str:
@@ -191,17 +200,66 @@ def order(given: argparse.Namespace) -> list[dict[str, Any]]:
     return rows
 
 
-def plan(given: argparse.Namespace) -> list[dict[str, Any]]:
+def retriever() -> tuple[Split, Any, Any]:
+    """Return MovieLens-100K split, `sequential-text` fitted to it, and its encoder."""
     dataset = _table.read("movielens-100k")
     split = registry.build("split", "leave-last-out", {}).split(dataset)
-    settings = {**llmrank.SEQUENTIAL, **llmrank.TEXT, "ridge": 300.0, "encoder": registry.build("encoder", "onnx", {})}
-    recommender = registry.build("recommender", "sequential-linear", settings).fit(split.train)
-    folds = {"validation": split.validation.sample(given.validation, SEED), "test": split.test.sample(given.users, SEED)}
+    encoder = registry.build("encoder", "onnx", {})
+    settings = {**llmrank.SEQUENTIAL, **llmrank.TEXT, "ridge": 300.0, "encoder": encoder}
+    return split, registry.build("recommender", "sequential-linear", settings).fit(split.train), encoder
+
+
+def cache(given: argparse.Namespace) -> list[dict[str, Any]]:
+    split, recommender, encoder = retriever()
+    likelihood = {"model": model_of(given), "depth": N_WINDOW, "blend": 0.3, "prior_items": 300}
+    reranker = registry.build("reranker", "likelihood", likelihood)
+    asked = [
+        replace(query, history=query.history[:-back], times=None if query.times is None else query.times[:-back])
+        for query in split.test.sample(given.users, SEED).queries
+        for back in range(5, 0, -1)
+    ]
+    dice = np.random.default_rng(SEED)
+    asked = [asked[i] for i in np.argsort(np.arange(len(asked)) % 5 + dice.random(len(asked)), kind="stable")]
+    tops = recommender.recommend(asked, N_WINDOW)
+    print(f"{len(asked)} requests of {given.users} users")
+    print("| threshold | overlap | taken over | Kendall's tau with a fresh order | of retrieval with a fresh order |")
+    print("|---|---|---|---|---|")
+    rows: list[dict[str, Any]] = []
+    fresh: list[Ranking] = []
+    for threshold, overlap in ((0.99, 1.0), (0.95, 1.0), (0.9, 1.0), (0.95, 0.8), (0.9, 0.8), (0.9, 0.5)):
+        settings = {"reranker": reranker, "encoder": encoder, "threshold": threshold, "overlap": overlap}
+        cached = registry.build("reranker", "semantic-cache", settings).fit(split.train)
+        fresh = fresh or reranker.rerank(asked, tops)
+        found = cached.rerank(asked, tops)
+        taken = [i for i, ranking in enumerate(found) if ranking.reused]
+        taus = {kind: [tau(kinds[i].items, fresh[i].items) for i in taken] for kind, kinds in
+                (("cached", found), ("retrieved", tops))}  # fmt: skip
+        means = [f"{np.mean(values):.3f}" if values else "" for values in taus.values()]
+        print(f"| {threshold} | {overlap} | {len(taken) / len(asked):.1%} | {' | '.join(means)} |", flush=True)
+        rows.append({"threshold": threshold, "overlap": overlap, "taken": len(taken), "of": len(asked), **taus})
+    return rows
+
+
+def tau(a: Any, b: Any) -> float:
+    """Return Kendall's tau of two orders of the same items."""
+    place = {item: i for i, item in enumerate(b.tolist())}
+    return float(kendalltau(np.arange(len(a)), [place[item] for item in a.tolist()]).statistic)
+
+
+def plan(given: argparse.Namespace) -> list[dict[str, Any]]:
+    split, recommender, _ = retriever()
+    folds = {
+        "validation": split.validation.sample(given.validation, SEED),
+        "test": split.test.sample(given.users, SEED),
+    }
     model, rows = model_of(given), []
     tops = {name: top_of(recommender, fold) for name, fold in folds.items()}
     for name, fold in folds.items():
-        before = np.array([gain(ranking.items, truth) for ranking, truth in zip(tops[name], fold.relevant, strict=True)])
-        print(f"{name}: {len(fold)} users, the truth among the ten of {np.count_nonzero(before)}, N@10 {before.mean():.4f}")
+        before = np.array(
+            [gain(ranking.items, truth) for ranking, truth in zip(tops[name], fold.relevant, strict=True)]
+        )
+        there = np.count_nonzero(before)
+        print(f"{name}: {len(fold)} users, the truth among the ten of {there}, N@10 {before.mean():.4f}")
     print("| way | blend | validation | gain on test users | tokens | not computed again | CPU s | GFLOP |")
     print("|---|---|---|---|---|---|---|---|")
     for name in given.ways:
@@ -248,7 +306,7 @@ def gain(items: Any, truth: Any) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=["protocol", "order", "plan"])
+    parser.add_argument("part", choices=["protocol", "order", "plan", "cache"])
     parser.add_argument("--data", type=Path, help="folder of the authors' candidate lists")
     parser.add_argument("--model", default="smollm2-135m-instruct-q4", help="an asset, or a GGUF file")
     parser.add_argument("--users", type=int, default=60)
@@ -260,7 +318,7 @@ def main() -> None:
     given = parser.parse_args()
     given.ways = given.ways or list(IN_A_PLAN if given.part == "plan" else WAYS)
     print(f"{given.part}: {Path(given.model).name}; {json.dumps(describe())}", flush=True)
-    rows = {"protocol": protocol, "order": order, "plan": plan}[given.part](given)
+    rows = {"protocol": protocol, "order": order, "plan": plan, "cache": cache}[given.part](given)
     if given.out:
         given.out.write_text(json.dumps({"part": given.part, "model": Path(given.model).name, "rows": rows}, indent=1))
 

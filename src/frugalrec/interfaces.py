@@ -72,7 +72,7 @@ class LanguageModel(Protocol):
 
 @runtime_checkable
 class Bounded(Protocol):
-    """A language model that says how much it can read at once, so that prompts can be shortened where it does no harm."""
+    """A language model that says how much it can read at once, so that whoever asks can shorten what matters least."""
 
     @property
     def context(self) -> int | None:

@@ -21,7 +21,7 @@ N_ITEMS = 40
 def build(name, model):
     makers = {
         "llm": lambda: model,
-        "encoder": lambda: BagOfWords(),
+        "encoder": BagOfWords,
         "reranker": lambda: Likelihood(model),
     }
     fields = registry.settings_of(registry.load("reranker", name))

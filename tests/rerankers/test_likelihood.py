@@ -165,7 +165,9 @@ def test_when_titles_are_read_changes_nothing(dataset):
     np.testing.assert_array_equal(early.scores, late.scores)
 
 
-@pytest.mark.parametrize("settings", [{"normalisation": "none"}, {"normalisation": "tokens"}, {"prior_weight": 0.0}, {"blend": 0.0}])
+@pytest.mark.parametrize(
+    "settings", [{"normalisation": "none"}, {"normalisation": "tokens"}, {"prior_weight": 0.0}, {"blend": 0.0}]
+)
 def test_fit_reads_nothing_that_is_not_needed(dataset, settings):
     assert spent(lambda: Likelihood(UnigramModel(), **settings).fit(dataset)).tokens_in == 0
 

@@ -118,7 +118,7 @@ def test_tokens_are_about_what_was_expected(make, settings):
 
 @pytest.mark.parametrize("prompt", ["no place", "{history} {history} {candidate} {candidates}"])
 def test_a_prompt_has_each_place_once(make, prompt):
-    with pytest.raises(ConfigError, match="prompt must say once where to put '{history}'"):
+    with pytest.raises(ConfigError, match=r"prompt must say once where to put '\{history\}'"):
         make(UnigramModel(), prompt=prompt)
 
 

@@ -101,9 +101,7 @@ class LlamaCpp:
                 sums[group] += np.bincount(owners, weights=found)[1:]
                 session.forget(sequences)
                 computed, rows = computed + len(following), rows + len(following)
-        charge(
-            tokens_in=computed, tokens_cached=kept + len(head) * (len(asked) - 1), flops=self._flops(computed, rows)
-        )
+        charge(tokens_in=computed, tokens_cached=kept + len(head) * (len(asked) - 1), flops=self._flops(computed, rows))
         return sums
 
     def _common(self, head: Sequence[int]) -> int:

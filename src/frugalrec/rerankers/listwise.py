@@ -16,7 +16,7 @@ from frugalrec.work import Stages
 
 @dataclass
 class Listwise(Lettered):
-    """Shows all candidates in one prompt, each under a letter, and ranks by the log-probability of the letter; choose it
+    """Shows all candidates in one prompt, each under a letter, and ranks by the letters' log-probabilities; choose it
     as the cheapest way to ask a model about a whole list, and mind that small models answer by place, not by title.
 
     One pass gives every letter's log-probability as the first token of an answer, so nothing is written (Gangi Reddy et
@@ -29,8 +29,8 @@ class Listwise(Lettered):
     ``calibrate`` subtracts each letter's log-probability in the same prompt with every title "N/A" (Zhao et al. 2021,
     "Calibrate Before Use", section 4), kept in ``letter_prior_``.
 
-    Cost: ``max(1, shuffles)`` calls a window, of the prompt, the history and the window's titles. Blending, titles, long
-    prompts and failures are as in `Likelihood`.
+    Cost: ``max(1, shuffles)`` calls a window, of the prompt, the history and the window's titles. Blending, titles,
+    long prompts and failures are as in `Likelihood`.
 
     >>> from frugalrec.data.dataset import Ranking
     >>> from frugalrec.testing.data import checkerboard

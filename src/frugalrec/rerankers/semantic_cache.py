@@ -131,7 +131,7 @@ class SemanticCache:
                 cosines = self._histories[: len(self._kept)] @ history
                 charge(flops=2.0 * len(self._kept) * len(history))
                 for i in np.argsort(-cosines, kind="stable"):
-                    kept = self._kept[i]
+                    kept = self._kept[int(i)]
                     # Rounding must not part a history from itself.
                     if cosines[i] < self.threshold - 1e-6:
                         break

@@ -23,12 +23,12 @@ class Setwise(Lettered):
     Models", section 3 (setwise heapsort, compared by letter logits). The heap starts in the retrieved order; once the
     ``top`` best stand, the others keep theirs, so the score of an item is its place, and that of all others the next.
 
-    ``shuffles`` and ``calibrate`` keep order from deciding, as in `Listwise`: within each comparison. With 0 shuffles the
-    parent, which retrieval put first, has the first letter.
+    ``shuffles`` and ``calibrate`` keep order from deciding, as in `Listwise`: within each comparison. With 0 shuffles
+    the parent, which retrieval put first, has the first letter.
 
-    Cost: about ``depth / children + top · log(depth) / log(children)`` calls (30 by default), each with the whole history: with a model
-    that forgets prompts, as many times the tokens. `LlamaCpp` with ``reuse`` computes what consecutive prompts begin
-    with once. Blending, titles, long prompts and failures are as in `Likelihood`.
+    Cost: about ``depth / children + top · log(depth) / log(children)`` calls (30 by default), each with the whole
+    history: with a model that forgets prompts, as many times the tokens. `LlamaCpp` with ``reuse`` computes what
+    consecutive prompts begin with once. Blending, titles, long prompts and failures are as in `Likelihood`.
 
     >>> from frugalrec.data.dataset import Ranking
     >>> from frugalrec.testing.data import checkerboard
@@ -53,8 +53,8 @@ class Setwise(Lettered):
     def expected(self, shape: DataShape) -> Stages:
         """Return what `fit` and a request take, tokens guessed from the lengths of texts: about four characters each.
 
-        How many comparisons a heap needs depends on their outcome. FLOPs are unknown before the model is loaded; seconds
-        need its rate in the machine profile.
+        How many comparisons a heap needs depends on their outcome, and what ``reuse`` spares is not known here. FLOPs
+        are unknown before the model is loaded; seconds need its rate in the machine profile.
         """
         shown = self._shown()
         asked = self._prompt_tokens(shape) + self._tokens_shown(self._title_tokens(shape), shown)

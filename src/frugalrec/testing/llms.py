@@ -97,10 +97,10 @@ class BreakableModel(UnigramModel):
 
 @dataclass
 class ChoosingModel(UnigramModel):
-    """A model that answers with letters: each lettered line of a prompt is as likely as its words are frequent above it.
+    """A model that answers with letters: a lettered line of a prompt is as likely as its words are frequent around it.
 
-    The log-probability of " B" is that of the words after "B. " in the prompt given all lines before the first lettered
-    one, plus ``early`` for each place before the last: a model that likes early letters has it above 0. Other
+    The log-probability of " B" is that of the words after "B. " in the prompt given all lines without a
+    letter, plus ``early`` for each place before the last: a model that likes early letters has it above 0. Other
     continuations get what `UnigramModel` says.
 
     >>> prompt = "Alien, Aliens" + chr(10) + "A. Casablanca" + chr(10) + "B. Alien 3" + chr(10) + "Answer:"
