@@ -8,9 +8,10 @@
 ``--model``: an asset's name or a GGUF file. One thread; numbers are kept in --cache, so a run that was ended goes on.
 
 *protocol*: Hou et al.'s 20 candidates on MovieLens-1M (`benchmarks/quality/llmrank.py` says where DIR is from), in
-random order, history of the last 10, zero-shot: nothing is fitted but the priors. N@10 x 100 of the first --users of
-their 200 users, equal scores share their average rank; --few users where an answer takes many calls. The cost of a
-request is what it takes from nothing; priors (an item's score without history) are paid once and told apart.
+random order, history of the last 10, zero-shot: nothing is fitted but the priors. "No history" is log P(title) after a
+prompt without one. N@10 x 100 of the first --users of their 200 users, equal scores share their average rank; --few
+users where an answer takes many calls. The cost of a request is what it takes from nothing; priors (an item's score
+without history) are paid once and told apart.
 
 *order*: the same lists with the truth first and last, and means over random orders: what a place is worth.
 
@@ -57,8 +58,10 @@ SEED = 0
 N_WINDOW = 10
 """Candidates of a plan's top that are reordered."""
 BLENDS = (0.1, 0.3, 1.0)
+NO_HISTORY = "likelihood, no history"
 ORDERS = ("as it comes", "truth first", "truth last")
 WAYS: dict[str, tuple[str, dict[str, Any]]] = {
+    NO_HISTORY: ("likelihood", {"prior_items": 0}),
     "likelihood, none": ("likelihood", {"normalisation": "none"}),
     "likelihood, tokens": ("likelihood", {"normalisation": "tokens"}),
     "likelihood, pmi, weight .5": ("likelihood", {"prior_weight": 0.5, "prior_items": 0}),
@@ -108,7 +111,7 @@ class Asked:
     def request(self) -> Cost:
         """Return the mean cost of a request."""
         entries = [e for e in self.ledger.entries if e.phase == "request" and e.depth == 0]
-        return self.ledger.total(phase="request") / len(entries)
+        return self.ledger.total(phase="request") / max(1, len(entries))
 
 
 def model_of(given: argparse.Namespace) -> CachedLanguageModel:
@@ -168,6 +171,9 @@ def protocol(given: argparse.Namespace) -> list[dict[str, Any]]:
         asked.prepare(task.candidates[:users])
         found = []
         for row in range(users):
+            if name == NO_HISTORY:
+                found.append(asked.reranker.prior_[task.candidates[row]])
+                continue
             found.append(asked.scores(task.fold.queries[row], task.candidates[row], places[row]))
             _table.progress(f"{name}: {row + 1} of {users}")
         values, once = llmrank.n10(np.array(found)), asked.ledger.total(phase="once")
