@@ -68,16 +68,16 @@ WAYS: dict[str, tuple[str, dict[str, Any]]] = {
     "likelihood, pmi": ("likelihood", {"prior_items": 0}),
     "pointwise": ("pointwise", {"prior_weight": 0.0}),
     "pointwise less prior": ("pointwise", {"prior_weight": 1.0, "prior_items": 0}),
-    "listwise, one order": ("listwise", {"calibrate": False}),
-    "listwise, one order, less letters": ("listwise", {}),
+    "listwise, one order": ("listwise", {"shuffles": 0, "calibrate": False}),
+    "listwise, one order, less letters": ("listwise", {"shuffles": 0}),
     "listwise, 3 shuffles, less letters": ("listwise", {"shuffles": 3}),
-    "setwise, less letters": ("setwise", {}),
+    "setwise, one order, less letters": ("setwise", {"shuffles": 0}),
 }
-FEW = ("pointwise less prior", "listwise, 3 shuffles, less letters", "setwise, less letters")
+FEW = ("pointwise less prior", "listwise, 3 shuffles, less letters", "setwise, one order, less letters")
 IN_A_PLAN = ("likelihood, pmi", "pointwise", "listwise, one order, less letters", "listwise, 3 shuffles, less letters")
 IN_ORDERS = {
-    "one order": {"calibrate": False},
-    "one order, less letters": {},
+    "one order": {"shuffles": 0, "calibrate": False},
+    "one order, less letters": {"shuffles": 0},
     "1 shuffle, less letters": {"shuffles": 1},
     "3 shuffles": {"shuffles": 3, "calibrate": False},
     "3 shuffles, less letters": {"shuffles": 3},

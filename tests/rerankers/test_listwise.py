@@ -12,7 +12,7 @@ MANY = ["Alien", *(f"{word} story" for word in ("blue", "red", "old", "new", "sa
 
 def test_one_prompt_shows_all_candidates_under_letters():
     model = RecordingModel()
-    rerank(Listwise(model, calibrate=False).fit(films()))
+    rerank(Listwise(model, shuffles=0, calibrate=False).fit(films()))
     ((prompt, answers),) = model.asked
     assert prompt.splitlines() == [
         "Things that one person chose, in this order:",
@@ -31,7 +31,7 @@ def test_one_prompt_shows_all_candidates_under_letters():
 
 
 def test_scores_are_the_letters_log_probabilities():
-    reranker = Listwise(ChoosingModel(), calibrate=False, blend=1.0).fit(films())
+    reranker = Listwise(ChoosingModel(), shuffles=0, calibrate=False, blend=1.0).fit(films())
     found = reranker._read(Query(history=HISTORY), CANDIDATES.items)
     assert found.argmax() == 2
     assert rerank(reranker).items[0] == 1
@@ -40,10 +40,10 @@ def test_scores_are_the_letters_log_probabilities():
 def test_what_letters_get_by_themselves_is_taken_off():
     """A model that answers "A" whatever is asked repeats the order it was shown, unless that is taken off."""
     biased = ChoosingModel(early=50.0)
-    repeated = rerank(Listwise(biased, calibrate=False, blend=1.0).fit(films()))
+    repeated = rerank(Listwise(biased, shuffles=0, calibrate=False, blend=1.0).fit(films()))
     assert repeated.items.tolist() == CANDIDATES.items.tolist()
-    calibrated = Listwise(biased, blend=1.0).fit(films())
-    fair = Listwise(ChoosingModel(), blend=1.0).fit(films())
+    calibrated = Listwise(biased, shuffles=0, blend=1.0).fit(films())
+    fair = Listwise(ChoosingModel(), shuffles=0, blend=1.0).fit(films())
     assert rerank(calibrated).items[0] == 1
     query = Query(history=HISTORY)
     np.testing.assert_allclose(
@@ -80,7 +80,7 @@ def test_shuffles_are_means_over_orders_of_the_same_candidates():
 
 
 def test_a_shuffle_gives_each_letter_to_the_item_it_stood_for():
-    straight = Listwise(ChoosingModel(), calibrate=False).fit(films())
+    straight = Listwise(ChoosingModel(), shuffles=0, calibrate=False).fit(films())
     shuffled = Listwise(ChoosingModel(), shuffles=3, calibrate=False).fit(films())
     query = Query(history=HISTORY)
     np.testing.assert_allclose(shuffled._read(query, CANDIDATES.items), straight._read(query, CANDIDATES.items))

@@ -60,7 +60,7 @@ def test_comparisons_are_those_of_a_heap_that_stops():
 def test_each_comparison_shows_a_parent_and_its_children():
     model = RecordingModel()
     titles = [f"film {i}" for i in range(9)]
-    reranker = Setwise(model, children=3, top=1, calibrate=False).fit(films(titles))
+    reranker = Setwise(model, children=3, top=1, shuffles=0, calibrate=False).fit(films(titles))
     ranking = Ranking(np.arange(9, dtype=np.int32), -np.arange(9.0))
     reranker.rerank([Query(history=np.array([0], dtype=np.int32))], [ranking])
     shown = [[line[3:] for line in prompt.splitlines() if line[1:3] == ". "] for prompt, _ in model.asked]

@@ -23,7 +23,7 @@ CONTENT_FREE = "N/A"
 class Lettered(Reading):
     """Shows candidates under letters; subclasses say which, and what to make of the log-probabilities (`_told`).
 
-    ``shuffles`` 0 shows them in the order they came in; more shows them in so many random orders, and takes means.
+    ``shuffles`` 0 shows them in the order they came in; more, in so many random orders, of which means are taken.
     ``calibrate`` subtracts the log-probability that a letter has where all titles say nothing.
     """
 
@@ -31,7 +31,7 @@ class Lettered(Reading):
         "Things that one person chose, in this order:\n{history}\n\n"
         "One of these is what the person chose next:\n{candidates}\n\nAnswer:"
     )
-    shuffles: int = 0
+    shuffles: int = 1
     calibrate: bool = True
     seed: int = 0
     letter_prior_: FloatArray = field(init=False, repr=False, compare=False)

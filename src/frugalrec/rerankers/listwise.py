@@ -25,7 +25,7 @@ class Listwise(Lettered):
     passes its better half upwards (Sun et al. 2023, "Is ChatGPT Good at Search?", section 3.2); scores are places then.
 
     Two things keep order from deciding. ``shuffles`` takes the mean over so many random orders, drawn with ``seed`` and
-    the candidates (0: one pass in the retrieved order, which a model that prefers early letters will repeat).
+    the candidates; 0 is one pass in the retrieved order, which small models repeat (benchmarks/README.md).
     ``calibrate`` subtracts each letter's log-probability in the same prompt with every title "N/A" (Zhao et al. 2021,
     "Calibrate Before Use", section 4), kept in ``letter_prior_``.
 

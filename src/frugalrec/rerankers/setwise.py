@@ -24,7 +24,7 @@ class Setwise(Lettered):
     ``top`` best stand, the others keep theirs, so the score of an item is its place, and that of all others the next.
 
     ``shuffles`` and ``calibrate`` keep order from deciding, as in `Listwise`: within each comparison. With 0 shuffles
-    the parent, which retrieval put first, has the first letter.
+    the parent, which is the better so far, has the first letter.
 
     Cost: about ``depth / children + top · log(depth) / log(children)`` calls (30 by default), each with the whole
     history: with a model that forgets prompts, as many times the tokens. `LlamaCpp` with ``reuse`` computes what
