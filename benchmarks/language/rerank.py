@@ -73,7 +73,12 @@ WAYS: dict[str, tuple[str, dict[str, Any]]] = {
     "listwise, 3 shuffles, less letters": ("listwise", {"shuffles": 3}),
     "setwise, one order, less letters": ("setwise", {"shuffles": 0}),
 }
-FEW = ("pointwise less prior", "listwise, 3 shuffles, less letters", "setwise, one order, less letters")
+FEW = (
+    "pointwise",
+    "pointwise less prior",
+    "listwise, 3 shuffles, less letters",
+    "setwise, one order, less letters",
+)
 IN_A_PLAN = ("likelihood, pmi", "pointwise", "listwise, one order, less letters", "listwise, 3 shuffles, less letters")
 IN_ORDERS = {
     "one order": {"shuffles": 0, "calibrate": False},
@@ -149,6 +154,11 @@ def told(values: Values) -> str:
     return f"{found.mean:.1f} [{found.low:.1f}, {found.high:.1f}]"
 
 
+def gap_words(values: Values, others: Values) -> str:
+    found = paired_difference(100 * values, 100 * others)
+    return f"{found.mean:+.1f} [{found.low:+.1f}, {found.high:+.1f}]"
+
+
 def cost_words(cost: Cost) -> str:
     return f"{cost.tokens_in:,.0f} | {cost.tokens_cached:,.0f} | {cost.cpu_seconds:.2f} | {cost.flops / 1e9:,.0f}"
 
@@ -158,13 +168,18 @@ def protocol(given: argparse.Namespace) -> list[dict[str, Any]]:
     places = shuffled(task)
     model = model_of(given)
     popularity = llmrank.n10(task.scores(registry.build("recommender", "popularity", {}).fit(train)))
-    print("| way | users | N@10 x 100 | tokens | not computed again | CPU s | GFLOP | once: tokens, CPU s |")
-    print("|---|---|---|---|---|---|---|---|")
+    # What is expected of a random order is the same for every list, so it has no interval.
+    chance = llmrank.ndcg(np.arange(1.0, llmrank.N_CANDIDATES + 1)).mean()
+    print(
+        "| way | users | N@10 x 100 | less chance | less popularity | tokens | not computed again | CPU s | GFLOP "
+        "| once: tokens, CPU s |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|")
     rows: list[dict[str, Any]] = []
     for users in dict.fromkeys((len(task.fold), given.users, given.few)):
-        print(f"| *popularity* | {users} | {told(popularity[:users])} | 0 | 0 | | | |")
-        chance = llmrank.n10(-places.argsort(axis=1).astype(float))[:users]
-        print(f"| *random order* | {users} | {told(chance)} | 0 | 0 | | | |", flush=True)
+        print(f"| *popularity* | {users} | {told(popularity[:users])} | | | 0 | 0 | | | |")
+        shown = llmrank.n10(-places.argsort(axis=1).astype(float))[:users]
+        print(f"| *the order shown* | {users} | {told(shown)} | | | 0 | 0 | | | |", flush=True)
     for name in given.ways:
         users = given.few if name in FEW else given.users
         asked = way(*WAYS[name], model, dataset)
@@ -178,7 +193,9 @@ def protocol(given: argparse.Namespace) -> list[dict[str, Any]]:
             _table.progress(f"{name}: {row + 1} of {users}")
         values, once = llmrank.n10(np.array(found)), asked.ledger.total(phase="once")
         spent = f"{once.tokens_in:,.0f}, {once.cpu_seconds:.0f}" if once.tokens_in else ""
-        print(f"| {name} | {users} | {told(values)} | {cost_words(asked.request())} | {spent} |", flush=True)
+        gaps = [gap_words(values, other) for other in (np.full(users, chance), popularity[:users])]
+        cells = (name, users, told(values), *gaps, cost_words(asked.request()), spent)
+        print(f"| {' | '.join(map(str, cells))} |", flush=True)
         rows.append({"way": name, "values": values.tolist(), "request": asked.request().to_dict()})
     return rows
 
@@ -198,10 +215,9 @@ def order(given: argparse.Namespace) -> list[dict[str, Any]]:
                 found.append(asked.scores(task.fold.queries[row], task.candidates[row], np.array(kinds[shown])))
                 _table.progress(f"{name}, {shown}: {row + 1} of {given.users}")
             values[shown] = llmrank.n10(np.array(found))
-        gap = paired_difference(100 * values[ORDERS[1]], 100 * values[ORDERS[2]])
         cells = [f"{100 * values[shown].mean():.1f}" for shown in ORDERS]
-        print(f"| {name} | {' | '.join(cells)} | {gap.mean:+.1f} [{gap.low:+.1f}, {gap.high:+.1f}] "
-              f"| {asked.request().cpu_seconds:.2f} |", flush=True)  # fmt: skip
+        cells += [gap_words(values[ORDERS[1]], values[ORDERS[2]]), f"{asked.request().cpu_seconds:.2f}"]
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
         rows.append({"way": name, **{shown: found.tolist() for shown, found in values.items()}})
     return rows
 
