@@ -21,7 +21,8 @@ class Likelihood(EachByItself):
 
     - ``pmi``: ``log P(c | prompt) − prior_weight · log P(c | blank_prompt)``; with weight 1, pointwise mutual
       information with the history (Holtzman et al. 2021, "Surface form competition", eq. 2): what the history adds to a
-      title, whatever its length and fame. Less weight leaves some of the fame;
+      title, whatever its length and fame. Less weight leaves some of the fame, which ranks better where retrieval,
+      which knows fame, is not blended in (benchmarks/README.md);
     - ``tokens``: ``log P(c | prompt)`` over the title's number of tokens;
     - ``none``: ``log P(c | prompt)``.
 

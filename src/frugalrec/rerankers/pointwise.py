@@ -21,7 +21,7 @@ class Pointwise(EachByItself):
     benchmarks/README.md). The score of ``c`` is ``log P(yes) − log P(no)`` after ``prompt`` with the titles of the
     last ``history_length`` items and ``c`` (Nogueira et al. 2020, "Document Ranking with a Pretrained
     Sequence-to-Sequence Model", whose logits of "true" and "false" these are), less ``prior_weight`` times the same
-    after ``blank_prompt``, which has no history: what an item gets from whoever asks.
+    after ``blank_prompt``, which has no history: what an item gets from whoever asks (0: nothing is read in `fit`).
 
     Cost: one model call a request. By the chain rule the log-odds are the difference of two joint log-probabilities,
     ``log P(c, yes) − log P(c, no)``, so the history is read once for all candidates, and each candidate twice: 2 ·
@@ -33,13 +33,13 @@ class Pointwise(EachByItself):
     >>> from frugalrec.testing.llms import UnigramModel
     >>> data = checkerboard(8)  # titles are "even square" and "odd square"
     >>> retrieved = Ranking(np.array([2, 5, 7], dtype=np.int32), np.array([3.0, 2.0, 1.0]))
-    >>> reranker = Pointwise(UnigramModel(), yes=" odd", no=" even", prior_weight=0.0, blend=1.0)
-    >>> reranker = reranker.fit(data)
+    >>> reranker = Pointwise(UnigramModel(), yes=" odd", no=" even", blend=1.0).fit(data)
     >>> reranker.rerank([data.query(1)], [retrieved])[0].items.tolist()
     [5, 7, 2]
     """
 
     prompt: str = "Things that one person chose:\n{history}\nWould the same person choose {candidate}?\nAnswer:"
+    prior_weight: float = 0.0
     blank_prompt: str = "Would a person choose {candidate}?\nAnswer:"
     yes: str = " Yes"
     no: str = " No"

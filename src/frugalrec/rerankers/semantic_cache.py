@@ -23,12 +23,16 @@ from frugalrec.work import Stages
 class SemanticCache:
     """Asks ``reranker`` only where no earlier request had nearly the same history and candidates; else takes its order.
 
-    Choose it in front of a reranker that is dear, where the same people come back before much has changed, or many
-    people do the same. A history is the mean of the item vectors of its last ``history_length`` items, the mean of the
-    catalogue taken off first: no text is encoded for a request, and the order of a history does not count. An earlier
-    request will do if the cosine of the two is at least ``threshold``, its free text is the same, and it had at least
-    the share ``overlap`` of these candidates. Candidates that it had change places among themselves, into its order;
-    one that it did not have keeps the place where retrieval put it, since nobody compared it with the others.
+    Choose it in front of a reranker that is dear, where the same people come back before anything has changed, or many
+    people do the same. Where every request follows a new event it does not pay: on MovieLens none had the same ten
+    candidates as an earlier one near it, and with looser settings an order taken over is no nearer to the model's than
+    that of retrieval (benchmarks/README.md).
+
+    A history is the mean of the item vectors of its last ``history_length`` items, the mean of the catalogue taken off
+    first: no text is encoded for a request, and the order of a history does not count. An earlier request will do if
+    the cosine of the two is at least ``threshold``, its free text is the same, and it had at least the share
+    ``overlap`` of these candidates. Candidates that it had change places among themselves, into its order; one that it
+    did not have keeps the place where retrieval put it, since nobody compared it with the others.
 
     An order taken over is marked ``reused`` and counted in ``hits``, one made in ``misses``; its first price is charged
     as reused, its tokens as ``tokens_cached``. What came back ``degraded`` is not kept. The ``size`` newest are. `fit`
