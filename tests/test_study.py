@@ -355,6 +355,35 @@ def test_a_twin_with_text_starts_where_the_plan_without_stopped(dataset: Dataset
         assert first[name] == (list(plain[name]) if isinstance(plain[name], tuple) else plain[name]), name
 
 
+def test_each_way_to_ask_a_model_is_held_against_its_own_input_order(dataset: Dataset, tmp_path: Path) -> None:
+    ways = ("likelihood", "pointwise", "listwise", "setwise")
+    with served() as server:
+        model = {"component": "http", "url": server.url, "model": "x", "api": "completions", "price": "unknown"}
+        own = [
+            {
+                "name": way,
+                "recommender": {"plan": "popularity"},
+                "without_lm": "popularity",
+                "reranker": {"component": way, "model": model, "depth": 3},
+            }
+            for way in ways
+        ]
+        evaluation = {"metrics": ["hr@10"], "timed_queries": 1, "lm_queries": 6}
+        config = configured(*own, only=["popularity"], seconds=0.0, evaluation=evaluation)
+        decision = study(dataset, tmp_path, config).run()
+    pairs = {worth.with_lm: worth for worth in decision.pairs}
+    assert set(pairs) == set(ways)
+    for way in ways:
+        assert pairs[way].without_lm == "popularity"
+        assert pairs[way].kind == "per request"
+        # A model that counts words has nothing to say here, and every way of asking it says so.
+        assert not pairs[way].paid
+        assert pairs[way].sentence.startswith(f"The language model did not pay here: {way} ")
+        reason = decision.choice(way).reason
+        assert reason == "its language model is not shown to beat its own input order, popularity"
+    assert decision.plan == "popularity"
+
+
 def capped(limit: float | None) -> Config:
     model = {"component": "http", "url": "http://127.0.0.1:9/v1", "model": "x", "api": "completions"}
     reranker = {"component": "likelihood", "model": model}

@@ -71,6 +71,16 @@ class LanguageModel(Protocol):
 
 
 @runtime_checkable
+class Bounded(Protocol):
+    """A language model that says how much it can read at once, so that whoever asks can shorten what matters least."""
+
+    @property
+    def context(self) -> int | None:
+        """Tokens that one call may hold, continuation included; None where nobody knows."""
+        ...
+
+
+@runtime_checkable
 class ConstrainedModel(Protocol):
     """A language model that can be held to a form while it writes."""
 
@@ -278,6 +288,7 @@ class EventStore(Protocol):
 
 __all__ = [
     "ArrayStore",
+    "Bounded",
     "ConstrainedModel",
     "Dataset",
     "Event",

@@ -10,16 +10,23 @@ from frugalrec.data.catalog import Catalog
 from frugalrec.data.dataset import Dataset, Query, Ranking, Reason
 from frugalrec.data.ids import IdMap
 from frugalrec.data.interactions import Interactions
+from frugalrec.encoders.bag_of_words import BagOfWords
 from frugalrec.errors import NotFittedError
+from frugalrec.rerankers.likelihood import Likelihood
 from frugalrec.testing.llms import BreakableModel, UnigramModel
 
 N_ITEMS = 40
 
 
 def build(name, model):
-    component = registry.load("reranker", name)
-    models = {k for k, f in registry.settings_of(component).items() if registry.kind_of(str(f.type)) == "llm"}
-    return registry.build("reranker", name, dict.fromkeys(models, model))
+    makers = {
+        "llm": lambda: model,
+        "encoder": BagOfWords,
+        "reranker": lambda: Likelihood(model),
+    }
+    fields = registry.settings_of(registry.load("reranker", name))
+    kinds = {setting: registry.kind_of(str(declared.type)) for setting, declared in fields.items()}
+    return registry.build("reranker", name, {k: makers[kind]() for k, kind in kinds.items() if kind})
 
 
 @pytest.fixture(scope="module")

@@ -36,6 +36,15 @@ def test_is_a_language_model(store):
     assert isinstance(CachedLanguageModel(UnigramModel(), store), LanguageModel)
 
 
+def test_how_much_the_model_reads_is_told_where_it_says_so(store):
+    @dataclass
+    class NarrowModel(UnigramModel):
+        context: int = 64
+
+    assert CachedLanguageModel(UnigramModel(), store).context is None
+    assert CachedLanguageModel(CachedLanguageModel(NarrowModel(), store), store).context == 64
+
+
 def test_asks_the_model_once_and_loses_no_bit(store):
     model = CountingModel()
     expected = UnigramModel().loglikelihoods(PREFIX, CONTINUATIONS)

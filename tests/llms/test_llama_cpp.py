@@ -69,6 +69,16 @@ def test_chain_rule(model, prefix, first, second):
     assert whole == pytest.approx(start + end, abs=NATS_PER_TOKEN * model.count_tokens(first + second))
 
 
+def test_conditional_log_probabilities_of_tokens_sum_to_the_joint_one(model):
+    """The chain rule token by token: each is conditioned on the text so far, in a call of its own."""
+    pieces = [" Paris", ",", " and", " the", " capital", " of", " Italy", " is", " Rome"]
+    assert [model.count_tokens(piece) for piece in pieces] == [1] * len(pieces)
+    (joint,) = model.loglikelihoods(PREFIX, ["".join(pieces)])
+    alone = [model.loglikelihoods(PREFIX + "".join(pieces[:i]), [piece])[0] for i, piece in enumerate(pieces)]
+    # Rounding by batch shape is a few hundredths of a nat a token, to either side.
+    assert joint == pytest.approx(sum(alone), abs=0.15 * len(pieces))
+
+
 def test_a_shared_prefix_changes_nothing(model):
     continuations = [" Paris, of course", " Rome", " a large city in the north of the country", " London or Berlin"]
     together = model.loglikelihoods(PREFIX, continuations)
@@ -96,6 +106,49 @@ def test_tokens_are_charged_as_computed(model):
     assert cost.tokens_out == 0
     session = model._session
     assert cost.flops == 2 * (session.n_body_parameters * cost.tokens_in + session.n_head_parameters * (1 + after_head))
+
+
+@pytest.fixture(scope="module")
+def holding() -> LlamaCpp:
+    return LlamaCpp(threads=1, reuse=True)
+
+
+def test_what_consecutive_prefixes_share_is_computed_once(model, holding):
+    films = "Films I like:\n- Alien\n- Blade Runner\n"
+    prefixes = [films + "Next:", films + "Next:", films + "Another:", "Films I hate:", films + "Next:"]
+    answers = [" The Terminator", " Casablanca, of course"]
+    before: list[int] = []
+    held = []
+    for prefix in prefixes:
+        head = model._fitted(prefix, 0)
+        shared = next((i for i, (a, b) in enumerate(zip(head, before, strict=False)) if a != b), len(head))
+        kept = min(shared, len(before), len(head) - 1)
+        found: list[np.ndarray] = []
+        cost = spent(lambda p=prefix, f=found: f.append(holding.loglikelihoods(p, answers)))
+        tails = sum(model.count_tokens(answer) - 1 for answer in answers)
+        assert cost.tokens_in == len(head) - kept + tails
+        assert cost.tokens_cached == kept + len(head)
+        session = holding._session
+        rows = 1 + tails
+        assert cost.flops == 2 * (session.n_body_parameters * cost.tokens_in + session.n_head_parameters * rows)
+        lengths = np.array([model.count_tokens(answer) for answer in answers])
+        assert (np.abs(found[0] - model.loglikelihoods(prefix, answers)) <= NATS_PER_TOKEN * lengths).all()
+        before = head
+        held.append(kept)
+    assert held[0] == 0
+    assert held[1] == len(model._fitted(prefixes[1], 0)) - 1  # the last must be computed: it predicts what is asked
+    assert 0 < held[3] < held[2] < held[1]
+
+
+def test_writing_ends_what_is_held(model, holding):
+    holding.loglikelihoods(PREFIX, [" Paris"])
+    assert holding.generate([PREFIX], max_tokens=3) == model.generate([PREFIX], max_tokens=3)
+    head = len(model._fitted(PREFIX, 0))
+    assert spent(lambda: holding.loglikelihoods(PREFIX, [" Paris"])).tokens_in == head
+
+
+def test_a_model_that_holds_prompts_is_another_one_to_a_cache(model, holding):
+    assert holding.fingerprint() != model.fingerprint()
 
 
 def test_parameters_are_those_of_smollm2(model):

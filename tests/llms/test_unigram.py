@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from frugalrec.cost import Ledger
 from frugalrec.errors import ConfigError
-from frugalrec.testing.llms import BreakableModel, UnigramModel
+from frugalrec.testing.llms import BreakableModel, ChoosingModel, UnigramModel
 
 words = st.lists(st.sampled_from(["alien", "aliens", "brazil", "casablanca", "1995"]), max_size=6).map(" ".join)
 
@@ -27,6 +27,16 @@ def test_chain_rule(prefix, first, second):
     (start,) = model.loglikelihoods(prefix, [first])
     (end,) = model.loglikelihoods(f"{prefix} {first}", [second])
     assert whole == pytest.approx(start + end, abs=1e-12)
+
+
+@given(words, words)
+def test_conditional_log_probabilities_of_words_sum_to_the_joint_one(prefix, text):
+    model, read = UnigramModel(), prefix
+    total = 0.0
+    for word in text.split():
+        total += model.loglikelihoods(read, [word])[0]
+        read += f" {word}"
+    assert model.loglikelihoods(prefix, [text])[0] == pytest.approx(total, abs=1e-9)
 
 
 def test_case_and_punctuation_do_not_count():
@@ -61,3 +71,16 @@ def test_a_breakable_model_answers_until_it_breaks():
         model.loglikelihoods("a", ["b"])
     with pytest.raises(TimeoutError, match="no answer"):
         model.generate(["a"])
+
+
+def test_letters_are_as_likely_as_what_stands_beside_them():
+    prompt = "alien, aliens, alien\nA. casablanca\nB. alien\nC. brazil\nAnswer:"
+    a, b, c = ChoosingModel().loglikelihoods(prompt, [" A", " B", " C"])
+    assert b > a == c
+    early = ChoosingModel(early=1.0).loglikelihoods(prompt, [" A", " B", " C"])
+    np.testing.assert_allclose(early - [a, b, c], [2.0, 1.0, 0.0])
+
+
+def test_other_answers_than_letters_are_texts():
+    prompt = "alien\nA. alien\nAnswer:"
+    assert ChoosingModel().loglikelihoods(prompt, [" alien"]) == UnigramModel().loglikelihoods(prompt, [" alien"])

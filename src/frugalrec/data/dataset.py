@@ -52,13 +52,15 @@ class Reason:
 class Ranking:
     """Item codes with scores, best first.
 
-    ``degraded``: a stage failed or was over budget and an earlier order stands.
+    ``degraded``: a stage failed or was over budget and an earlier order stands. ``reused``: the order was made for an
+    earlier request like this one (`SemanticCache`).
     """
 
     items: IntArray
     scores: FloatArray
     reasons: tuple[tuple[Reason, ...], ...] | None = None
     degraded: bool = False
+    reused: bool = False
 
     def __len__(self) -> int:
         return len(self.items)

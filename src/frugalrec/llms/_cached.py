@@ -13,7 +13,7 @@ import numpy as np
 from frugalrec import cost
 from frugalrec.data.interactions import FloatArray
 from frugalrec.errors import ConfigError
-from frugalrec.interfaces import ArrayStore, ConstrainedModel, LanguageModel
+from frugalrec.interfaces import ArrayStore, Bounded, ConstrainedModel, LanguageModel
 
 
 @dataclass
@@ -98,6 +98,11 @@ class CachedLanguageModel:
     def count_tokens(self, text: str) -> int:
         """Return the model's number of tokens of ``text``."""
         return self.model.count_tokens(text)
+
+    @property
+    def context(self) -> int | None:
+        """Tokens that one call of the model may hold, where it says so."""
+        return self.model.context if isinstance(self.model, Bounded) else None
 
     def fingerprint(self) -> str:
         """Return the fingerprint of the model: where a number is kept does not change it."""

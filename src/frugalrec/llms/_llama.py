@@ -137,6 +137,12 @@ class Session:
         for sequence in sequences:
             self._library.llama_memory_seq_rm(self._memory, sequence, -1, -1)
 
+    def cut(self, length: int) -> bool:
+        """Forget all but the first ``length`` tokens of sequence 0; returns False where the model cannot."""
+        for sequence in range(1, MAX_SEQUENCES):
+            self._library.llama_memory_seq_rm(self._memory, sequence, -1, -1)
+        return bool(self._library.llama_memory_seq_rm(self._memory, 0, length, -1))
+
     def clear(self) -> None:
         """Forget every sequence."""
         self._library.llama_memory_clear(self._memory, False)

@@ -44,6 +44,10 @@ class LlamaCpp:
     The same call gives the same numbers. The same text in other company may not: kernels round by batch shape, so
     log-probabilities can shift a little with what else is in the call.
 
+    With ``reuse``, `loglikelihoods` does not compute again what its prefix has in common with that of the call before,
+    and charges it as ``tokens_cached``: for rerankers that ask about the same history many times. Then numbers can
+    shift a little with the call before as well.
+
     >>> paris, banana = LlamaCpp().loglikelihoods("The capital of France is", [" Paris", " banana"])  # doctest: +SKIP
     >>> bool(paris > banana)  # doctest: +SKIP
     True
@@ -53,6 +57,8 @@ class LlamaCpp:
     path: str = ""
     context: int = 2048
     threads: int = 0
+    reuse: bool = False
+    _held: list[int] = field(default_factory=list, init=False, repr=False, compare=False)
     _loading: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
     _computing: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
     _rate: Rate = field(default_factory=Rate, init=False, repr=False, compare=False)
@@ -77,11 +83,13 @@ class LlamaCpp:
         if not asked:
             return sums
         head = self._fitted(prefix, max(map(len, tails)) - 1)
-        with self._metered(len(head) + sum(map(len, tails))), self._computing:
-            session.clear()
-            opening = session.decode(head, range(len(head)), [0] * len(head), last_only=True)
+        with self._computing, self._metered(len(head) - self._common(head) + sum(map(len, tails))):
+            kept = self._recalled(head)
+            fresh = head[kept:]
+            opening = session.decode(fresh, range(kept, len(head)), [0] * len(fresh), last_only=True)
+            self._held = head
             sums[asked] = opening[0, [tails[i][0] for i in asked]] - _log_normalisers(opening)
-            computed, rows = len(head), 1
+            computed, rows = len(fresh), 1
             for group in self._groups([i for i in asked if len(tails[i]) > 1], tails, len(head)):
                 sequences = range(1, len(group) + 1)
                 owners = [s for s, i in zip(sequences, group, strict=True) for _ in tails[i][1:]]
@@ -93,8 +101,23 @@ class LlamaCpp:
                 sums[group] += np.bincount(owners, weights=found)[1:]
                 session.forget(sequences)
                 computed, rows = computed + len(following), rows + len(following)
-        charge(tokens_in=computed, tokens_cached=len(head) * (len(asked) - 1), flops=self._flops(computed, rows))
+        charge(tokens_in=computed, tokens_cached=kept + len(head) * (len(asked) - 1), flops=self._flops(computed, rows))
         return sums
+
+    def _common(self, head: Sequence[int]) -> int:
+        """Return how many tokens ``head`` begins with that are held from the call before; its last is never one."""
+        if not self.reuse:
+            return 0
+        pairs = zip(head[:-1], self._held, strict=False)
+        return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(head) - 1, len(self._held)))
+
+    def _recalled(self, head: Sequence[int]) -> int:
+        """Forget all but the beginning of ``head``, where that is held, and return its length."""
+        kept, self._held = self._common(head), []
+        if kept and self._session.cut(kept):
+            return kept
+        self._session.clear()
+        return 0
 
     def generate(self, prompts: Sequence[str], *, max_tokens: int = 128, stop: Sequence[str] = ()) -> list[str]:
         """Return the greedy completion of each prompt, up to ``max_tokens`` tokens or the first ``stop`` string.
@@ -128,6 +151,7 @@ class LlamaCpp:
         written: list[int] = []
         text = ""
         with self._metered(len(head) + max_tokens), self._computing:
+            self._held = []
             session.clear()
             fresh, computed, rows = head, 0, 0
             while len(written) < max_tokens:
@@ -160,7 +184,7 @@ class LlamaCpp:
     def _fingerprint(self) -> str:
         with self._file.open("rb") as file:
             digest = file_digest(file, "sha256")
-        digest.update(f"{load_library().__version__} {self.context}".encode())
+        digest.update(f"{load_library().__version__} {self.context}{' reuse' if self.reuse else ''}".encode())
         return f"llama-cpp-{digest.hexdigest()[:16]}"
 
     @cached_property

@@ -95,9 +95,41 @@ class BreakableModel(UnigramModel):
         return super().generate(prompts, max_tokens=max_tokens, stop=stop)
 
 
+@dataclass
+class ChoosingModel(UnigramModel):
+    """A model that answers with letters: a lettered line of a prompt is as likely as its words are frequent around it.
+
+    The log-probability of " B" is that of the words after "B. " in the prompt given all lines without a
+    letter, plus ``early`` for each place before the last: a model that likes early letters has it above 0. Other
+    continuations get what `UnigramModel` says.
+
+    >>> prompt = "Alien, Aliens" + chr(10) + "A. Casablanca" + chr(10) + "B. Alien 3" + chr(10) + "Answer:"
+    >>> a, b = ChoosingModel().loglikelihoods(prompt, [" A", " B"])
+    >>> bool(b > a)
+    True
+    """
+
+    early: float = 0.0
+
+    def loglikelihoods(self, prefix: str, continuations: Sequence[str]) -> FloatArray:
+        """Return float64 ``(n,)``: log P(continuation | prefix), or what stands for it where letters are asked."""
+        found = super().loglikelihoods(prefix, continuations)
+        lines = prefix.splitlines()
+        lettered = {match[1]: match[2] for line in lines if (match := re.fullmatch(r"([A-Z])\. (.*)", line))}
+        if not lettered or not {text.strip() for text in continuations} <= set(lettered):
+            return found
+        above = Counter(_words("\n".join(line for line in lines if not re.match(r"[A-Z]\. ", line))))
+        for i, text in enumerate(continuations):
+            place = list(lettered).index(text.strip())
+            words = _words(lettered[text.strip()])
+            liked = self._log_probability(above, above.total(), words) / max(1, len(words))
+            found[i] = liked + self.early * (len(lettered) - 1 - place)
+        return found
+
+
 def _words(text: str) -> list[str]:
     # A word of punctuation alone is still a token.
     return [re.sub(r"[^\w]+", "", word.casefold()) or word for word in text.split()]
 
 
-__all__ = ["BreakableModel", "UnigramModel"]
+__all__ = ["BreakableModel", "ChoosingModel", "UnigramModel"]
