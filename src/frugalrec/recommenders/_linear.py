@@ -10,6 +10,7 @@ from frugalrec.data.dataset import Dataset
 from frugalrec.data.interactions import Interactions
 from frugalrec.interfaces import Matrix, TextEncoder
 from frugalrec.recommenders._base import Scores
+from frugalrec.recommenders._sharded import accumulated
 from frugalrec.recommenders._statistics import Statistics
 from frugalrec.recommenders._text import encode_items
 
@@ -18,6 +19,7 @@ class Linear(Scores):
     """Base of models solved from sums over users, so that users can be added and taken out again exactly.
 
     `fit` is ``read`` (texts), ``accumulate`` (sums) and ``solve`` (weights); another ridge redoes the last alone.
+    The sums are made in shards of users by the executor in force (`frugalrec.executors`).
     """
 
     encoder: TextEncoder | None
@@ -30,7 +32,7 @@ class Linear(Scores):
 
     def fit(self, dataset: Dataset) -> Self:
         """Learn from the events and the item texts of ``dataset``."""
-        return self.read(dataset.catalog).solve(self.accumulate(dataset.interactions))
+        return self.read(dataset.catalog).solve(accumulated(self, dataset.interactions))
 
     def read(self, catalog: Catalog) -> Self:
         """Encode the item texts, if there is an encoder."""
