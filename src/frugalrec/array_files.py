@@ -46,9 +46,7 @@ def read(folder: str) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, Any]]:
     except DataError:
         raise
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{folder}: not a kept result: {error!r}", hint="delete the folder; it is made again"
-        ) from error
+        raise DataError(f"{folder}: not a kept result: {error!r}", hint="delete it, and it is made again") from error
 
 
 def note_of(folder: str) -> dict[str, Any] | None:

@@ -49,8 +49,9 @@ class ShardedLog:
         """Cut a log into ``shards`` parts in ``folder`` and open it.
 
         ``source`` is a Parquet file, a pattern (``day=*/*.parquet``), a folder of Parquet files, or any of these as a
-        URL that fsspec knows; ``folder`` may be a URL too. Its columns are called as ``columns`` says. Rows are streamed:
-        memory is `MEMORY`, and the ids of items. Raises `DataError` for what cannot be read, and rows without an id.
+        URL that fsspec knows; ``folder`` may be a URL too. ``columns`` says what its columns are called. Rows are
+        streamed: memory is `MEMORY`, and the ids of items. Raises `DataError` for what cannot be read, and for rows
+        without an id.
         """
         if shards < 1:
             raise ConfigError(f"shards must be at least 1, not {shards}")
@@ -100,7 +101,7 @@ class ShardedLog:
             with _file(folder, _ITEMS) as path, _database() as database:
                 ids = database.execute(f"SELECT id FROM read_parquet({literal(str(path))})").fetchnumpy()["id"]  # noqa: S608
             return cls(folder, note["shards"], IdMap(np.asarray(ids), what="item"), note["fingerprint"], note["events"])
-        except (OSError, ValueError, KeyError, *_refusals()) as error:
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise DataError(f"{folder}: not a log in shards: {error!r}", hint="ShardedLog.write makes one") from error
 
     def read(self, shard: int) -> Interactions:
@@ -166,7 +167,7 @@ def _database() -> Iterator[duckdb.DuckDBPyConnection]:
     import duckdb
 
     with tempfile.TemporaryDirectory(prefix="frugalrec-") as spill:
-        config = {"threads": "1", "memory_limit": MEMORY, "temp_directory": spill}
+        config: dict[str, Any] = {"threads": "1", "memory_limit": MEMORY, "temp_directory": spill}
         with duckdb.connect(":memory:", config=config) as database:
             database.execute("SET TimeZone = 'UTC'")
             database.execute("SET enable_progress_bar = false")

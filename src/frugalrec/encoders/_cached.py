@@ -30,8 +30,9 @@ class Cached:
     A vector's key is the hash of the encoder's fingerprint, the role and the text: nothing needs to be invalidated.
     Texts are encoded once however often they occur, ``batch_size`` at a time from the longest to the shortest, and each
     batch is stored before the next begins: whatever ends a run, it loses one batch at most, and the next run goes on
-    from there. With an executor in force, its workers get four batches each at a time. Each vector keeps its share of the batch's cost by length of text; when it is found again, that is
-    charged as reused (`cost.charge_reused`) and its tokens as ``tokens_cached``. Reports progress as stage ``encode``.
+    from there (with an executor in force, four batches for each of its workers). Each vector keeps its share of the
+    batch's cost by length of text; when it is found again, that is charged as reused (`cost.charge_reused`) and its
+    tokens as ``tokens_cached``. Reports progress as stage ``encode``.
     """
 
     encoder: TextEncoder

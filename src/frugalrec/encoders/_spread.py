@@ -37,7 +37,7 @@ def encode_spread(encoder: TextEncoder, texts: Sequence[str], *, role: Role = "i
     return np.concatenate([found.load()["vectors"] for found in executor.map(function, shards, stage="on workers")])
 
 
-def _can_be_sent(encoder: TextEncoder) -> bool:
+def _can_be_sent(encoder: Any) -> bool:
     if not dataclasses.is_dataclass(encoder) or hasattr(encoder, "price"):
         return False
     return not any(hasattr(getattr(encoder, f.name), "encode") for f in dataclasses.fields(encoder) if f.init)

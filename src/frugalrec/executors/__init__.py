@@ -1,9 +1,10 @@
 """Work in shards: one seam between what is computed and where it is.
 
-A job is a function and shards; the function takes a shard's payload and returns named arrays. An executor runs it here
-(`local.Local`), in processes of this machine (``Local(workers=2)``), or on a Ray cluster (`ray.Ray`), by one scheduler:
-what is lost is done again, what straggles is begun a second time, and with ``checkpoints`` what is finished is kept. The
-order in which results are added is fixed by the shards, so every executor gives the same numbers, bit for bit.
+A job is a function and shards; the function takes a shard's payload and returns named arrays. An executor runs it
+here (`local.Local`), in processes of this machine (``Local(workers=2)``), or on a Ray cluster (`ray.Ray`), by one
+scheduler: what is lost is done again, what straggles is begun a second time, and with ``checkpoints`` what is
+finished is kept. The order in which results are added is fixed by the shards, so every executor gives the same
+numbers, bit for bit.
 
 Libraries do not ask for an executor: they look for the one in force (`current`), as charges look for their span.
 """

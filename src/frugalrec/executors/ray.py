@@ -18,7 +18,7 @@ OLDEST = (2, 52)
 """The first version that asks for a token."""
 
 _LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
-"""Set to 0, Ray stays on 127.0.0.1 on every system. A loopback address given as the node's own makes it listen to all."""
+"""Set to 0, Ray stays on 127.0.0.1, on any system. (Told that its own address is a loopback one, it listens to all.)"""
 
 
 class Ray(Executor):

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -41,8 +42,8 @@ def accumulated(model: Any, log: Interactions) -> Statistics:
     users = np.concatenate([[0], cuts, [log.n_users]])
     function = _OfColumns(bare, log.items)
     shards = []
-    for first, last in zip(users[:-1], users[1:], strict=True):
-        payload = _columns(log, int(first), int(last))
+    for first, last in pairwise(users.tolist()):
+        payload = _columns(log, first, last)
         shards.append(Shard(payload, _key(bare, log.n_items, *payload[1]) if executor.checkpoints else ""))
     return unpacked(executor.reduce(function, added, shards, stage="sums over users"))
 

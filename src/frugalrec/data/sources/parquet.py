@@ -99,18 +99,21 @@ def _places(path: Path, rows: Sequence[int]) -> list[Place]:
 
 
 def id_sql(path: Path, name: str, type_: str) -> str:
+    """Return SQL for ids as text; raises `DataError` for a column of another type."""
     if type_ in WHOLE | TEXT or type_.startswith("ENUM"):
         return f"{quoted(name)}::VARCHAR"
     raise _wrong_type(path, name, type_, "ids (text or whole numbers)", "write the ids as text")
 
 
 def rating_sql(path: Path, name: str, type_: str) -> str:
+    """Return SQL for ratings; raises `DataError` for a column that cannot hold numbers."""
     if type_ in WHOLE | TEXT | REAL or type_.startswith("DECIMAL"):
         return quoted(name)
     raise _wrong_type(path, name, type_, "numbers", 'name another column, or rating = "" to read none')
 
 
 def time_sql(path: Path, name: str, type_: str) -> tuple[str, Clock]:
+    """Return SQL for times, and what they are; raises `DataError` for a column of another type."""
     if type_ == "VARCHAR":
         return quoted(name), "text"
     if type_ in WHOLE | REAL or type_.startswith("DECIMAL"):
