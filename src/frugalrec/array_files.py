@@ -75,6 +75,11 @@ def is_url(place: str) -> bool:
     return "://" in place
 
 
+def absolute(place: str) -> str:
+    """Return a URL as it is, and a path so that it means the same to processes that work in another folder."""
+    return place if not place or is_url(place) else os.path.abspath(place)
+
+
 def joined(place: str, name: str) -> str:
     """Return ``name`` inside ``place``."""
     return f"{place.rstrip('/')}/{name}" if is_url(place) else str(Path(place) / name)

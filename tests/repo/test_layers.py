@@ -33,7 +33,7 @@ ROWS: list[set[str]] = [
     {"planner"},
     {"config", "portfolio"},
     {"datasets", "run_folder", "estimation", "run_costs"},
-    {"run_cost_exports", "scale"},
+    {"run_cost_exports", "scale", "batch"},
     {"study"},
     {"report"},
     {"cli"},

@@ -50,13 +50,17 @@ class Executor(ABC):
     here; a shard found among the checkpoints counts as spared, at its first price. Close it after use.
     """
 
+    restart_seconds = 2.0
+    """About what starting a worker takes: nothing is begun again before that."""
+
     elsewhere = True
     """Whether work is done in other processes, of which this one must be told what they spent."""
 
     def __init__(self, workers: int, checkpoints: str = "", attempts: int = 3, straggles: float = STRAGGLES) -> None:
         if workers < 1:
             raise ConfigError(f"workers must be at least 1, not {workers}")
-        self.workers, self.checkpoints, self.attempts, self.straggles = workers, checkpoints, attempts, straggles
+        self.workers, self.attempts, self.straggles = workers, attempts, straggles
+        self.checkpoints = array_files.absolute(checkpoints)
         self._functions: dict[str, Function] = {}
 
     @abstractmethod
@@ -144,10 +148,6 @@ class Executor(ABC):
                             waiting.append(index)
                         continue
                     taken[bool(tasks[index].needs)].append(time.monotonic() - began)
-                    for other in list(tasks[index].copies):
-                        self.stop(other)
-                        busy.pop(other, None)
-                        idle.add(other)
                     waiting.extend(self._ready(tasks, index))
             progress.report(stage, len(tasks), len(tasks))
         finally:
@@ -182,7 +182,7 @@ class Executor(ABC):
             known = taken[bool(task.needs)]
             if len(task.copies) == 1 and not task.done and len(known) >= _KNOWN:
                 (began,) = task.copies.values()
-                if time.monotonic() - began > self.straggles * max(statistics.median(known), _PATIENCE):
+                if time.monotonic() - began > max(self.straggles * statistics.median(known), self.restart_seconds):
                     return index
         return None
 

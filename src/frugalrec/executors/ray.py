@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import socket
+import sys
 from typing import Any
 
 import frugalrec
@@ -32,6 +34,8 @@ class Ray(Executor):
     Raises `MissingExtraError` without Ray or with one too old, and `ConfigError` for a cluster of another version.
     """
 
+    restart_seconds = 20.0
+
     def __init__(
         self,
         workers: int = 1,
@@ -41,14 +45,22 @@ class Ray(Executor):
         straggles: float = STRAGGLES,
     ) -> None:
         super().__init__(workers, checkpoints, attempts, straggles)
+        early = "ray" in sys.modules and "RAY_AUTH_MODE" not in os.environ
         os.environ.setdefault("RAY_AUTH_MODE", "token")
         if not address:
+            early = early or ("ray" in sys.modules and _LOOPBACK not in os.environ)
             os.environ.setdefault(_LOOPBACK, "0")
             if not any(os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")):
                 os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
         self._ray = require_ray()
         self._own = not self._ray.is_initialized()
+        if self._own and early:
+            raise ConfigError(
+                "ray was imported before it could be told to stay on this machine and to ask for a token",
+                hint=f"set RAY_AUTH_MODE=token and {_LOOPBACK}=0 before the import, or call ray.init yourself",
+            )
         if self._own:
+            _check_address(address)
             self._connect(address)
         self._actors: dict[int, tuple[Any, list[Function]]] = {}
         self._running: dict[Any, int] = {}
@@ -64,7 +76,7 @@ class Ray(Executor):
             self._actors |= {n: (actor, []) for n, actor in started.items()}
         actor, functions = self._actors[worker]
         if known(functions, function) is None:
-            actor.learn.remote(function)
+            self._taught(actor, function)
             functions.append(function)
         self._running[actor.run.remote(known(functions, function), payload, folder)] = worker
 
@@ -117,8 +129,17 @@ class Ray(Executor):
         except RuntimeError as error:
             raise _told(error, address, self._ray.__version__) from error
         except (ConnectionError, ValueError) as error:
+            raise _nothing_at(address, error) from error
+
+    def _taught(self, actor: Any, function: Function) -> None:
+        try:
+            self._ray.get(actor.learn.remote(function))
+        except self._ray.exceptions.RayActorError:
+            return  # what is asked of it next will say so
+        except self._ray.exceptions.RayError as error:
             raise ConfigError(
-                f"no Ray cluster at '{address}': {error}", hint="ray start --head begins one; or leave the address out"
+                f"a worker of the Ray cluster cannot load its function: {str(error).strip().splitlines()[-1]}",
+                hint="the modules it comes from must be installed there too",
             ) from error
 
     def _check(self, actor: Any) -> None:
@@ -168,6 +189,23 @@ def require_ray() -> Any:
             hint="pip install -U 'frugalrec[ray]'",
         )
     return ray
+
+
+def _check_address(address: str) -> None:
+    """Raise `ConfigError` unless something listens at ``host:port``: Ray itself would end the process."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or "/" in host:
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except OSError as error:
+        raise _nothing_at(address, error) from error
+
+
+def _nothing_at(address: str, error: Exception) -> ConfigError:
+    return ConfigError(
+        f"no Ray cluster at '{address}': {error}", hint="ray start --head begins one; or leave the address out"
+    )
 
 
 def _told(error: RuntimeError, address: str, here: str) -> FrugalrecError:
