@@ -100,13 +100,8 @@ class ShardedLog:
                 note = json.loads(path.read_text(encoding="utf-8"))
             with _file(folder, _ITEMS) as path, _database() as database:
                 ids = database.execute(f"SELECT id FROM read_parquet({literal(str(path))})").fetchnumpy()["id"]  # noqa: S608
-            return cls(
-                array_files.absolute(folder),
-                note["shards"],
-                IdMap(np.asarray(ids), what="item"),
-                note["fingerprint"],
-                note["events"],
-            )
+            items = IdMap(np.asarray(ids), what="item")
+            return cls(array_files.absolute(folder), note["shards"], items, note["fingerprint"], note["events"])
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise DataError(f"{folder}: not a log in shards: {error!r}", hint="ShardedLog.write makes one") from error
 
