@@ -31,6 +31,8 @@ def write(folder: str, arrays: Mapping[str, np.ndarray[Any, Any]], note: Mapping
             if array.dtype.kind not in _KINDS:
                 raise TypeError(f"'{name}' is an array of {array.dtype}, and only numbers are kept")
             flat = np.ascontiguousarray(array).reshape(-1)
+            if array.dtype.kind == "f":
+                flat = np.where(np.isnan(flat), np.array(np.nan, array.dtype), flat)  # one of the many kinds of NaN
             copy_to(Path(scratch) / f"{name}.parquet", {"value": flat})
             listed[name] = {"shape": array.shape, "dtype": array.dtype.str, "checksum": zlib.crc32(flat.data)}
         (Path(scratch) / _NOTE).write_text(json.dumps({**note, "arrays": listed}), encoding="utf-8")
@@ -154,6 +156,8 @@ def _array(path: Path, told: Mapping[str, Any]) -> np.ndarray[Any, Any]:
             found = database.execute(f"SELECT value FROM read_parquet('{_quoted(path)}')").fetchnumpy()["value"]  # noqa: S608
         except duckdb.Error as error:
             raise DataError(f"{path}: cannot be read: {error}") from error
+    if isinstance(found, np.ma.MaskedArray):  # DuckDB takes NaN for NULL
+        found = found.filled(np.nan)
     array = np.ascontiguousarray(found, dtype=np.dtype(told["dtype"]))
     if zlib.crc32(array.data) != told["checksum"]:
         raise DataError(f"{path}: damaged: its checksum is not the one noted", hint="delete its folder")

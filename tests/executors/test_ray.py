@@ -45,12 +45,12 @@ def test_ray_must_be_there_and_ask_for_a_token(monkeypatch: pytest.MonkeyPatch) 
 def ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Executor]:
     if find_spec("ray") is None:
         pytest.skip("the extra ray is not installed")
-    from ray import cloudpickle
-
     from frugalrec.executors.ray import Ray
 
-    cloudpickle.register_pickle_by_value(jobs)  # workers do not see the folder of these tests
     executor = Ray(workers=2, checkpoints=str(tmp_path_factory.mktemp("parts")))
+    from ray import cloudpickle
+
+    cloudpickle.register_pickle_by_value(jobs)  # workers do not see the folder of these tests
     yield executor
     executor.close()
 

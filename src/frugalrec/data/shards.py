@@ -24,7 +24,7 @@ from frugalrec.errors import ConfigError, DataError
 if TYPE_CHECKING:
     import duckdb
 
-MEMORY = "512MiB"
+MEMORY = "256MiB"
 """What DuckDB may hold while a log is cut or a shard is read; beyond it, the disk is used."""
 
 _NOTE, _ITEMS, _EVENTS = "log.json", "items.parquet", "events"
@@ -73,6 +73,8 @@ class ShardedLog:
                     f"(md5_number_lower(u) % {shards})::INTEGER AS shard FROM ({chosen}) LEFT JOIN items ON i = id) "
                     f"TO {literal(f'{scratch}/{_EVENTS}')} (FORMAT parquet, PARTITION_BY (shard))"
                 )
+                if not list(Path(scratch).glob(f"{_EVENTS}/**/*.parquet")):
+                    raise DataError(f"{source}: expected rows, found none", hint="check that it is the right place")
                 written = f"read_parquet({literal(f'{scratch}/{_EVENTS}/**/*.parquet')})"
                 counted = database.execute(
                     f"""SELECT count(*), count(*) FILTER (user IS NULL OR item IS NULL OR user = ''), count(rating),
@@ -82,8 +84,6 @@ class ShardedLog:
                 raise DataError(f"{source}: cannot be read: {str(error).splitlines()[0]}") from error
             assert counted is not None
             rows, bad, rated, timed, mark = counted
-            if not rows:
-                raise DataError(f"{source}: expected rows, found none", hint="check that it is the right place")
             if bad or rated not in (0, rows) or timed not in (0, rows):
                 found = f"{bad} without one" if bad else f"{rated} with a rating and {timed} with a time"
                 raise DataError(f"{source}: expected {rows:,} rows with ids, ratings and times, found {found}")
