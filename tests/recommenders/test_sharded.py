@@ -90,10 +90,8 @@ def test_a_log_on_disk_comes_to_the_same(data: Dataset, tmp_path: Path, workers:
     columns = {"u": log.user, "i": log.item, "t": log.timestamp}
     with duckdb.connect() as database:
         database.register("columns", columns)
-        database.execute(
-            "COPY (SELECT 'user-' || u AS user_id, 'item-' || i AS item_id, t AS timestamp FROM columns) "
-            f"TO '{tmp_path}/log.parquet' (FORMAT parquet)"
-        )
+        chosen = "SELECT 'user-' || u AS user_id, 'item-' || i AS item_id, t AS timestamp FROM columns"
+        database.execute(f"COPY ({chosen}) TO '{tmp_path}/log.parquet' (FORMAT parquet)")
     cut = ShardedLog.write(f"{tmp_path}/log.parquet", f"{tmp_path}/cut", shards=5)
     model = SequentialLinear(half_lives=(2.0,))
     if workers is None:

@@ -50,6 +50,7 @@ class Ray(Executor):
         if not address:
             early = early or ("ray" in sys.modules and _LOOPBACK not in os.environ)
             os.environ.setdefault(_LOOPBACK, "0")
+            os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's own, 15, starves workers on a busy machine
             if not any(os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")):
                 os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
         self._ray = require_ray()
