@@ -8,9 +8,10 @@ from typing import Self
 from frugalrec.data.catalog import Catalog
 from frugalrec.data.dataset import Dataset
 from frugalrec.data.interactions import Interactions
+from frugalrec.data.shards import ShardedLog
 from frugalrec.interfaces import Matrix, TextEncoder
 from frugalrec.recommenders._base import Scores
-from frugalrec.recommenders._sharded import accumulated
+from frugalrec.recommenders._sharded import accumulated, accumulated_from
 from frugalrec.recommenders._statistics import Statistics
 from frugalrec.recommenders._text import encode_items
 
@@ -44,6 +45,13 @@ class Linear(Scores):
     @abstractmethod
     def accumulate(self, interactions: Interactions) -> Statistics:
         """Return the sums over the users of ``interactions``; the sums of disjoint users add up."""
+
+    def accumulate_shards(self, log: ShardedLog) -> Statistics:
+        """Return the sums over the users of a log on disk, by the executor in force.
+
+        Each worker holds one shard at a time. The catalogue to ``read`` is one of ``log.items``, in that order.
+        """
+        return accumulated_from(self, log)
 
     @abstractmethod
     def solve(self, statistics: Statistics) -> Self:
