@@ -5,8 +5,9 @@
 
 MovieLens-1M: titles are encoded by all-MiniLM-L6-v2 (int8, nothing cached), and the sums of the sequential linear model
 are made. Workers are started and have loaded the encoder before the clock starts. Each round tries every number of
-workers, and the best of --rounds counts, since other work on the machine only ever adds. "The same" says whether vectors
-and sums equal those of one worker bit for bit. With --kill, one worker is killed (signal 9) in the midst of each stage.
+workers, and the best of --rounds counts, since other work on the machine only ever adds. "The same" says whether
+vectors and sums equal those of one worker bit for bit. With --kill, one worker is killed (signal 9) in the midst of
+each stage.
 """
 
 from __future__ import annotations

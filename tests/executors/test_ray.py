@@ -140,6 +140,7 @@ def test_texts_have_the_same_vectors(in_force: Executor, tmp_path: Path) -> None
     texts = [f"story {i} of valley {i % 7}" for i in range(400)]
     there = Cached(BagOfWords(dim=64), ArrayCache(tmp_path / "there.sqlite")).encode(texts)
     assert np.array_equal(there, BagOfWords(dim=64).encode(texts))
+    assert f"encode {BagOfWords(dim=64).fingerprint()}" in in_force._functions
 
 
 def test_a_worker_that_is_killed_changes_nothing(ray: Executor, tmp_path: Path) -> None:
