@@ -63,6 +63,10 @@ def refuses_the_last(payload: tuple[int, str]) -> dict[str, Any]:
     return noted(payload)
 
 
+def large(x: int) -> dict[str, Any]:
+    return {"y": np.full((300, 500), float(x)), "empty": np.zeros(0)}
+
+
 def process_number(_: int) -> dict[str, Any]:
     time.sleep(0.05)
     return {"pid": np.array([os.getpid()])}

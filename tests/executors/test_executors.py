@@ -51,6 +51,14 @@ def test_sums_are_a_fixed_tree_whoever_makes_them(two: Executor) -> None:
         assert executor.reduce(jobs.halves, jobs.plus, shards[:1], stage="sum")["y"][0] == x[0]
 
 
+def test_large_results_are_passed_on_and_freed(two: Executor) -> None:
+    assert isinstance(two, Local)
+    total = two.reduce(jobs.large, jobs.plus, [Shard(x) for x in range(5)], stage="sum")
+    assert np.array_equal(total["y"], np.full((300, 500), 10.0))
+    assert total["empty"].shape == (0,)
+    assert not list(Path(two._passing()).iterdir())
+
+
 def test_a_worker_that_is_killed_changes_nothing(two: Executor, tmp_path: Path) -> None:
     assert values(two, jobs.dies_once, in_folder(tmp_path)) == [x / 2 for x in range(6)]
     assert (tmp_path / "dies").exists()

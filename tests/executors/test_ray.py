@@ -63,7 +63,7 @@ def data() -> Dataset:
 @pytest.fixture
 def in_force(ray: Executor, monkeypatch: pytest.MonkeyPatch) -> Executor:
     """The cluster as the executor in force, which stays open; small logs are cut as well."""
-    monkeypatch.setattr(_sharded, "EVENTS_A_SHARD", 1000)
+    monkeypatch.setattr(_sharded, "EVENTS_A_SHARD", 200)
     monkeypatch.setattr("frugalrec.executors._ambient", _Always(ray))
     return ray
 

@@ -111,7 +111,9 @@ class Executor(ABC):
                 above.append(len(tasks) - 1)
             level = above + level[2 * len(above) :]
         (result,) = self._run(tasks, level, stage)
-        return result.load()
+        arrays = result.load()
+        result.release()  # what is mapped stays readable
+        return arrays
 
     def _run(self, tasks: list[_Task], wanted: list[int], stage: str) -> Iterator[Result]:
         waiting = self._begin(tasks, wanted)
@@ -217,6 +219,9 @@ class Executor(ABC):
     def _ready(self, tasks: list[_Task], index: int) -> list[int]:
         """Free what went into ``index``, and return the sums that can be begun now."""
         for part in tasks[index].needs:
+            used = tasks[part].result
+            if used is not None:
+                used.release()
             tasks[part].result = None
             if self._folder(tasks[part]) and self._folder(tasks[index]):
                 array_files.remove(self._folder(tasks[part]))

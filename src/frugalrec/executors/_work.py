@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import pickle
+import shutil
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -14,20 +16,39 @@ from frugalrec import array_files
 from frugalrec.cost import Cost, Ledger, threads
 from frugalrec.errors import FrugalrecError
 
+PASSED_BYTES = 1 << 20
+
 Arrays: TypeAlias = Mapping[str, np.ndarray[Any, Any]]
 Function: TypeAlias = Callable[[Any], Arrays]
 
 
 @dataclass(frozen=True)
 class Result:
-    """Named arrays, held or kept in a folder."""
+    """Named arrays: held, kept in a folder, passed on in memory that processes share, or in a cluster's store."""
 
     arrays: Arrays | None = None
     folder: str = ""
+    passed: str = ""
+    reference: Any = None
 
     def load(self) -> Arrays:
-        """Return the arrays; raises `DataError` for a damaged file."""
-        return self.arrays if self.arrays is not None else array_files.read(self.folder)[0]
+        """Return the arrays, perhaps read-only; raises `DataError` for a damaged file."""
+        if self.arrays is not None:
+            return self.arrays
+        if self.reference is not None:
+            import ray
+
+            found: Arrays = ray.get(self.reference)
+            return found
+        if self.passed:
+            files = Path(self.passed).glob("*.npy")
+            return {file.stem: np.load(file, mmap_mode="r", allow_pickle=False) for file in files}
+        return array_files.read(self.folder)[0]
+
+    def release(self) -> None:
+        """Free what was passed on; what is kept stays."""
+        if self.passed:
+            shutil.rmtree(self.passed, ignore_errors=True)
 
 
 @dataclass(frozen=True)
@@ -41,8 +62,11 @@ class Outcome:
     error: BaseException | None = None
 
 
-def perform(function: Function, payload: Any, folder: str) -> Outcome:
-    """Run ``function`` on ``payload``; with ``folder``, keep the arrays there and return where they are."""
+def perform(function: Function, payload: Any, folder: str, passing: str = "") -> Outcome:
+    """Run ``function`` on ``payload``; with ``folder``, keep the arrays there and return where they are.
+
+    Otherwise large ones are left in the folder ``passing``, where the processes of one machine find them.
+    """
     try:
         with threadpool_limits(threads()), Ledger().span("shard") as span:
             arrays = function(payload)
@@ -51,6 +75,10 @@ def perform(function: Function, payload: Any, folder: str) -> Outcome:
         if folder:
             array_files.write(folder, arrays, {"cost": cost.to_dict()})
         result = Result(folder=folder) if folder else Result(arrays)
+        if passing and not folder and sum(array.nbytes for array in arrays.values()) >= PASSED_BYTES:
+            result = Result(passed=tempfile.mkdtemp(dir=passing))
+            for name, array in arrays.items():
+                np.save(Path(result.passed) / f"{name}.npy", array)
         return Outcome(result, span.charged, span.reused, cost)
     except Exception as error:
         return Outcome(error=_sendable(error))
@@ -64,7 +92,7 @@ def known(functions: list[Function], function: Function) -> int | None:
 def _sendable(error: Exception) -> Exception:
     """Return ``error``, or what it says where it cannot be sent between processes."""
     try:
-        pickle.loads(pickle.dumps(error))  # noqa: S301  our own bytes
+        type(error)(*error.args)  # as the receiver will make it
     except Exception:
         return FrugalrecError(f"{type(error).__name__}: {error}")
     return error

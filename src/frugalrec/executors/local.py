@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import tempfile
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
@@ -24,6 +25,7 @@ class Local(Executor):
         self.elsewhere = workers > 1
         self._processes: dict[int, tuple[SpawnProcess, Connection, list[Function]]] = {}
         self._finished: list[tuple[int, Outcome | None]] = []
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
 
     def submit(self, worker: int, function: Function, payload: Any, folder: str) -> None:
         """Run it now, or send it to the worker's process."""
@@ -42,7 +44,7 @@ class Local(Executor):
             if known(functions, function) is None:
                 connection.send(function)
                 functions.append(function)
-            connection.send((known(functions, function), payload, folder))
+            connection.send((known(functions, function), payload, folder, self._passing()))
         except (BrokenPipeError, ConnectionResetError):
             self._lose(worker)
 
@@ -72,6 +74,14 @@ class Local(Executor):
         """Kill all processes."""
         for worker in list(self._processes):
             self.stop(worker)
+        if self._scratch is not None:
+            self._scratch.cleanup()
+            self._scratch = None
+
+    def _passing(self) -> str:
+        if self._scratch is None:
+            self._scratch = tempfile.TemporaryDirectory(prefix="frugalrec-", ignore_cleanup_errors=True)
+        return self._scratch.name
 
     def _lose(self, worker: int) -> None:
         self.stop(worker)
@@ -91,8 +101,8 @@ def _serve(connection: Connection) -> None:
         except (EOFError, KeyboardInterrupt):
             return
         if isinstance(message, tuple):
-            place, payload, folder = message
-            connection.send(perform(functions[place], payload, folder))
+            place, *rest = message
+            connection.send(perform(functions[place], *rest))
         else:
             functions.append(message)
 

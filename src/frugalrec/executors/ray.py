@@ -7,13 +7,14 @@ import re
 import secrets
 import socket
 import sys
+from dataclasses import replace
 from typing import Any
 
 import frugalrec
 from frugalrec.cost import threads
 from frugalrec.errors import ConfigError, FrugalrecError, MissingExtraError
 from frugalrec.executors._executor import STRAGGLES, Executor
-from frugalrec.executors._work import Function, Outcome, known, perform
+from frugalrec.executors._work import Function, Outcome, Result, known, perform
 
 EXTRA = ("ray", "ray")
 OLDEST = (2, 52)
@@ -65,6 +66,7 @@ class Ray(Executor):
             self._connect(address)
         self._actors: dict[int, tuple[Any, list[Function]]] = {}
         self._running: dict[Any, int] = {}
+        self._arrays: dict[Any, Any] = {}
         self._actor = self._ray.remote(num_cpus=1, max_restarts=0)(_Worker)
 
     def submit(self, worker: int, function: Function, payload: Any, folder: str) -> None:
@@ -79,7 +81,9 @@ class Ray(Executor):
         if known(functions, function) is None:
             self._taught(actor, function)
             functions.append(function)
-        self._running[actor.run.remote(known(functions, function), payload, folder)] = worker
+        outcome, arrays = actor.run.options(num_returns=2).remote(known(functions, function), payload, folder)
+        self._running[outcome] = worker
+        self._arrays[outcome] = arrays
 
     def wait(self, seconds: float) -> list[tuple[int, Outcome | None]]:
         """Return who has finished or died; raises `FrugalrecError` when the cluster is gone."""
@@ -92,7 +96,8 @@ class Ray(Executor):
 
     def stop(self, worker: int) -> None:
         """Kill the worker's actor; another begins when it is needed."""
-        self._running = {reference: other for reference, other in self._running.items() if other != worker}
+        for reference in [reference for reference, other in self._running.items() if other == worker]:
+            del self._running[reference], self._arrays[reference]
         if worker in self._actors:
             actor, _ = self._actors.pop(worker)
             self._ray.kill(actor)
@@ -110,7 +115,7 @@ class Ray(Executor):
         try:
             outcome: Outcome | None = self._ray.get(reference)
         except (errors.RayActorError, errors.ObjectLostError):
-            self._running.pop(reference)
+            del self._running[reference], self._arrays[reference]
             self._actors.pop(worker, None)
             return None
         except errors.RayError as error:
@@ -118,8 +123,10 @@ class Ray(Executor):
             raise FrugalrecError(
                 f"the Ray cluster does not answer: {error}{kept}", hint="start it again, and run the same command"
             ) from error
-        self._running.pop(reference)
-        return outcome
+        del self._running[reference]
+        arrays = self._arrays.pop(reference)
+        assert outcome is not None
+        return outcome if outcome.result or outcome.error else replace(outcome, result=Result(reference=arrays))
 
     def _connect(self, address: str) -> None:
         options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
@@ -171,8 +178,12 @@ class _Worker:
     def learn(self, function: Function) -> None:
         self._functions.append(function)
 
-    def run(self, place: int, payload: Any, folder: str) -> Outcome:
-        return perform(self._functions[place], payload, folder)
+    def run(self, place: int, payload: Any, folder: str) -> tuple[Outcome, Any]:
+        outcome = perform(self._functions[place], payload, folder)
+        if outcome.result is None or outcome.result.folder:
+            return outcome, None
+        # Arrays stay in the cluster's store until somebody adds them up.
+        return replace(outcome, result=None), dict(outcome.result.arrays or {})
 
 
 def require_ray() -> Any:

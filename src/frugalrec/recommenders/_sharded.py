@@ -20,7 +20,7 @@ from frugalrec.data.shards import ShardedLog
 from frugalrec.executors import Arrays, Shard, current
 from frugalrec.recommenders._statistics import Statistics, Table
 
-EVENTS_A_SHARD = 100_000
+EVENTS_A_SHARD = 250_000
 MOST_SHARDS = 16
 
 Columns = tuple[np.ndarray[Any, Any] | None, ...]
@@ -33,7 +33,8 @@ def accumulated(model: Any, log: Interactions) -> Statistics:
     from them by rounding, except where they are counts.
     """
     executor = current()
-    n = min(MOST_SHARDS, math.ceil(len(log) / EVENTS_A_SHARD))
+    # Sums of a part are nearly as large as those of the whole, so parts grow with the log.
+    n = min(MOST_SHARDS, round(math.sqrt(len(log) / EVENTS_A_SHARD)))
     if executor is None or n < 2:
         found: Statistics = model.accumulate(log)
         return found
