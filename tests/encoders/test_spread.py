@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -52,18 +52,35 @@ def test_what_was_loaded_stays(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @dataclass
-class Bought:
+class Asked:
     """Says in which process it was asked."""
 
-    price: str = ""
+    name: str = "a setting"
 
     def encode(self, texts: Sequence[str], *, role: Role = "item") -> Matrix:
         return np.full((len(texts), 1), os.getpid(), dtype=np.float32)
 
     def fingerprint(self) -> str:
-        return "bought"
+        return "asked"
+
+
+@dataclass
+class Bought(Asked):
+    price: str = ""
+
+
+@dataclass
+class Around(Asked):
+    encoder: Asked = field(default_factory=Asked)
+
+
+def test_workers_do_it() -> None:
+    with executing(Local(workers=2)):
+        pids = set(encode_spread(Asked(), TEXTS).ravel().tolist())
+    assert float(np.float32(os.getpid())) not in pids
 
 
 def test_what_is_bought_is_bought_here() -> None:
     with executing(Local(workers=2)):
-        assert set(encode_spread(Bought(), TEXTS).ravel().tolist()) == {float(np.float32(os.getpid()))}
+        for encoder in (Bought(), Around()):
+            assert set(encode_spread(encoder, TEXTS).ravel().tolist()) == {float(np.float32(os.getpid()))}

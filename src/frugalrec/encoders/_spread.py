@@ -40,7 +40,8 @@ def encode_spread(encoder: TextEncoder, texts: Sequence[str], *, role: Role = "i
 def _can_be_sent(encoder: Any) -> bool:
     if not dataclasses.is_dataclass(encoder) or hasattr(encoder, "price"):
         return False
-    return not any(hasattr(getattr(encoder, f.name), "encode") for f in dataclasses.fields(encoder) if f.init)
+    settings = [getattr(encoder, f.name) for f in dataclasses.fields(encoder) if f.init]
+    return not any(hasattr(value, "encode") and not isinstance(value, str) for value in settings)
 
 
 def unloaded(component: Any) -> Any:
