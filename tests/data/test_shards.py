@@ -57,7 +57,7 @@ EXPECTED = {
 }
 
 
-@pytest.mark.parametrize("shards", [1, 3, 20])
+@pytest.mark.parametrize("shards", [1, 4])
 def test_every_user_is_whole_in_one_shard(tmp_path: Path, shards: int) -> None:
     log = ShardedLog.write(str(written(tmp_path / "log.parquet", ROWS)), str(tmp_path / "cut"), shards=shards)
     assert log.items.ids.tolist() == ["11", "3", "7"]
@@ -139,7 +139,7 @@ from frugalrec.recommenders.ease import Ease
 import duckdb, numpy, scipy.sparse, frugalrec.data.loading
 folder, way = sys.argv[1:]
 held = int(open("/proc/self/statm").read().split()[5]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_DATA, (held + (260 << 20),) * 2)
+resource.setrlimit(resource.RLIMIT_DATA, (held + (220 << 20),) * 2)
 if way == "streamed":
     log = ShardedLog.write(f"{folder}/log.parquet", f"{folder}/cut", shards=12)
     statistics = accumulated_from(Ease(), log)
@@ -155,7 +155,7 @@ else:
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the limit is Linux's")
 def test_a_log_larger_than_memory_is_summed(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    n, n_users, n_items = 2_000_000, 100_000, 300
+    n, n_users, n_items = 1_500_000, 75_000, 300
     user = np.repeat(np.arange(n_users), n // n_users)
     item = (user * 7 + np.tile(np.arange(n // n_users), n_users) * 13) % n_items
     columns = {"user_id": user, "item_id": item, "timestamp": rng.random(n) * 1e9}

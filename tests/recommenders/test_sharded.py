@@ -27,7 +27,7 @@ MODELS = [
 
 @pytest.fixture
 def data(monkeypatch: pytest.MonkeyPatch) -> Dataset:
-    monkeypatch.setattr(_sharded, "EVENTS_A_SHARD", 60)
+    monkeypatch.setattr(_sharded, "EVENTS_A_SHARD", 150)
     return toy_dataset(n_users=120, n_items=60, cold=3)
 
 
