@@ -83,7 +83,7 @@ def test_a_whole_configuration_is_read_from_a_file(tmp_path: Path) -> None:
     [
         ({"qualty": {}}, "unknown key 'qualty'", "did you mean 'quality'?"),
         ({"sead": 1}, "unknown key 'sead'", "did you mean 'seed'?"),
-        ({"zzz": 1}, "unknown key 'zzz'", "known: budget, data"),
+        ({"zzz": 1}, "unknown key 'zzz'", "known: budget, compute, data"),
         ({"data": {**DATA, "timestmp": "t"}}, "unknown key 'timestmp' in [data]", "did you mean 'timestamp'?"),
         ({"quality": {"metrc": "auc"}}, "unknown key 'metrc' in [quality]", "did you mean 'metric'?"),
         (

@@ -116,6 +116,18 @@ def test_time_is_measured() -> None:
     assert 0 <= inner.cpu_seconds <= outer.cpu_seconds  # type: ignore[operator]
 
 
+def test_what_other_processes_spent_is_added_to_what_this_one_did() -> None:
+    ledger = Ledger()
+    with ledger.span("work") as span:
+        charge(cpu_seconds=100.0, peak_bytes=3e12)
+        charge(cpu_seconds=20.0, peak_bytes=1e12)
+    cost = ledger.entries[0].cost
+    assert cost.cpu_seconds is not None
+    assert 120.0 <= cost.cpu_seconds < 121.0
+    assert cost.peak_bytes is None or 3e12 <= cost.peak_bytes < 4e12
+    assert span.charged == {"cpu_seconds": 120.0, "peak_bytes": 3e12}
+
+
 def test_what_nobody_charged_is_unknown() -> None:
     ledger = Ledger()
     with ledger.span("stage"):

@@ -121,6 +121,15 @@ class EvaluationSection(_Section):
     lm_queries: int = Field(40, ge=2, description="test queries for plans that run an LM per request")
 
 
+class ComputeSection(_Section):
+    """``[compute]``: who does the work while plans are tried and the chosen one is fitted."""
+
+    executor: Literal["local", "ray"] = Field("local", description="this machine, or a Ray cluster (extra ray)")
+    workers: int = Field(1, ge=1, description="processes that encode texts and add up users' events")
+    checkpoints: str = Field("", description="folder or URL for finished parts; empty: none are kept")
+    ray_address: str = Field("", description="a cluster that runs already; empty: one for this study")
+
+
 class PlansSection(_Section):
     """``[plans]``: which of the default plans to try, and plans of your own."""
 
@@ -142,6 +151,7 @@ class Config(_Section):
     search: SearchSection = SearchSection()
     evaluation: EvaluationSection = EvaluationSection()
     plans: PlansSection = PlansSection()
+    compute: ComputeSection = ComputeSection()
     seed: int = Field(0, description="seeds every draw")
 
     def own_plans(self) -> list[Plan]:
@@ -262,6 +272,10 @@ seconds = 60                           # of CPU for each plan; settings are chos
 [search]                               # both optional: drop plans early, to stay within
 # seconds = 600                        # of CPU for the whole study
 # dollars = 0.05
+
+[compute]                              # who does the work; the same numbers come out
+# executor = "ray"                     # default: "local"
+# workers = 2
 
 [plans]
 # only = ["popularity", "ease", "sequential-text"]

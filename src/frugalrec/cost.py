@@ -152,9 +152,17 @@ class Span:
         with self._lock:
             for name, value in amounts.items():
                 before = self._charged.get(name, 0.0)
-                self._charged[name] = None if before is None or value is None else before + value
+                if before is None or value is None:
+                    self._charged[name] = None
+                else:
+                    self._charged[name] = max(before, value) if name == "peak_bytes" else before + value
         if self.parent is not None:
             self.parent.add(**amounts)
+
+    @property
+    def charged(self) -> dict[str, float | None]:
+        """What has been charged so far, by name; what nobody has charged is left out."""
+        return dict(self._charged)
 
     @property
     def reused(self) -> Cost:
@@ -252,13 +260,13 @@ class Ledger:
             _ambient.reset(token)
             cost = Cost(
                 seconds=seconds,
-                cpu_seconds=cpu_seconds,
+                cpu_seconds=_with(cpu_seconds, span.charged.get("cpu_seconds", 0.0)),
                 gpu_seconds=span._charged.get("gpu_seconds", 0.0),
                 flops=span._charged.get("flops"),
                 tokens_in=span._charged.get("tokens_in", 0.0),
                 tokens_out=span._charged.get("tokens_out", 0.0),
                 tokens_cached=span._charged.get("tokens_cached", 0.0),
-                peak_bytes=peak,
+                peak_bytes=_with(peak, span.charged.get("peak_bytes", 0.0)),
                 joules=span._charged.get("joules"),
                 fees=span._charged.get("fees", 0.0),
             )
@@ -285,6 +293,11 @@ class Ledger:
         for entry in chosen:
             total = total + (entry.whole if reused else entry.cost)
         return total
+
+
+def _with(measured: float | None, charged: float | None) -> float | None:
+    """Add what other processes spent to what was measured in this one."""
+    return None if measured is None or charged is None else measured + charged
 
 
 def threads() -> int:

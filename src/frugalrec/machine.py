@@ -13,6 +13,7 @@ from frugalrec.cost import threads
 
 EXTRAS: dict[str, tuple[str, str]] = {
     "als": ("implicit", "matrix factorisation (als)"),
+    "ray": ("ray", "clusters of several machines (--executor ray)"),
     "llm": ("llama_cpp", "language models per request (llama-cpp)"),
 }
 """What each extra installs: the package to look for, and what it is for."""

@@ -19,6 +19,7 @@ from frugalrec.cost import Ledger, charge
 from frugalrec.data.dataset import Dataset, Query, Ranking, Reason
 from frugalrec.data.interactions import IntArray
 from frugalrec.encoders._cached import Cached, Inspects
+from frugalrec.encoders._spread import encode_spread
 from frugalrec.errors import DataError, NotFittedError
 from frugalrec.interfaces import (
     ArrayStore,
@@ -84,7 +85,7 @@ class Metered:
     def encode(self, texts: Sequence[str], *, role: Role = "item") -> Matrix:
         """Return the encoder's vectors; raises `BudgetError` at the cap."""
         with computing("an encoder", float(sum(map(len, texts))), self._rate):
-            return self.encoder.encode(texts, role=role)
+            return encode_spread(self.encoder, texts, role=role)
 
     def inspect(self, texts: Sequence[str]) -> None:
         """Let the encoder look at all texts, where it wants to: it may warn."""

@@ -20,6 +20,7 @@ from frugalrec.evaluation import quick_values
 from frugalrec.interfaces import ArrayStore, Matrix, Recommender
 from frugalrec.pipeline import Pipeline
 from frugalrec.plan import Plan, Spec
+from frugalrec.recommenders._sharded import accumulated
 
 STAGES = ("score", "solve", "accumulate")
 """What must be redone when a setting changes, from the cheapest to the dearest."""
@@ -334,7 +335,7 @@ class _Climb:
         key = tuple(settings[n] for n, (stage, _) in self._space.items() if stage == "accumulate")
         if self._statistics is None or self._statistics[0] != key:
             self._statistics = None  # frees the old sums before the new ones are made
-            self._statistics = (key, recommender.accumulate(self._split.train.interactions))
+            self._statistics = (key, accumulated(recommender, self._split.train.interactions))
         recommender.solve(self._statistics[1])
 
 

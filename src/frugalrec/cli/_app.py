@@ -24,6 +24,7 @@ from frugalrec.cli import (
     plan,
     profile,
     recommend,
+    recommend_all,
 )
 from frugalrec.cli import run as run_command
 from frugalrec.errors import FrugalrecError
@@ -69,6 +70,7 @@ app.command("estimate")(estimate.estimate)
 app.command("forecast")(forecast.forecast)
 app.command("run")(run_command.run)
 app.command("recommend")(recommend.recommend)
+app.command("recommend-all")(recommend_all.recommend_all)
 app.command("distill")(distill.distill)
 app.command("ask")(ask.ask)
 app.command("profile")(profile.profile)

@@ -16,6 +16,7 @@ from rich.console import Console
 from frugalrec import machine_profile
 from frugalrec.budgets import Budget
 from frugalrec.cli._console import shown_progress
+from frugalrec.cli._workers import working
 from frugalrec.cli.assets import shown_on_stderr
 from frugalrec.config import Config
 from frugalrec.cost import Ledger, threads
@@ -44,7 +45,7 @@ def run_study(
     """Do the whole job and return the exit code: 0, 1 when no plan is feasible, `INTERRUPTED` when it was cut short."""
     from threadpoolctl import threadpool_limits
 
-    started = time.perf_counter()
+    started, compute = time.perf_counter(), config.compute
     ledger = Ledger(folder / "ledger.jsonl")
     with threadpool_limits(limits=threads()):
         with shown_on_stderr() as (notify, fetch_progress), ledger.span("load data", plan="(study)", phase="once"):
@@ -62,15 +63,16 @@ def run_study(
                 profile = machine_profile.load()
                 study = Study(config, dataset, prices, folder, ArrayCache(), say, profile=profile, ledger=ledger)
                 _check_caps(study)
-            decision = study.run()
-            write_decision(folder, document(decision, study.traffic))
-            examples: list[Example] = []
-            if decision.plan is not None:
-                pipeline = study.final(decision.choice(decision.plan).trial.plan)
-                with ledger.span("save the model", plan="(study)", phase="once"):
-                    pipeline.save(folder / "model")
-                _plan_file(study, config, base, sheet, pipeline).write(folder / "plan.toml")
-                examples = example_users(pipeline, dataset, config.seed)
+            with working(compute.executor, compute.workers, compute.checkpoints, compute.ray_address):
+                decision = study.run()
+                write_decision(folder, document(decision, study.traffic))
+                examples: list[Example] = []
+                if decision.plan is not None:
+                    pipeline = study.final(decision.choice(decision.plan).trial.plan)
+                    with ledger.span("save the model", plan="(study)", phase="once"):
+                        pipeline.save(folder / "model")
+                    _plan_file(study, config, base, sheet, pipeline).write(folder / "plan.toml")
+                    examples = example_users(pipeline, dataset, config.seed)
     with ledger.span("report", plan="(study)", phase="once"):
         _write_report(study, decision, config, loaded, command, time.perf_counter() - started, examples)
     if as_json:

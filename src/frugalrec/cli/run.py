@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from frugalrec.cli._workers import AddressOption, CheckpointsOption, ExecutorOption, WorkersOption
+
 
 def run(
     plan: Annotated[Path, typer.Argument(metavar="PLAN.toml", help="A plan.toml that frugalrec plan wrote.")],
@@ -15,6 +17,10 @@ def run(
         bool, typer.Option("--accept-changes", help="Fit although data or prices have changed since.")
     ] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Download nothing.")] = False,
+    executor: ExecutorOption = "local",
+    workers: WorkersOption = 1,
+    checkpoints: CheckpointsOption = "",
+    ray_address: AddressOption = "",
 ) -> None:
     """Fit exactly a chosen plan on all of its data, and keep the model for frugalrec recommend.
 
@@ -24,12 +30,14 @@ def run(
     Examples:
       frugalrec run frugalrec-demo/plan.toml
       frugalrec run shop-run/plan.toml --out nightly --accept-changes
+      frugalrec run shop-run/plan.toml --executor ray --workers 2 --checkpoints nightly-parts
     """
     from dataclasses import replace
 
     from threadpoolctl import threadpool_limits
 
     from frugalrec.cli._console import shown_progress
+    from frugalrec.cli._workers import working
     from frugalrec.cost import Ledger, threads
     from frugalrec.datasets import load_data
     from frugalrec.prices import PriceSheet
@@ -45,7 +53,8 @@ def run(
             chosen.check_data(dataset.fingerprint())
             chosen.check_prices(prices)
         ledger = Ledger(folder / "ledger.jsonl")
-        pipeline = chosen.plan.build(ArrayCache()).fit(dataset, ledger)
+        with working(executor, workers, checkpoints, ray_address):
+            pipeline = chosen.plan.build(ArrayCache()).fit(dataset, ledger)
         pipeline.save(folder / "model")
     now = replace(chosen, data_fingerprint=dataset.fingerprint(), price_fingerprint=prices.fingerprint())
     if now != chosen or folder != plan.parent:

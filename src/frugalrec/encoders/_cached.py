@@ -10,6 +10,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from frugalrec import cost, progress
+from frugalrec.encoders._spread import BATCH, at_once, encode_spread
 from frugalrec.interfaces import ArrayStore, Matrix, Role, TextEncoder
 
 
@@ -29,13 +30,14 @@ class Cached:
     A vector's key is the hash of the encoder's fingerprint, the role and the text: nothing needs to be invalidated.
     Texts are encoded once however often they occur, ``batch_size`` at a time from the longest to the shortest, and each
     batch is stored before the next begins: whatever ends a run, it loses one batch at most, and the next run goes on
-    from there. Each vector keeps its share of the batch's cost by length of text; when it is found again, that is
-    charged as reused (`cost.charge_reused`) and its tokens as ``tokens_cached``. Reports progress as stage ``encode``.
+    from there (with an executor in force, four batches for each of its workers). Each vector keeps its share of the
+    batch's cost by length of text; when it is found again, that is charged as reused (`cost.charge_reused`) and its
+    tokens as ``tokens_cached``. Reports progress as stage ``encode``.
     """
 
     encoder: TextEncoder
     store: ArrayStore
-    batch_size: int = 128
+    batch_size: int = BATCH
 
     def encode(self, texts: Sequence[str], *, role: Role = "item") -> Matrix:
         """Return float32 ``(n, dim)``, as the encoder would."""
@@ -55,9 +57,10 @@ class Cached:
                 cost.charge(tokens_cached=spared.tokens_in)
         vectors = {key: vector for key, (vector, _) in found.items()}
         missing = sorted((text for text, key in keys.items() if key not in vectors), key=len, reverse=True)
-        for start in range(0, len(missing), self.batch_size):
+        size = self.batch_size if self.batch_size != BATCH else at_once()
+        for start in range(0, len(missing), size):
             progress.report("encode", len(vectors), len(keys))
-            batch = missing[start : start + self.batch_size]
+            batch = missing[start : start + size]
             encoded, shares = self._priced(batch, role)
             fresh = {keys[text]: (vector, share) for text, vector, share in zip(batch, encoded, shares, strict=True)}
             self.store.put(fresh)
@@ -73,7 +76,7 @@ class Cached:
     def _priced(self, batch: Sequence[str], role: Role) -> tuple[Matrix, list[cost.Cost]]:
         # The span is a child of the ambient one, which therefore gets every charge as well.
         with cost.Ledger().span("encode") as span:
-            vectors = self.encoder.encode(batch, role=role)
+            vectors = encode_spread(self.encoder, batch, role=role)
         assert span.entry is not None
         lengths = np.array([len(text) + 1 for text in batch], dtype=np.float64)
         return vectors, [span.entry.cost * float(share) for share in lengths / lengths.sum()]

@@ -12,6 +12,7 @@ For B blocks of b targets and u sources: B·(u³/3 + 2u²b) FLOPs, u² floats be
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -92,7 +93,7 @@ def solve_sparse(
     """Return W ≈ (G + Λ)⁻¹ C as CSR ``(K·n, n)``, at most ``kept`` weights a column; text priors are kept in full."""
     cross = statistics.cross
     assert cross is not None
-    columns = sparse.csr_array(sparse.csr_array(cross).T.tocsr()).astype(dtype)
+    columns = sparse.csr_array(sparse.csr_array(cross).T.tocsr()).astype(dtype, copy=False)
 
     def finish(factor: np.ndarray[Any, Any], U: Codes, B: Codes) -> np.ndarray[Any, Any]:
         return _substitute(factor, _square(columns, B, U, dtype).T)
@@ -258,10 +259,16 @@ def _alike(
     n, size = columns.shape
     if n <= targets:
         return [np.arange(n)]
-    scaled = sparse.csr_array((columns.data * scale[columns.indices], columns.indices, columns.indptr), columns.shape)
-    norms = np.sqrt(np.asarray(scaled.multiply(scaled).sum(axis=1)).ravel())
-    scaled.data /= np.repeat(np.where(norms > 0, norms, 1.0), np.diff(scaled.indptr))
-    scaled = scaled.astype(np.float32)
+    # The largest tables of all are copied here, so one copy is made, and what passes stays small.
+    scaled = sparse.csr_array(
+        (np.empty(columns.nnz, dtype=np.float32), columns.indices, columns.indptr), shape=columns.shape
+    )
+    for start, stop in pairwise([*range(0, n, 1024), n]):
+        part = slice(columns.indptr[start], columns.indptr[stop])
+        values = columns.data[part] * scale[columns.indices[part]]
+        rows = np.repeat(np.arange(stop - start), np.diff(columns.indptr[start : stop + 1]))
+        norms = np.sqrt(np.bincount(rows, values**2, minlength=stop - start))
+        scaled.data[part] = values / np.where(norms > 0, norms, 1.0)[rows]
     places = np.random.default_rng(0).standard_normal((size, min(_AXES, size))).astype(np.float32)
     for _ in range(_ROUNDS):
         found = np.linalg.qr(scaled @ places)[0]

@@ -8,8 +8,10 @@ from typing import Self
 from frugalrec.data.catalog import Catalog
 from frugalrec.data.dataset import Dataset
 from frugalrec.data.interactions import Interactions
+from frugalrec.data.shards import ShardedLog
 from frugalrec.interfaces import Matrix, TextEncoder
 from frugalrec.recommenders._base import Scores
+from frugalrec.recommenders._sharded import accumulated, accumulated_from
 from frugalrec.recommenders._statistics import Statistics
 from frugalrec.recommenders._text import encode_items
 
@@ -18,6 +20,7 @@ class Linear(Scores):
     """Base of models solved from sums over users, so that users can be added and taken out again exactly.
 
     `fit` is ``read`` (texts), ``accumulate`` (sums) and ``solve`` (weights); another ridge redoes the last alone.
+    The sums are made in shards of users by the executor in force (`frugalrec.executors`).
     """
 
     encoder: TextEncoder | None
@@ -30,7 +33,7 @@ class Linear(Scores):
 
     def fit(self, dataset: Dataset) -> Self:
         """Learn from the events and the item texts of ``dataset``."""
-        return self.read(dataset.catalog).solve(self.accumulate(dataset.interactions))
+        return self.read(dataset.catalog).solve(accumulated(self, dataset.interactions))
 
     def read(self, catalog: Catalog) -> Self:
         """Encode the item texts, if there is an encoder."""
@@ -42,6 +45,13 @@ class Linear(Scores):
     @abstractmethod
     def accumulate(self, interactions: Interactions) -> Statistics:
         """Return the sums over the users of ``interactions``; the sums of disjoint users add up."""
+
+    def accumulate_shards(self, log: ShardedLog) -> Statistics:
+        """Return the sums over the users of a log on disk, by the executor in force.
+
+        Each worker holds one shard at a time. The catalogue to ``read`` is one of ``log.items``, in that order.
+        """
+        return accumulated_from(self, log)
 
     @abstractmethod
     def solve(self, statistics: Statistics) -> Self:

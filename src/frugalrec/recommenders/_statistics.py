@@ -41,8 +41,9 @@ Table: TypeAlias = np.ndarray[Any, np.dtype[np.float64]] | sparse.csr_array
 
 @dataclass(frozen=True)
 class Statistics:
-    """``gram`` (float64 ``(K·n, K·n)``) and ``cross`` (``(K·n, n)``) of K blocks over n items; dense or CSR.
+    """``gram`` (``(K·n, K·n)``) and ``cross`` (``(K·n, n)``) of K blocks over n items; dense or CSR.
 
+    They are float64, and float32 beyond `DENSE_ROWS` rows, where they take gigabytes and are solved approximately.
     A commutative monoid under ``+``; ``-`` takes users out again. For models that predict a user's items from one
     another (EASE) ``cross`` is None.
     """
@@ -77,6 +78,11 @@ class Statistics:
     def nbytes(self) -> int:
         """Bytes held."""
         return sum(_nbytes(t) for t in (self.gram, self.cross) if t is not None)
+
+
+def dtype_of(rows: int) -> type[np.floating[Any]]:
+    """Return the type of the numbers in statistics of so many rows."""
+    return np.float32 if rows > DENSE_ROWS else np.float64
 
 
 def _plus(a: Table, b: Table) -> Table:
@@ -291,7 +297,7 @@ class _Sparse:
     def put(self, k: int, m: int, items: range, window: sparse.csr_array) -> None:
         """Set the rows ``items`` of block (k, m); windows come in ascending order and leave none out."""
         window.sort_indices()
-        self._parts[k, m].append(window)
+        self._parts[k, m].append(window.astype(dtype_of(self.rows * self.n), copy=False))
 
     def _block(self, k: int, m: int) -> sparse.csr_array:
         parts = self._parts.pop((k, m))
@@ -299,6 +305,8 @@ class _Sparse:
             return sparse.csr_array((self.n, self.n))
         lengths = np.concatenate([np.diff(part.indptr) for part in parts])
         offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+        if offsets[-1] < 2**31:
+            offsets = offsets.astype(np.int32)  # as wide as the offsets are, so wide are the indices
         data = np.concatenate([part.data for part in parts])
         indices = np.concatenate([part.indices for part in parts])
         return sparse.csr_array((data, indices, offsets), shape=(self.n, self.n))
@@ -308,11 +316,10 @@ class _Sparse:
         blocks = [[self._block(k, m) for m in range(self.columns)] for k in range(self.rows)]
         table = blocks[0][0] if self.rows == self.columns == 1 else sparse.block_array(blocks, format="csr")
         del blocks
-        both = table + table.T.tocsr()
-        del table
-        # The blocks' diagonals lie on diagonals of the table, and adding them one by one copies it each time.
-        diagonal = sparse.block_array([[sparse.diags_array(d) for d in row] for row in diagonals], format="csr")
-        return sparse.csr_array(both + diagonal)
+        # The blocks' diagonals lie on diagonals of the table. Half of them goes in now: later it is twice the size.
+        halves = [[sparse.diags_array(d / 2) for d in row] for row in diagonals]
+        table = sparse.csr_array(table + sparse.block_array(halves, format="csr").astype(table.dtype))
+        return sparse.csr_array(table + table.T.tocsr())
 
     def transposed(self) -> Table:
         """Return the table with each of its blocks transposed."""

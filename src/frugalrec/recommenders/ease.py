@@ -27,7 +27,7 @@ from frugalrec.recommenders._base import history_reasons, query_matrix, require_
 from frugalrec.recommenders._expected import expected_blockwise, expected_text_space, expected_weights, width_of
 from frugalrec.recommenders._linear import Linear
 from frugalrec.recommenders._ridge import Prior, dense, invert
-from frugalrec.recommenders._statistics import DENSE_ROWS, Statistics
+from frugalrec.recommenders._statistics import DENSE_ROWS, Statistics, dtype_of
 from frugalrec.recommenders._text import TextSpace
 from frugalrec.work import Expected, Stages, Work
 
@@ -76,10 +76,11 @@ class Ease(Linear):
 
     def accumulate(self, interactions: Interactions) -> Statistics:
         """Return XᵀX of the binary user × item matrix, users discounted; the sums of disjoint users add up."""
-        X = interactions.matrix().astype(np.float64)
+        X = interactions.matrix().astype(dtype_of(interactions.n_items))
         per_user = np.diff(X.indptr).astype(np.float64)
         if self.activity_discount:
-            X.data *= np.repeat(np.maximum(per_user, 1.0) ** (-self.activity_discount / 2), np.diff(X.indptr))
+            weight = np.maximum(per_user, 1.0) ** (-self.activity_discount / 2)
+            X.data *= np.repeat(weight, np.diff(X.indptr)).astype(X.dtype)
         gram = (X.T @ X).tocsr()
         charge(flops=2.0 * float(per_user @ per_user))
         if gram.nnz >= 0.1 * gram.shape[0] * gram.shape[1] and gram.shape[0] <= DENSE_ROWS:

@@ -48,13 +48,13 @@ def read_log(scratch: Scratch, path: Path, columns: Columns) -> Rows:
     source, types = _open(scratch, path)
     names = list(types)
     found = roles(names, columns, path)
-    user, item = (_id(path, name, types[name]) for name in (names[found.user], names[found.item]))
+    user, item = (id_sql(path, name, types[name]) for name in (names[found.user], names[found.item]))
     rating, time = "NULL", "NULL"
     clock: Clock = "none"
     if found.rating is not None:
-        rating = _rating(path, names[found.rating], types[names[found.rating]])
+        rating = rating_sql(path, names[found.rating], types[names[found.rating]])
     if found.timestamp is not None:
-        time, clock = _time(path, names[found.timestamp], types[names[found.timestamp]])
+        time, clock = time_sql(path, names[found.timestamp], types[names[found.timestamp]])
     return Rows(
         sql=f"SELECT {user} AS u, {item} AS i, {rating} AS r, {time} AS t FROM {_READ}",  # noqa: S608  names are quoted
         parameters=(source,),
@@ -74,7 +74,7 @@ def read_items(scratch: Scratch, path: Path, columns: Columns) -> ItemRows:
     fields = [name for name in types if name != id_name]
     chosen = "".join(f", {_field(name, types[name])} AS f{n}" for n, name in enumerate(fields))
     return ItemRows(
-        sql=f"SELECT {_id(path, id_name, types[id_name])} AS id{chosen} FROM {_READ}",  # noqa: S608  names are quoted
+        sql=f"SELECT {id_sql(path, id_name, types[id_name])} AS id{chosen} FROM {_READ}",  # noqa: S608  names are quoted
         parameters=(source,),
         file=path,
         id_name=id_name,
@@ -98,19 +98,22 @@ def _places(path: Path, rows: Sequence[int]) -> list[Place]:
     return [Place(path, row + 1, "row") for row in rows]
 
 
-def _id(path: Path, name: str, type_: str) -> str:
+def id_sql(path: Path, name: str, type_: str) -> str:
+    """Return SQL for ids as text; raises `DataError` for a column of another type."""
     if type_ in WHOLE | TEXT or type_.startswith("ENUM"):
         return f"{quoted(name)}::VARCHAR"
     raise _wrong_type(path, name, type_, "ids (text or whole numbers)", "write the ids as text")
 
 
-def _rating(path: Path, name: str, type_: str) -> str:
+def rating_sql(path: Path, name: str, type_: str) -> str:
+    """Return SQL for ratings; raises `DataError` for a column that cannot hold numbers."""
     if type_ in WHOLE | TEXT | REAL or type_.startswith("DECIMAL"):
         return quoted(name)
     raise _wrong_type(path, name, type_, "numbers", 'name another column, or rating = "" to read none')
 
 
-def _time(path: Path, name: str, type_: str) -> tuple[str, Clock]:
+def time_sql(path: Path, name: str, type_: str) -> tuple[str, Clock]:
+    """Return SQL for times, and what they are; raises `DataError` for a column of another type."""
     if type_ == "VARCHAR":
         return quoted(name), "text"
     if type_ in WHOLE | REAL or type_.startswith("DECIMAL"):

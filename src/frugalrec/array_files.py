@@ -1,0 +1,168 @@
+"""Named arrays in a folder, here or on any file system that fsspec knows: one Parquet file an array, and a note.
+
+The note (``note.json``) is written last, so a folder without one is an unfinished one; it holds shapes and checksums.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from frugalrec.errors import DataError, MissingExtraError
+
+_NOTE = "note.json"
+_KINDS = "biuf"
+
+
+def write(folder: str, arrays: Mapping[str, np.ndarray[Any, Any]], note: Mapping[str, Any]) -> None:
+    """Keep ``arrays`` of numbers in ``folder``, whole or not at all; what another has kept there meanwhile stays."""
+    listed = {}
+    with tempfile.TemporaryDirectory(prefix="frugalrec-") as scratch:
+        for name, array in arrays.items():
+            if array.dtype.kind not in _KINDS:
+                raise TypeError(f"'{name}' is an array of {array.dtype}, and only numbers are kept")
+            flat = np.ascontiguousarray(array).reshape(-1)
+            if array.dtype.kind == "f":
+                flat = np.where(np.isnan(flat), np.array(np.nan, array.dtype), flat)  # one of the many kinds of NaN
+            copy_to(Path(scratch) / f"{name}.parquet", {"value": flat})
+            listed[name] = {"shape": array.shape, "dtype": array.dtype.str, "checksum": zlib.crc32(flat.data)}
+        (Path(scratch) / _NOTE).write_text(json.dumps({**note, "arrays": listed}), encoding="utf-8")
+        put(scratch, folder)
+
+
+def read(folder: str) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, Any]]:
+    """Return the arrays in ``folder`` and the note beside them; raises `DataError` where they are damaged."""
+    try:
+        with got(folder) as here:
+            note = json.loads((here / _NOTE).read_text(encoding="utf-8"))
+            return {name: _array(here / f"{name}.parquet", told) for name, told in note.pop("arrays").items()}, note
+    except DataError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{folder}: not a kept result: {error!r}", hint="delete it, and it is made again") from error
+
+
+def note_of(folder: str) -> dict[str, Any] | None:
+    """Return the note of a finished folder, None for one that is not there or not finished."""
+    try:
+        if is_url(folder):
+            files, path = _file_system(folder)
+            return dict(json.loads(files.cat_file(f"{path}/{_NOTE}")))
+        return dict(json.loads((Path(folder) / _NOTE).read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return None
+
+
+def remove(folder: str) -> None:
+    """Delete a folder of results, if it is there."""
+    if is_url(folder):
+        files, path = _file_system(folder)
+        if files.exists(path):
+            files.rm(path, recursive=True)
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def is_url(place: str) -> bool:
+    """Whether ``place`` is of another file system than the local one."""
+    return "://" in place
+
+
+def absolute(place: str) -> str:
+    """Return a URL as it is, and a path so that it means the same to processes that work in another folder."""
+    return place if not place or is_url(place) else os.path.abspath(place)
+
+
+def joined(place: str, name: str) -> str:
+    """Return ``name`` inside ``place``."""
+    return f"{place.rstrip('/')}/{name}" if is_url(place) else str(Path(place) / name)
+
+
+def put(scratch: str, folder: str) -> None:
+    """Move the files in ``scratch`` to ``folder``; the note comes last."""
+    names = sorted(os.listdir(scratch), key=lambda name: name == _NOTE)
+    if is_url(folder):
+        files, path = _file_system(folder)
+        files.makedirs(path, exist_ok=True)
+        for name in names:
+            files.put_file(str(Path(scratch) / name), f"{path}/{name}")
+        return
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    for name in names:
+        # Two workers may finish one shard at once: each writes under a name of its own, and the last one stands.
+        part = Path(folder) / f".{os.getpid()}-{name}"
+        shutil.copyfile(Path(scratch) / name, part)
+        os.replace(part, Path(folder) / name)
+
+
+@contextmanager
+def got(folder: str) -> Iterator[Path]:
+    """Yield a local folder with the files in ``folder``."""
+    if not is_url(folder):
+        yield Path(folder)
+        return
+    files, path = _file_system(folder)
+    with tempfile.TemporaryDirectory(prefix="frugalrec-") as scratch:
+        for name in files.ls(path, detail=False):
+            files.get_file(name, str(Path(scratch) / name.rsplit("/", 1)[-1]))
+        yield Path(scratch)
+
+
+def names_in(folder: str) -> list[str]:
+    """Return the names of the files in ``folder``; none where it is not there."""
+    if is_url(folder):
+        files, path = _file_system(folder)
+        return sorted(n.rsplit("/", 1)[-1] for n in files.ls(path, detail=False)) if files.exists(path) else []
+    return sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+
+
+def file_system(url: str) -> tuple[Any, str]:
+    """Return fsspec's file system of ``url`` and the path in it; raises `MissingExtraError` without fsspec."""
+    return _file_system(url)
+
+
+def _file_system(url: str) -> tuple[Any, str]:
+    try:
+        from fsspec.core import url_to_fs
+    except ImportError as error:
+        raise MissingExtraError.of("fsspec", "ray") from error
+    files, path = url_to_fs(url)
+    return files, path.rstrip("/")
+
+
+def copy_to(path: Path, columns: Mapping[str, np.ndarray[Any, Any]]) -> None:
+    """Write columns of equal length as a Parquet file."""
+    import duckdb
+
+    with duckdb.connect(config={"threads": "1", "preserve_insertion_order": "true"}) as database:
+        database.register("columns", dict(columns))
+        database.execute(f"COPY (FROM columns) TO '{_quoted(path)}' (FORMAT parquet, COMPRESSION zstd)")
+
+
+def _array(path: Path, told: Mapping[str, Any]) -> np.ndarray[Any, Any]:
+    import duckdb
+
+    with duckdb.connect(config={"threads": "1", "preserve_insertion_order": "true"}) as database:
+        try:
+            found = database.execute(f"SELECT value FROM read_parquet('{_quoted(path)}')").fetchnumpy()["value"]  # noqa: S608
+        except duckdb.Error as error:
+            raise DataError(f"{path}: cannot be read: {error}") from error
+    if isinstance(found, np.ma.MaskedArray):  # DuckDB takes NaN for NULL
+        found = found.filled(np.nan)
+    array = np.ascontiguousarray(found, dtype=np.dtype(told["dtype"]))
+    if zlib.crc32(array.data) != told["checksum"]:
+        raise DataError(f"{path}: damaged: its checksum is not the one noted", hint="delete its folder")
+    return array.reshape(told["shape"])
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("'", "''")

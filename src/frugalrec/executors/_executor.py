@@ -1,0 +1,249 @@
+"""The seam: `Executor`, and the one scheduler behind every kind of it."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+
+from frugalrec import array_files, progress
+from frugalrec.cost import Cost, charge, charge_reused
+from frugalrec.errors import ConfigError, FrugalrecError
+from frugalrec.executors._work import Arrays, Function, Outcome, Result
+
+STRAGGLES = 3.0
+"""A shard that takes so many times the median is begun again on an idle worker."""
+
+_KNOWN = 3  # shards that must be finished before a median says something
+_PATIENCE = 0.5  # seconds between looks at what straggles
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A part of a job. ``key`` stands for all that its result depends on; without one nothing is kept."""
+
+    payload: Any
+    key: str = ""
+
+
+@dataclass
+class _Task:
+    function: Function
+    payload: Any
+    key: str
+    needs: tuple[int, ...] = ()
+    done: bool = False
+    lost: int = 0
+    copies: dict[int, float] = field(default_factory=dict)
+    result: Result | None = None
+
+
+class Executor(ABC):
+    """Runs functions on shards with ``workers`` workers; keeps finished ones in ``checkpoints`` (a folder or URL).
+
+    A shard whose worker dies, or that fails for want of a file or of memory, is tried ``attempts`` times in all. Any
+    other error of the function ends the job. What workers charge (FLOPs, tokens) and their CPU time count as if spent
+    here; a shard found among the checkpoints counts as spared, at its first price. Close it after use.
+    """
+
+    restart_seconds = 2.0
+    """About what starting a worker takes: nothing is begun again before that."""
+
+    elsewhere = True
+    """Whether work is done in other processes, of which this one must be told what they spent."""
+
+    def __init__(self, workers: int, checkpoints: str = "", attempts: int = 3, straggles: float = STRAGGLES) -> None:
+        if workers < 1:
+            raise ConfigError(f"workers must be at least 1, not {workers}")
+        self.workers, self.attempts, self.straggles = workers, attempts, straggles
+        self.checkpoints = array_files.absolute(checkpoints)
+        self._functions: dict[str, Function] = {}
+
+    @abstractmethod
+    def submit(self, worker: int, function: Function, payload: Any, folder: str) -> None:
+        """Begin on an idle worker, which is started where it does not run."""
+
+    @abstractmethod
+    def wait(self, seconds: float) -> list[tuple[int, Outcome | None]]:
+        """Return the workers that have become idle, each with what came of its shard; None: the worker died."""
+
+    @abstractmethod
+    def stop(self, worker: int) -> None:
+        """Stop a worker in the midst of its work."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Stop all workers and free what they hold."""
+
+    def remembered(self, key: str, make: Callable[[], Function]) -> Function:
+        """Return the same function for the same ``key``: what a worker has loaded for it is loaded once."""
+        if key not in self._functions:
+            self._functions[key] = make()
+        return self._functions[key]
+
+    def map(self, function: Function, shards: Sequence[Shard], *, stage: str = "shards") -> Iterator[Result]:
+        """Yield the result of each shard, in their order.
+
+        >>> import numpy as np
+        >>> from frugalrec.executors.local import Local
+        >>> squares = Local().map(lambda x: {"y": np.array([x * x])}, [Shard(2), Shard(3)])
+        >>> [int(square.load()["y"][0]) for square in squares]
+        [4, 9]
+        """
+        tasks = [_Task(function, shard.payload, shard.key) for shard in shards]
+        yield from self._run(tasks, list(range(len(tasks))), stage)
+
+    def reduce(
+        self, function: Function, add: Callable[[Arrays, Arrays], Arrays], shards: Sequence[Shard], *, stage: str
+    ) -> Arrays:
+        """Return what the shards come to, added up as a binary tree over their order, on the workers as well."""
+        tasks = [_Task(function, shard.payload, shard.key) for shard in shards]
+        level, adding = list(range(len(tasks))), _Adding(add)
+        while len(level) > 1:
+            above = []
+            for left, right in zip(level[::2], level[1::2], strict=False):
+                keys = (tasks[left].key, tasks[right].key)
+                tasks.append(_Task(adding, None, _key_of_both(*keys) if all(keys) else "", (left, right)))
+                above.append(len(tasks) - 1)
+            level = above + level[2 * len(above) :]
+        (result,) = self._run(tasks, level, stage)
+        arrays = result.load()
+        result.release()  # what is mapped stays readable
+        return arrays
+
+    def _run(self, tasks: list[_Task], wanted: list[int], stage: str) -> Iterator[Result]:
+        waiting = self._begin(tasks, wanted)
+        idle = set(range(self.workers))
+        busy: dict[int, int] = {}
+        taken: dict[bool, list[float]] = {True: [], False: []}
+        places = iter(wanted)
+        place = next(places, None)
+        try:
+            while place is not None:
+                progress.report(stage, sum(task.done for task in tasks), len(tasks))
+                task = tasks[place]
+                if task.done:
+                    assert task.result is not None
+                    yield task.result
+                    task.result = None
+                    place = next(places, None)
+                    continue
+                for worker in sorted(idle):
+                    following = self._next(tasks, waiting, taken)
+                    if following is None:
+                        break
+                    idle.discard(worker)
+                    busy[worker] = following
+                    self._submit(worker, tasks, following)
+                for worker, outcome in self.wait(_PATIENCE):
+                    index = busy.pop(worker, None)
+                    idle.add(worker)
+                    if index is None or tasks[index].done:
+                        continue
+                    began = tasks[index].copies.pop(worker)
+                    if not self._settled(tasks, index, outcome):
+                        if not tasks[index].copies:
+                            waiting.append(index)
+                        continue
+                    taken[bool(tasks[index].needs)].append(time.monotonic() - began)
+                    waiting.extend(self._ready(tasks, index))
+            progress.report(stage, len(tasks), len(tasks))
+        finally:
+            for worker in busy:
+                self.stop(worker)
+
+    def _begin(self, tasks: list[_Task], wanted: list[int]) -> list[int]:
+        """Take what is kept already, and return what can be begun."""
+        waiting, asked = [], list(reversed(wanted))
+        while asked:
+            index = asked.pop()
+            task = tasks[index]
+            note = array_files.note_of(self._folder(task)) if self._folder(task) else None
+            if note is not None:
+                task.done, task.result = True, Result(folder=self._folder(task))
+                charge_reused(Cost.from_dict(note.get("cost", {})))
+            elif task.needs:
+                asked.extend(reversed(task.needs))
+            else:
+                waiting.append(index)
+        for index, task in enumerate(tasks):
+            if not task.done and task.needs and all(tasks[n].done for n in task.needs):
+                waiting.append(index)
+        return waiting
+
+    def _next(self, tasks: list[_Task], waiting: list[int], taken: dict[bool, list[float]]) -> int | None:
+        """Return what to do next: sums first, which free memory; or what straggles, once more."""
+        if waiting:
+            waiting.sort(key=lambda index: (not tasks[index].needs, index))
+            return waiting.pop(0)
+        for index, task in enumerate(tasks):
+            known = taken[bool(task.needs)]
+            if len(task.copies) == 1 and not task.done and len(known) >= _KNOWN:
+                (began,) = task.copies.values()
+                if time.monotonic() - began > max(self.straggles * statistics.median(known), self.restart_seconds):
+                    return index
+        return None
+
+    def _submit(self, worker: int, tasks: list[_Task], index: int) -> None:
+        task = tasks[index]
+        payload = tuple(tasks[n].result for n in task.needs) if task.needs else task.payload
+        task.copies[worker] = time.monotonic()
+        self.submit(worker, task.function, payload, self._folder(task))
+
+    def _settled(self, tasks: list[_Task], index: int, outcome: Outcome | None) -> bool:
+        """Note what came of a task; False: it must be done again. Raises what ends the job."""
+        task = tasks[index]
+        if outcome is None or isinstance(outcome.error, OSError | MemoryError):
+            task.lost += 1
+            if task.lost < self.attempts:
+                return False
+            if outcome is not None and outcome.error is not None:
+                raise outcome.error
+            raise FrugalrecError(
+                f"a worker died {task.lost} times over one shard ({index + 1} of {len(tasks)})",
+                hint="it may need more memory than there is: use fewer workers, or more shards",
+            )
+        if outcome.error is not None:
+            raise outcome.error
+        task.done, task.result = True, outcome.result
+        if self.elsewhere:
+            spent = {"cpu_seconds": outcome.cost.cpu_seconds, "peak_bytes": outcome.cost.peak_bytes}
+            charge(**{**outcome.charged, **{k: v for k, v in spent.items() if v is not None}})
+            charge_reused(outcome.reused)
+        return True
+
+    def _ready(self, tasks: list[_Task], index: int) -> list[int]:
+        """Free what went into ``index``, and return the sums that can be begun now."""
+        for part in tasks[index].needs:
+            used = tasks[part].result
+            if used is not None:
+                used.release()
+            tasks[part].result = None
+            if self._folder(tasks[part]) and self._folder(tasks[index]):
+                array_files.remove(self._folder(tasks[part]))
+        return [
+            n for n, task in enumerate(tasks) if index in task.needs and all(tasks[part].done for part in task.needs)
+        ]
+
+    def _folder(self, task: _Task) -> str:
+        return array_files.joined(self.checkpoints, task.key) if self.checkpoints and task.key else ""
+
+
+@dataclass(frozen=True)
+class _Adding:
+    add: Callable[[Arrays, Arrays], Arrays]
+
+    def __call__(self, payload: tuple[Result, Result]) -> Arrays:
+        left, right = payload
+        return self.add(left.load(), right.load())
+
+
+def _key_of_both(left: str, right: str) -> str:
+    return sha256(f"{left}+{right}".encode()).hexdigest()[:32]
+
+
+__all__ = ["STRAGGLES", "Arrays", "Executor", "Function", "Outcome", "Result", "Shard"]

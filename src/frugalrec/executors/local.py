@@ -1,0 +1,110 @@
+"""Shards in this process, or in processes of this machine."""
+
+from __future__ import annotations
+
+import multiprocessing
+import tempfile
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from typing import Any
+
+from frugalrec.executors._executor import STRAGGLES, Executor
+from frugalrec.executors._work import Function, Outcome, known, perform
+
+
+class Local(Executor):
+    """One worker: shard after shard in this process, nothing copied. More: as many processes, begun when needed.
+
+    Functions and payloads must be such that they can be sent (`pickle`), with more than one worker.
+    """
+
+    def __init__(
+        self, workers: int = 1, checkpoints: str = "", attempts: int = 3, straggles: float = STRAGGLES
+    ) -> None:
+        super().__init__(workers, checkpoints, attempts, straggles)
+        self.elsewhere = workers > 1
+        self._processes: dict[int, tuple[SpawnProcess, Connection, list[Function]]] = {}
+        self._finished: list[tuple[int, Outcome | None]] = []
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+
+    def submit(self, worker: int, function: Function, payload: Any, folder: str) -> None:
+        """Run it now, or send it to the worker's process."""
+        if not self.elsewhere:
+            self._finished.append((worker, perform(function, payload, folder)))
+            return
+        if worker not in self._processes:
+            context = multiprocessing.get_context("spawn")
+            here, there = context.Pipe()
+            process = context.Process(target=_serve, args=(there,), daemon=True)
+            process.start()
+            there.close()
+            self._processes[worker] = process, here, []
+        _, connection, functions = self._processes[worker]
+        try:
+            if known(functions, function) is None:
+                connection.send(function)
+                functions.append(function)
+            connection.send((known(functions, function), payload, folder, self._passing()))
+        except (BrokenPipeError, ConnectionResetError):
+            self._lose(worker)
+
+    def wait(self, seconds: float) -> list[tuple[int, Outcome | None]]:
+        """Return who has finished or died."""
+        finished, self._finished = self._finished, []
+        if finished or not self._processes:
+            return finished
+        owners = {connection: worker for worker, (_, connection, _) in self._processes.items()}
+        for ready in wait(list(owners), seconds):
+            assert isinstance(ready, Connection)
+            try:
+                finished.append((owners[ready], ready.recv()))
+            except (EOFError, ConnectionResetError):
+                self._lose(owners[ready])
+        return [*finished, *self._taken()]
+
+    def stop(self, worker: int) -> None:
+        """Kill the worker's process; another begins when it is needed."""
+        if worker in self._processes:
+            process, connection, _ = self._processes.pop(worker)
+            process.kill()
+            process.join()
+            connection.close()
+
+    def close(self) -> None:
+        """Kill all processes."""
+        for worker in list(self._processes):
+            self.stop(worker)
+        if self._scratch is not None:
+            self._scratch.cleanup()
+            self._scratch = None
+
+    def _passing(self) -> str:
+        if self._scratch is None:
+            self._scratch = tempfile.TemporaryDirectory(prefix="frugalrec-", ignore_cleanup_errors=True)
+        return self._scratch.name
+
+    def _lose(self, worker: int) -> None:
+        self.stop(worker)
+        self._finished.append((worker, None))
+
+    def _taken(self) -> list[tuple[int, Outcome | None]]:
+        taken, self._finished = self._finished, []
+        return taken
+
+
+def _serve(connection: Connection) -> None:
+    """What a worker's process does: learn functions, and answer what they say of payloads, until nobody asks."""
+    functions: list[Function] = []
+    while True:
+        try:
+            message = connection.recv()
+        except (EOFError, KeyboardInterrupt):
+            return
+        if isinstance(message, tuple):
+            place, *rest = message
+            connection.send(perform(functions[place], *rest))
+        else:
+            functions.append(message)
+
+
+__all__ = ["Local"]

@@ -1,0 +1,89 @@
+"""What the workers of these tests do; in a module of its own, so that other processes can import it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from frugalrec.cost import charge
+from frugalrec.errors import DataError
+
+
+def halves(x: int) -> dict[str, Any]:
+    charge(flops=float(x), tokens_in=1.0)
+    return {"y": np.array([x / 2]), "empty": np.zeros((0, 3), dtype=np.int32)}
+
+
+def plus(left: Any, right: Any) -> dict[str, Any]:
+    return {"y": left["y"] + right["y"], "empty": left["empty"]}
+
+
+def dies_once(payload: tuple[int, str]) -> dict[str, Any]:
+    """Be killed on the first attempt at number 2, as by the system when memory runs out."""
+    x, folder = payload
+    if x == 2 and first_time(folder, "dies"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return halves(x)
+
+
+def always_dies(x: int) -> dict[str, Any]:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return {}
+
+
+def hangs_once(payload: tuple[int, str]) -> dict[str, Any]:
+    x, folder = payload
+    if x == 4 and first_time(folder, "hangs"):
+        time.sleep(600)
+    return halves(x)
+
+
+def no_file_once(payload: tuple[int, str]) -> dict[str, Any]:
+    x, folder = payload
+    if x == 1 and first_time(folder, "file"):
+        raise FileNotFoundError("a network share that is away for a moment")
+    return halves(x)
+
+
+def noted(payload: tuple[int, str]) -> dict[str, Any]:
+    x, folder = payload
+    with (Path(folder) / "done").open("a") as file:
+        file.write(f"{x}\n")
+    return halves(x)
+
+
+def refuses_the_last(payload: tuple[int, str]) -> dict[str, Any]:
+    if payload[0] == 4 and first_time(payload[1], "refused"):
+        raise DataError("a bad shard", hint="mend it")
+    return noted(payload)
+
+
+def large(x: int) -> dict[str, Any]:
+    return {"y": np.full((300, 500), float(x)), "empty": np.zeros(0)}
+
+
+def process_number(_: int) -> dict[str, Any]:
+    time.sleep(0.05)
+    return {"pid": np.array([os.getpid()])}
+
+
+class UnsendableError(Exception):
+    def __init__(self, one: str, *, other: str) -> None:
+        super().__init__(f"{one} and {other}")
+
+
+def fails(_: int) -> dict[str, Any]:
+    raise UnsendableError("this", other="that")
+
+
+def first_time(folder: str, name: str) -> bool:
+    try:
+        (Path(folder) / name).touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True

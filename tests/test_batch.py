@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pytest
+
+from frugalrec.batch import recommend_all
+from frugalrec.config import DataSection
+from frugalrec.cost import Ledger
+from frugalrec.data.dataset import Dataset
+from frugalrec.datasets import load_data
+from frugalrec.errors import ConfigError
+from frugalrec.executors import executing
+from frugalrec.executors.local import Local
+from frugalrec.plan import Plan, Spec
+from frugalrec.run_folder import PlanFile, load_model
+
+Row = tuple[str, str, int, float]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Dataset]:
+    folder = tmp_path_factory.mktemp("run")
+    rng = np.random.default_rng(0)
+    lines = [f"u{u},i{i},{t}" for u in range(40) for t, i in enumerate(rng.permutation(30)[: 3 + u % 6])]
+    (folder / "log.csv").write_text("user_id,item_id,timestamp\n" + "\n".join(lines) + "\n")
+    section = DataSection(interactions=str(folder / "log.csv"))
+    dataset, _ = load_data(section, folder)
+    plan = Plan("mine", recommender=Spec("sequential-linear", {"half_lives": [2.0]}))
+    plan.build(None).fit(dataset, Ledger()).save(folder / "model")
+    PlanFile(plan, section, dataset.fingerprint(), "", "").write(folder / "plan.toml")
+    return folder, dataset
+
+
+def rows(out: Path) -> list[Row]:
+    found: list[Row] = duckdb.sql(f"FROM '{out}/*.parquet' SELECT user, item, rank, score ORDER BY 1, 3").fetchall()
+    return found
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_everybody_gets_what_they_would_get_alone(run: tuple[Path, Dataset], tmp_path: Path, workers: int) -> None:
+    folder, dataset = run
+    with executing(Local(workers=workers)) as executor:
+        n = recommend_all(folder, dataset, str(tmp_path), k=4, executor=executor, users_a_part=15)
+    assert n == 40
+    assert len(list(tmp_path.iterdir())) == 3
+    pipeline = load_model(folder, PlanFile.read(folder / "plan.toml").plan, None)
+    expected = []
+    for user, name in enumerate(dataset.interactions.users.ids):
+        (ranking,) = pipeline.recommend([dataset.query(user)], 4)
+        items = dataset.catalog.items.ids[ranking.items]
+        expected += [(name, item, place) for place, item in enumerate(items, start=1)]
+    found = rows(tmp_path)
+    assert [row[:3] for row in found] == sorted(expected, key=lambda row: (row[0], row[2]))
+    assert all(np.isfinite(row[3]) for row in found)
+
+
+def test_it_goes_on_where_it_stopped(run: tuple[Path, Dataset], tmp_path: Path) -> None:
+    folder, dataset = run
+    recommend_all(folder, dataset, str(tmp_path), k=4, executor=Local(), users_a_part=15)
+    whole = rows(tmp_path)
+    first, second, _ = sorted(tmp_path.iterdir())
+    before = first.stat().st_mtime_ns
+    second.unlink()
+    recommend_all(folder, dataset, str(tmp_path), k=4, executor=Local(), users_a_part=15)
+    assert rows(tmp_path) == whole
+    assert first.stat().st_mtime_ns == before
+    with pytest.raises(ConfigError, match="recommendations of another model, other data or another number of items"):
+        recommend_all(folder, dataset, str(tmp_path), k=5, executor=Local(), users_a_part=15)
+
+
+def test_the_commands(run: tuple[Path, Dataset], tmp_path: Path) -> None:
+    folder, _ = run
+
+    def command(*words: str) -> str:
+        line = [sys.executable, "-m", "frugalrec", *words]
+        return subprocess.run(line, check=True, capture_output=True, text=True, cwd=tmp_path).stdout
+
+    assert command("recommend-all", "--run", str(folder), "--out", "all", "-k", "3", "--workers", "2") == "all\n"
+    found = rows(tmp_path / "all")
+    assert len(found) == 120
+    alone = json.loads(command("recommend", "--run", str(folder), "--user", "u7", "-k", "3", "--json"))
+    assert [row[1] for row in found if row[0] == "u7"] == [item["item"] for item in alone["items"]]
+    command("run", str(folder / "plan.toml"), "--out", "again", "--accept-changes", "--workers", "2")
+    with np.load(folder / "model" / "model.npz") as one, np.load(tmp_path / "again" / "model" / "model.npz") as other:
+        assert one.files == other.files
+        assert all(np.array_equal(one[name], other[name]) for name in one.files)
