@@ -21,6 +21,7 @@ ROWS: list[set[str]] = [
     {"spending"},
     {"data"},
     {"interfaces"},
+    {"torch_training"},
     {"registry"},
     {"encoders", "llms", "recommenders", "rerankers", "rating_models", "metrics", "list_metrics", "stores"},
     {"tasks"},
