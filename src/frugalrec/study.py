@@ -31,7 +31,7 @@ from frugalrec.machine_profile import Profile
 from frugalrec.pipeline import Pipeline
 from frugalrec.plan import Plan, Spec
 from frugalrec.planner import Budget, Decision, Floor, decide
-from frugalrec.portfolio import chosen_plans, default_plans, not_applicable, references
+from frugalrec.portfolio import chosen_plans, default_plans, not_applicable, references_of
 from frugalrec.prices import PriceSheet
 from frugalrec.spending import SpendCap, metering
 from frugalrec.tuning import Search, tune
@@ -152,7 +152,7 @@ class Study:
         return encoder.encode(self.dataset.catalog.texts(), role="item")
 
     def _not_applicable(self, plan: Plan, trials: dict[str, Trial]) -> str | None:
-        for name in references(plan.recommender):
+        for name in references_of(plan):
             if name not in trials:
                 return f"it builds on {name}, which was not tried"
         if missing := plan.missing_extras():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -145,7 +145,7 @@ class PackedTransformer:
         """
         lengths = [len(self.opening) + len(h) + sum(map(len, c)) for h, c in requests]
         forward = 2.0 * self.body * sum(lengths) + 4.0 * self.n_layers * self.dim * sum(n * n for n in lengths)
-        return forward * (1.0 + (BACKWARD - 1.0) * self._above / self.n_layers * training)
+        return float(forward * (1.0 + (BACKWARD - 1.0) * self._above / self.n_layers * training))
 
 
 def read_scores(network: PackedTransformer, requests: Sequence[Request], batch: int) -> list[FloatArray]:

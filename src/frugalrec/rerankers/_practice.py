@@ -133,8 +133,8 @@ def standard(values: FloatArray) -> FloatArray:
 def conditional_logit(lists: Sequence[FloatArray], chosen: Rows, *, ridge: float) -> FloatArray:
     """Return the weights, float64 ``(features,)``, under which the chosen rows of ``lists`` are most likely.
 
-    Each list is ``(candidates, features)``; maximises the sum of log softmax(list · w)[chosen] less ``ridge`` / 2 · |w|²
-    (McFadden 1974). Concave, solved by L-BFGS. Without lists, all weights are 0. Charges 4 FLOPs a cell and step.
+    Each list is ``(candidates, features)``; maximises the sum of log softmax(list · w)[chosen] less ``ridge`` / 2 ·
+    |w|² (McFadden 1974). Concave, solved by L-BFGS. Without lists, all weights are 0. Charges 4 FLOPs a cell and step.
     """
     width = lists[0].shape[1] if lists else 0
     cube = np.zeros((len(lists), max((len(x) for x in lists), default=0), width))
