@@ -29,7 +29,7 @@ ROWS: list[set[str]] = [
     {"plan"},
     {"pipeline"},
     {"evaluation"},
-    {"tuning", "forecast", "calibration"},
+    {"tuning", "forecast", "calibration", "gating"},
     {"planner"},
     {"config", "portfolio"},
     {"datasets", "run_folder", "estimation", "run_costs"},

@@ -72,7 +72,10 @@ def test_a_teacher_that_keeps_the_order_is_copied_without_text(colours):
 def test_no_request_asks_the_teacher(colours):
     student = Distilled(Likelihood(UnigramModel(), blend=1.0), Popularity(), HashEncoder(), depth=3, dimension=8)
     student.fit(colours)
-    query, ranking = Query(np.array([1, 2], dtype=np.int32)), Ranking(np.arange(5, dtype=np.int32), np.arange(5.0)[::-1])
+    query, ranking = (
+        Query(np.array([1, 2], dtype=np.int32)),
+        Ranking(np.arange(5, dtype=np.int32), np.arange(5.0)[::-1]),
+    )
     ledger = Ledger()
     with ledger.span("rerank"):
         student.rerank([query], [ranking])

@@ -65,7 +65,10 @@ def test_learns_that_popular_items_are_chosen():
 def test_flops_by_hand():
     data = toy_dataset()
     linear = Linear(Popularity(), encoder=HashEncoder(), depth=3).fit(data)
-    query, ranking = Query(np.array([1, 2], dtype=np.int32)), Ranking(np.arange(5, dtype=np.int32), np.arange(5.0)[::-1])
+    query, ranking = (
+        Query(np.array([1, 2], dtype=np.int32)),
+        Ranking(np.arange(5, dtype=np.int32), np.arange(5.0)[::-1]),
+    )
     ledger = Ledger()
     with ledger.span("rerank"):
         linear.rerank([query], [ranking])

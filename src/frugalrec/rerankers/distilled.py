@@ -191,12 +191,14 @@ class Distilled:
             y, before = told[id(query)], standard(ranking.scores[: self.depth])
             said = self._features(query, ranking, facts) @ weights
             of_student.append((_left(y, said), y @ y, _correlation(y, said), float(y.argmax() == said.argmax())))
-            of_retrieval.append((_left(y, before), y @ y, _correlation(y, before)))
+            of_retrieval.append((y @ before, before @ before, _correlation(y, before)))
         if not held.queries:
             return (float("nan"),) * 5
         student, retrieval = np.array(of_student), np.array(of_retrieval)
         r2 = 1.0 - student[:, 0].sum() / max(student[:, 1].sum(), 1e-12)
-        alone = 1.0 - retrieval[:, 0].sum() / max(retrieval[:, 1].sum(), 1e-12)
+        # What is left beside the best multiple of the retrieval score.
+        explained = retrieval[:, 0].sum() ** 2 / max(retrieval[:, 1].sum(), 1e-12)
+        alone = explained / max(student[:, 1].sum(), 1e-12)
         means = (student[:, 2].mean(), student[:, 3].mean(), alone, retrieval[:, 2].mean())
         return (float(r2), *map(float, means))
 
