@@ -1,6 +1,6 @@
 """What encoders cost and what they are worth: texts a second, neighbours, and the quality of plans that read text.
 
-    python benchmarks/language/encoding.py speed movielens-100k --reference FOLDER
+    python benchmarks/language/encoding.py speed movielens-100k --reference FOLDER --exported FOLDER
     python benchmarks/language/encoding.py cache movielens-100k
     python benchmarks/language/encoding.py quality movielens-100k
     python benchmarks/language/encoding.py quality beauty --data DIR
@@ -64,6 +64,7 @@ def main() -> None:
     parser.add_argument("name", nargs="?", default="movielens-100k", choices=["movielens-100k", "beauty", "douban"])
     parser.add_argument("--data", type=Path, help="folder of the data set's files")
     parser.add_argument("--reference", default="", help="folder or hub name of the full-precision sentence encoder")
+    parser.add_argument("--exported", type=Path, help="what `frugalrec export-encoder` wrote")
     parser.add_argument("--work", type=Path, default=Path("runs/encoders"), help="where distilled encoders are kept")
     parser.add_argument("--sample", type=int, default=3000, help="texts that `speed` encodes")
     given = parser.parse_args()
@@ -122,6 +123,9 @@ def speed(given: argparse.Namespace) -> None:
         "bag-of-words": BagOfWords(),
         "bm25": Bm25().fit(texts),
     }
+    if given.exported:
+        for kind in ("fp32", "int8"):
+            encoders[f"onnx, exported {kind}"] = Onnx(path=str(given.exported / kind), threads=1)
     if registry.missing_extra("encoder", "e5") is None:
         encoders["e5"] = registry.build("encoder", "e5", {"threads": 1})
     timed = texts[:300]

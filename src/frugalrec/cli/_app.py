@@ -20,6 +20,7 @@ from frugalrec.cli import (
     distill,
     doctor,
     estimate,
+    export_encoder,
     forecast,
     plan,
     profile,
@@ -70,6 +71,7 @@ app.command("forecast")(forecast.forecast)
 app.command("run")(run_command.run)
 app.command("recommend")(recommend.recommend)
 app.command("distill")(distill.distill)
+app.command("export-encoder")(export_encoder.export_encoder)
 app.command("ask")(ask.ask)
 app.command("profile")(profile.profile)
 app.command("describe")(describe.describe)
