@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from frugalrec.errors import ConfigError
+from frugalrec.errors import ConfigError, DataError
 from frugalrec.gating import gain_curve
 
 RNG = np.random.default_rng(0)
@@ -36,3 +36,5 @@ def test_where_no_gain_is_shown_nothing_is_drawn(gains):
 def test_shares_are_checked():
     with pytest.raises(ConfigError, match="above 0"):
         gain_curve(BEFORE, BEFORE + GAINS, GAINS, shares=(0.0,))
+    with pytest.raises(DataError, match="two requests"):
+        gain_curve(BEFORE[:1], BEFORE[:1], GAINS[:1])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from frugalrec.data.interactions import FloatArray
-from frugalrec.errors import ConfigError
+from frugalrec.errors import ConfigError, DataError
 from frugalrec.significance import Estimate, paired_difference
 
 SHARES = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -56,7 +56,8 @@ def gain_curve(
     it (`Gated.predicted`), by which the most promising are asked first. None of these requests may have taught reranker
     or gate. Intervals: bootstrap over requests, 2,000 draws, of the ratio of the two gains; draws without a whole gain
     are left out. A curve is drawn only where the 95% interval of the whole gain lies above 0: of a gain that may be
-    none, any share can be "kept". Raises `ConfigError` for a share outside (0, 1].
+    none, any share can be "kept". Raises `ConfigError` for a share outside (0, 1], `DataError` for
+    fewer than two requests.
 
     >>> before = np.zeros(100)
     >>> after = np.repeat([0.5, 0.0], [20, 80])
@@ -70,7 +71,9 @@ def gain_curve(
         if not 0 < share <= 1:
             raise ConfigError(f"shares must be above 0 and at most 1, not {share}")
     gain = paired_difference(after, before)
-    if not gain.low > 0:
+    if gain.low is None:
+        raise DataError(f"a gain needs at least two requests to be shown, not {gain.n}")
+    if gain.low <= 0:
         return GainCurve(gain)
     gains = np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64)
     n = len(gains)

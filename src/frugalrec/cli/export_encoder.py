@@ -16,6 +16,7 @@ def export_encoder(
     path: Annotated[
         Path | None, typer.Option(help="A folder of your own instead: config.json, safetensors, tokenizer.json.")
     ] = None,
+    pooling: Annotated[str, typer.Option(help="How tokens become one vector: mean, or cls.")] = "mean",
     max_tokens: Annotated[int, typer.Option(min=3, help="Text beyond so many tokens is cut off.")] = 128,
     sample: Annotated[int, typer.Option(min=50, help="Compare on this many texts at most, drawn at random.")] = 1000,
     seed: Annotated[int, typer.Option(help="Seeds the sample.")] = 0,
@@ -49,7 +50,7 @@ def export_encoder(
         dataset, _ = load_data(settings.data, config.parent, offline=offline)
         if path is None:
             assets.fetch(model, offline=offline)
-        source = Transformers(model=model, path="" if path is None else str(path), max_tokens=max_tokens, threads=1)
+        source = Transformers(model, str(path or ""), pooling=pooling, max_tokens=max_tokens, threads=1)  # type: ignore[arg-type]  # it checks
         texts = [text for text in dict.fromkeys(dataset.catalog.texts()) if text.strip()]
         if len(texts) > sample:
             drawn = np.random.default_rng(seed).choice(len(texts), size=sample, replace=False)

@@ -66,7 +66,7 @@ def export(source: Transformers, texts: Sequence[str], folder: Path) -> Exported
     progress.report("export", 0, 3)
     trace(found, plain / "model.onnx")
     progress.report("export", 1, 3)
-    settings = {
+    settings: dict[str, Any] = {
         "max_tokens": source.max_tokens, "query_prefix": source.query_prefix, "item_prefix": source.item_prefix,
         "text": source.text, "pooling": source.pooling, "threads": 1,
     }  # fmt: skip
@@ -91,7 +91,7 @@ def trace(source: Path, file: Path) -> None:
     import torch
     import transformers
 
-    with _quiet():
+    with _quiet(transformers.utils.logging):
         model = transformers.AutoModel.from_pretrained(
             source, local_files_only=True, use_safetensors=True, trust_remote_code=False, dtype=torch.float32,
             attn_implementation="eager",
@@ -212,16 +212,21 @@ def _rates(encoders: dict[str, TextEncoder], texts: Sequence[str]) -> dict[str, 
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the libraries' notices to themselves; their errors still come up."""
+def _quiet(library: Any = None) -> Iterator[None]:
+    """Keep the libraries' notices and bars to themselves; their errors still come up."""
     before = logging.root.manager.disable
-    logging.disable(logging.INFO)
+    bars = library is not None and library.is_progress_bar_enabled()
+    logging.disable(logging.WARNING)
+    if bars:
+        library.disable_progress_bar()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
         logging.disable(before)
+        if bars:
+            library.enable_progress_bar()
 
 
 __all__ = ["Exported", "export", "neighbours_in_common", "quantise", "require_onnx", "trace"]

@@ -69,7 +69,11 @@ class CrossEncoder:
     request. FLOPs and tokens are charged as computed. When the model fails, the old order stands, marked ``degraded``.
 
     >>> from frugalrec.recommenders.item_knn import ItemKnn
-    >>> CrossEncoder(ItemKnn(), epochs=2).fit(data).rerank(queries, rankings)  # doctest: +SKIP
+    >>> from frugalrec.testing.data import toy_dataset
+    >>> data = toy_dataset()
+    >>> reranker = CrossEncoder(ItemKnn(), epochs=2).fit(data)  # doctest: +SKIP
+    >>> bool(reranker.weights_[1] > 0)  # doctest: +SKIP
+    True
     """
 
     is_language_model: ClassVar[bool] = True
