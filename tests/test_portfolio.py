@@ -8,7 +8,7 @@ from frugalrec.data.catalog import Catalog
 from frugalrec.data.dataset import Dataset
 from frugalrec.errors import ConfigError, UnknownNameError
 from frugalrec.plan import Plan, Spec
-from frugalrec.portfolio import chosen_plans, default_plans, not_applicable, references
+from frugalrec.portfolio import chosen_plans, default_plans, not_applicable, references, references_of
 from frugalrec.testing.data import toy_dataset
 
 COLLABORATIVE = ["chance", "popularity", "item-knn", "user-knn", "als", "ease", "sequential", "neighbours", "blend"]
@@ -111,3 +111,10 @@ def test_references_are_found_at_any_depth() -> None:
     nested = Spec("hybrid", {"members": (AB.recommender, like("c"))})
     assert references(nested) == ["a", "b", "c"]
     assert references(Spec("ease", {"encoder": Spec("onnx")})) == []
+
+
+def test_what_a_reranker_refers_to_comes_along() -> None:
+    listed = Spec("linear", {"retriever": like("ease")})
+    own = Plan("weighed", Spec("popularity"), Spec("gated", {"reranker": listed, "retriever": Spec("popularity")}))
+    assert references_of(own) == ["ease"]
+    assert [plan.name for plan in chosen_plans([own, Plan("ease", Spec("ease"))], ["weighed"])] == ["ease", "weighed"]

@@ -1,6 +1,6 @@
 """What encoders cost and what they are worth: texts a second, neighbours, and the quality of plans that read text.
 
-    python benchmarks/language/encoding.py speed movielens-100k --reference FOLDER
+    python benchmarks/language/encoding.py speed movielens-100k --reference FOLDER --exported FOLDER
     python benchmarks/language/encoding.py cache movielens-100k
     python benchmarks/language/encoding.py quality movielens-100k
     python benchmarks/language/encoding.py quality beauty --data DIR
@@ -64,6 +64,7 @@ def main() -> None:
     parser.add_argument("name", nargs="?", default="movielens-100k", choices=["movielens-100k", "beauty", "douban"])
     parser.add_argument("--data", type=Path, help="folder of the data set's files")
     parser.add_argument("--reference", default="", help="folder or hub name of the full-precision sentence encoder")
+    parser.add_argument("--exported", type=Path, help="from `frugalrec export-encoder`; `speed` compares these alone")
     parser.add_argument("--work", type=Path, default=Path("runs/encoders"), help="where distilled encoders are kept")
     parser.add_argument("--sample", type=int, default=3000, help="texts that `speed` encodes")
     given = parser.parse_args()
@@ -106,7 +107,6 @@ def speed(given: argparse.Namespace) -> None:
     tokenizer = Onnx(threads=1)._loaded().tokenizer
     lengths = [len(tokenizer.encode(text).ids) for text in texts]
     print(f"{len(texts)} texts of {np.mean(lengths):.1f} tokens (MiniLM's), longest {max(lengths)}", flush=True)
-    static = distilled(given, texts, Onnx(threads=1), minilm_tokenizer(), "static-distilled")
     encoders: dict[str, TextEncoder] = {}
     if given.reference:
         encoders["sentence-transformers fp32"] = registry.build(
@@ -115,15 +115,20 @@ def speed(given: argparse.Namespace) -> None:
         encoders["transformers fp32"] = registry.build(
             "encoder", "transformers", {"path": given.reference, "threads": 1}
         )
-    encoders |= {
-        "onnx int8": Onnx(threads=1),
-        "static, distilled on the catalogue": static,
-        "static, packaged": Static(),
-        "bag-of-words": BagOfWords(),
-        "bm25": Bm25().fit(texts),
-    }
-    if registry.missing_extra("encoder", "e5") is None:
-        encoders["e5"] = registry.build("encoder", "e5", {"threads": 1})
+    encoders["onnx int8"] = Onnx(threads=1)
+    if given.exported:
+        for kind in ("fp32", "int8"):
+            encoders[f"onnx, exported {kind}"] = Onnx(path=str(given.exported / kind), threads=1)
+    else:
+        static = distilled(given, texts, Onnx(threads=1), minilm_tokenizer(), "static-distilled")
+        encoders |= {
+            "static, distilled on the catalogue": static,
+            "static, packaged": Static(),
+            "bag-of-words": BagOfWords(),
+            "bm25": Bm25().fit(texts),
+        }
+        if registry.missing_extra("encoder", "e5") is None:
+            encoders["e5"] = registry.build("encoder", "e5", {"threads": 1})
     timed = texts[:300]
     rates = dict.fromkeys(encoders, 0.0)
     vectors_of = {name: encoder.encode(texts) for name, encoder in encoders.items()}

@@ -171,7 +171,8 @@ class Pipeline:
         parts = (self.recommender, self.reranker)
         learned = [value for part in parts if part is not None for value in _walk_arrays(part)]
         learned += [value for encoder in self._encoders for _, value in _learned(encoder.component)]
-        return sum(map(_size, learned)) + sum(getattr(model, "weights_bytes", 0) for model in self._models)
+        models = [*self._models, *_asked(self.reranker)]
+        return sum(map(_size, learned)) + sum(getattr(model, "weights_bytes", 0) for model in models)
 
     def save(self, folder: Path) -> None:
         """Write what was learned as one file of arrays and JSON, whole or not at all."""
@@ -278,6 +279,15 @@ def _learned(component: Any) -> Iterator[tuple[str, Any]]:
     for name, value in vars(component).items():
         if name.endswith("_") and not name.startswith("_"):
             yield name, value
+
+
+def _asked(reranker: Any) -> Iterator[Any]:
+    """Yield a reranker and those in it, as far as they run on requests."""
+    if reranker is not None and not getattr(reranker, "frees_requests", False):
+        yield reranker
+        for name, part in _children(reranker):
+            if name.startswith("reranker"):
+                yield from _asked(part)
 
 
 def _walk_arrays(component: Any) -> Iterator[Any]:

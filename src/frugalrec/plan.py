@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from frugalrec.interfaces import ArrayStore
     from frugalrec.pipeline import Pipeline
 
-LANGUAGE_MODEL_KINDS = ("encoder", "llm")
-
 
 @dataclass(frozen=True)
 class Spec:
@@ -168,10 +166,9 @@ class Plan:
     @property
     def language_model(self) -> str:
         """How the plan uses a language model: "no", "once" (texts are encoded) or "per request"."""
-        learned = [(k, s) for k, s in self._specs() if k in LANGUAGE_MODEL_KINDS and is_language_model(k, s.component)]
-        if any(kind == "llm" for kind, _ in learned):
-            return "per request"
-        return "once" if learned else "no"
+        parts = [("recommender", self.recommender), *([("reranker", self.reranker)] if self.reranker else [])]
+        uses = {use for kind, spec in parts for use in _uses(kind, spec)}
+        return next((use for use in ("per request", "once") if use in uses), "no")
 
     def _specs(self) -> Iterator[tuple[str, Spec]]:
         yield from _tree("recommender", self.recommender)
@@ -186,8 +183,21 @@ class Plan:
 
 
 def is_language_model(kind: str, name: str) -> bool:
-    """Whether a component is a language model: every llm, and the encoders that say so."""
+    """Whether a component is a language model: every llm, and the encoders and rerankers that say so."""
     return kind == "llm" or bool(getattr(registry.load(kind, name), "is_language_model", False))
+
+
+def _uses(kind: str, spec: Spec) -> Iterator[str]:
+    """Yield how each language model in a component is used; one that ``frees_requests`` asks its own only to learn."""
+    if spec.component == "plan":
+        return
+    component = registry.load(kind, spec.component)
+    if is_language_model(kind, spec.component):
+        yield "once" if kind == "encoder" else "per request"
+    for key, child in spec.children():
+        child_kind = registry.kind_of(str(registry.settings_of(component)[key.replace("_", "-")].type))
+        for use in _uses(str(child_kind), child):
+            yield "once" if getattr(component, "frees_requests", False) else use
 
 
 def _tree(kind: str, spec: Spec) -> Iterator[tuple[str, Spec]]:

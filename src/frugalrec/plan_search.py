@@ -28,7 +28,7 @@ from frugalrec.evaluation import quick_values
 from frugalrec.floors import Floor
 from frugalrec.interfaces import ArrayStore
 from frugalrec.plan import Plan
-from frugalrec.portfolio import references
+from frugalrec.portfolio import references_of
 from frugalrec.prices import PriceSheet
 from frugalrec.significance import Estimate, bootstrap_interval, paired_difference
 from frugalrec.tuning import Search, kin, tune
@@ -128,7 +128,7 @@ def narrowed(
             reached = looked[name].mean
             kept |= {name} & hopeful
     judged = _with(kept, looked, lambda n: [plans[n].without_lm])
-    needed = _with(judged, looked, lambda n: references(plans[n].recommender))
+    needed = _with(judged, looked, lambda n: references_of(plans[n]))
     against = f"against {looked[best].mean:.4f} of {best}"
     users = len(looked[best].values)
     dropped = [
@@ -278,7 +278,7 @@ class Halving:
         return LEAST_SECONDS + one.fit_seconds + one.query_seconds * len(one.values)
 
     def _hindered(self, plan: Plan, seen: Mapping[str, Looked]) -> str | None:
-        missing = next((name for name in references(plan.recommender) if name not in seen), None)
+        missing = next((name for name in references_of(plan) if name not in seen), None)
         return self.refuses(plan) if missing is None else f"it builds on {missing}, which was not tried"
 
     def _too_dear(self, plan: Plan) -> str | None:

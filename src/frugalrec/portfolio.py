@@ -171,13 +171,13 @@ def chosen_plans(plans: Sequence[Plan], names: Sequence[str]) -> list[Plan]:
             raise UnknownNameError.of("plan", name, by_name)
         if name not in wanted:
             wanted.add(name)
-            queue.extend(references(by_name[name].recommender))
+            queue.extend(references_of(by_name[name]))
     ordered: dict[str, Plan] = {}
 
     def place(name: str, after: tuple[str, ...]) -> None:
         if name in after:
             raise ConfigError(f"plans refer to one another in a circle: {' → '.join([*after, name])}")
-        for reference in references(by_name[name].recommender):
+        for reference in references_of(by_name[name]):
             place(reference, (*after, name))
         ordered.setdefault(name, by_name[name])
 
@@ -185,6 +185,11 @@ def chosen_plans(plans: Sequence[Plan], names: Sequence[str]) -> list[Plan]:
         if plan.name in wanted:
             place(plan.name, ())
     return list(ordered.values())
+
+
+def references_of(plan: Plan) -> list[str]:
+    """Return the names of the plans that ``plan`` refers to, for its recommender or its reranker."""
+    return [name for spec in (plan.recommender, plan.reranker) if spec is not None for name in references(spec)]
 
 
 def references(spec: Spec) -> list[str]:

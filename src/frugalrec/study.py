@@ -35,7 +35,7 @@ from frugalrec.pipeline import Pipeline
 from frugalrec.plan import Plan, Spec
 from frugalrec.plan_search import BASELINES, Dropped, Halving, seconds_of
 from frugalrec.planner import Decision, decide
-from frugalrec.portfolio import chosen_plans, default_plans, not_applicable, references
+from frugalrec.portfolio import chosen_plans, default_plans, not_applicable, references_of
 from frugalrec.prices import PriceSheet
 from frugalrec.spending import SpendCap, metering
 from frugalrec.tuning import Search, kin, search_space, tune
@@ -285,7 +285,7 @@ class Study:
         return encoder.encode(self.dataset.catalog.texts(), role="item")
 
     def _not_applicable(self, plan: Plan, tried: Mapping[str, Any] | None) -> str | None:
-        for name in references(plan.recommender):
+        for name in references_of(plan):
             if tried is not None and name not in tried:
                 return f"it builds on {name}, which was not tried"
         if missing := plan.missing_extras():

@@ -8,6 +8,7 @@ from frugalrec.cost import Ledger
 from frugalrec.interfaces import LanguageModel
 from frugalrec.llms.http import Http
 from frugalrec.testing.llms import UnigramModel
+from frugalrec.testing.models import tiny_causal
 from frugalrec.testing.openai_server import served
 
 PREFIX = "apple banana apple cherry apple banana apple cherry apple banana apple"
@@ -23,6 +24,10 @@ def model(request):
     if request.param == "http":
         server = request.getfixturevalue("server")
         return registry.build("llm", "http", {"url": server.url, "model": "tiny", "api": "completions"})
+    if request.param == "transformers":
+        folder = request.getfixturevalue("tmp_path_factory").mktemp("causal")
+        read = [f"{PREFIX} cherry{PREFIX.removeprefix('apple banana apple cherry')}", "sandpaper one two three"]
+        return registry.build("llm", "transformers", {"path": str(tiny_causal(folder, read, steps=40))})
     return registry.build("llm", request.param, {})
 
 

@@ -1,5 +1,9 @@
 """What every reranker of ``frugalrec.rerankers`` does, found by the registry and run on a model without weights."""
 
+import tempfile
+from functools import cache
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -10,23 +14,38 @@ from frugalrec.data.catalog import Catalog
 from frugalrec.data.dataset import Dataset, Query, Ranking, Reason
 from frugalrec.data.ids import IdMap
 from frugalrec.data.interactions import Interactions
-from frugalrec.encoders.bag_of_words import BagOfWords
 from frugalrec.errors import NotFittedError
 from frugalrec.rerankers.likelihood import Likelihood
+from frugalrec.testing.encoders import HashEncoder
 from frugalrec.testing.llms import BreakableModel, UnigramModel
+from frugalrec.testing.models import tiny_bert
 
 N_ITEMS = 40
 
 
-def build(name, model):
-    makers = {
-        "llm": lambda: model,
-        "encoder": BagOfWords,
-        "reranker": lambda: Likelihood(model),
-    }
+def takes(name, kind):
+    """The settings of a reranker that take a component of that kind."""
     fields = registry.settings_of(registry.load("reranker", name))
-    kinds = {setting: registry.kind_of(str(declared.type)) for setting, declared in fields.items()}
-    return registry.build("reranker", name, {k: makers[kind]() for k, kind in kinds.items() if kind})
+    return [key for key, f in fields.items() if registry.kind_of(str(f.type)) == kind]
+
+
+def build(name, model):
+    parts = {
+        "llm": model,
+        "recommender": registry.build("recommender", "popularity", {}),
+        "encoder": HashEncoder(),
+        "reranker": Likelihood(model),
+    }
+    settings = {key: part for kind, part in parts.items() for key in takes(name, kind)}
+    if name == "cross-encoder":
+        settings |= {"path": str(tiny_weights()), "epochs": 1}
+    return registry.build("reranker", name, settings)
+
+
+@cache
+def tiny_weights():
+    titles = [f"part {i % 7} of saga {i % 5}" for i in range(N_ITEMS)]
+    return tiny_bert(Path(tempfile.mkdtemp(prefix="frugalrec-contract-")), titles, seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +60,22 @@ def dataset():
 
 @pytest.fixture(params=registry.names("reranker"))
 def name(request):
+    if extra := registry.missing_extra("reranker", request.param):
+        pytest.skip(f"needs frugalrec[{extra}]")
     return request.param
+
+
+@pytest.fixture
+def fitted(name, dataset):
+    return build(name, UnigramModel()).fit(dataset)
+
+
+@pytest.fixture
+def asking(name):
+    """A reranker that asks a language model itself, on every request."""
+    if not takes(name, "llm"):
+        pytest.skip("asks no model itself")
+    return name
 
 
 @st.composite
@@ -57,14 +91,13 @@ def requests(draw):
 
 @given(batch=st.lists(requests(), max_size=3))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
-def test_reorders_the_top_and_nothing_else(name, dataset, batch):
-    reranker = build(name, UnigramModel()).fit(dataset)
+def test_reorders_the_top_and_nothing_else(fitted, batch):
     queries, rankings = [q for q, _ in batch], [r for _, r in batch]
-    found = reranker.rerank(queries, rankings)
+    found = fitted.rerank(queries, rankings)
     assert len(found) == len(batch)
     for before, after in zip(rankings, found, strict=True):
-        top = slice(None, reranker.depth)
-        below = slice(reranker.depth, None)
+        top = slice(None, fitted.depth)
+        below = slice(fitted.depth, None)
         assert sorted(after.items[top]) == sorted(before.items[top])
         np.testing.assert_array_equal(after.items[below], before.items[below])
         np.testing.assert_array_equal(after.scores[below], before.scores[below])
@@ -100,10 +133,10 @@ def test_nothing_to_rank(name, dataset):
     assert reranker.rerank([], []) == []
 
 
-def test_a_failing_model_leaves_the_retrieved_order(name, dataset):
+def test_a_failing_model_leaves_the_retrieved_order(asking, dataset):
     ranking = Ranking(np.arange(10, 35, dtype=np.int32), np.linspace(5, 1, 25))
     model = BreakableModel()
-    reranker = build(name, model).fit(dataset)
+    reranker = build(asking, model).fit(dataset)
     model.error = TimeoutError("no answer")
     (found,) = reranker.rerank([dataset.query(0)], [ranking])
     assert found.degraded
@@ -111,10 +144,10 @@ def test_a_failing_model_leaves_the_retrieved_order(name, dataset):
     np.testing.assert_array_equal(found.scores, ranking.scores)
 
 
-def test_an_interrupt_is_no_failure_of_the_model(name, dataset):
+def test_an_interrupt_is_no_failure_of_the_model(asking, dataset):
     ranking = Ranking(np.arange(10, 35, dtype=np.int32), np.linspace(5, 1, 25))
     model = BreakableModel()
-    reranker = build(name, model).fit(dataset)
+    reranker = build(asking, model).fit(dataset)
     model.error = KeyboardInterrupt()
     with pytest.raises(KeyboardInterrupt):
         reranker.rerank([dataset.query(0)], [ranking])

@@ -68,12 +68,23 @@ def test_counts_weights_attention_and_what_is_computed_from_weights(tmp_path: Pa
     assert count_multiplications(model) == Multiplications(weights=3 * 64, attention=2)
 
 
+def test_packed_weights_count_by_their_shape(tmp_path: Path) -> None:
+    sizes = [part(1, "K") + part(3, 6), part(1, "N") + part(3, 10), part(1, "bits") + part(3, 8)]
+    names = part(1, "x") + part(1, "packed") + part(2, "y") + part(4, "MatMulNBits")
+    whole = names + b"".join(part(5, attribute) for attribute in sizes)
+    assert count_multiplications(save(tmp_path / "m.onnx", [whole], [tensor("packed", 10, 1, 16)])) == Multiplications(
+        weights=60, attention=0
+    )
+    unsaid = save(tmp_path / "n.onnx", [names], [tensor("packed", 10, 1, 16)])
+    assert count_multiplications(unsaid) is None
+
+
 def test_flops_are_two_a_multiply_add() -> None:
     # Two sequences: 3 and 5 tokens, 4-wide; 10 weights; one product between activations.
     assert Multiplications(10, 1).flops([3, 5], width=4) == 2 * 10 * 8 + 2 * 4 * (9 + 25)
 
 
-@pytest.mark.parametrize("operation", ["Loop", "MatMulNBits"])
+@pytest.mark.parametrize("operation", ["Loop", "MatMulBnb4"])
 def test_what_cannot_be_counted_is_unknown(tmp_path: Path, operation: str) -> None:
     nodes = [node("MatMul", ["x", "w"], "y"), node(operation, ["y", "w"], "z")]
     assert count_multiplications(save(tmp_path / "m.onnx", nodes, [tensor("w", 4, 4)])) is None

@@ -7,10 +7,10 @@ from frugalrec.cost import Ledger  # noqa: E402
 from frugalrec.data.dataset import Query  # noqa: E402
 from frugalrec.errors import ConfigError, DataError  # noqa: E402
 from frugalrec.recommenders._text import item_vectors  # noqa: E402
-from frugalrec.recommenders._torch_training import fresh_parameters  # noqa: E402
 from frugalrec.recommenders.two_tower import TwoTower  # noqa: E402
 from frugalrec.testing.data import toy_dataset, toy_ratings  # noqa: E402
 from frugalrec.testing.encoders import HashEncoder  # noqa: E402
+from frugalrec.torch_training import fresh_parameters  # noqa: E402
 
 FEW = {"dimension": 16, "epochs": 40, "dropout": 0.0, "learning_rate": 0.01, "batch_size": 32, "patience": 0}
 

@@ -20,6 +20,7 @@ from frugalrec.cli import (
     distill,
     doctor,
     estimate,
+    export_encoder,
     forecast,
     plan,
     profile,
@@ -72,6 +73,7 @@ app.command("run")(run_command.run)
 app.command("recommend")(recommend.recommend)
 app.command("recommend-all")(recommend_all.recommend_all)
 app.command("distill")(distill.distill)
+app.command("export-encoder")(export_encoder.export_encoder)
 app.command("ask")(ask.ask)
 app.command("profile")(profile.profile)
 app.command("describe")(describe.describe)

@@ -15,14 +15,14 @@ from pathlib import Path
 _MODEL_GRAPH = 7
 _GRAPH_NODE, _GRAPH_INITIALIZER = 1, 5
 _NODE_INPUT, _NODE_OUTPUT, _NODE_OP, _NODE_ATTRIBUTE = 1, 2, 4, 5
-_ATTRIBUTE_TENSOR = 5
+_ATTRIBUTE_NAME, _ATTRIBUTE_INTEGER, _ATTRIBUTE_TENSOR = 1, 3, 5
 _TENSOR_DIMS, _TENSOR_NAME = 1, 8
 
 _PRODUCTS = {"MatMul", "Gemm", "MatMulInteger", "MatMulIntegerToFloat", "FusedMatMul", "DynamicQuantizeMatMul"}
 _ATTENTION = {"Attention", "QAttention", "MultiHeadAttention"}
 # Operations that multiply in ways not counted here. A graph with one of them has an unknown count, not a small one.
 _UNCOUNTED = {
-    "QLinearMatMul", "MatMulNBits", "MatMulBnb4", "Einsum", "Conv", "ConvInteger", "QLinearConv", "LSTM", "GRU", "RNN",
+    "QLinearMatMul", "MatMulBnb4", "Einsum", "Conv", "ConvInteger", "QLinearConv", "LSTM", "GRU", "RNN",
     "GroupQueryAttention", "SparseAttention", "PackedAttention", "PackedMultiHeadAttention", "MoE", "QMoE",
     "If", "Loop", "Scan",
 }  # fmt: skip
@@ -74,6 +74,8 @@ def _count(graph: memoryview) -> Multiplications | None:
             learned = [sizes[name] for name in inputs[:2] if name in sizes]
             weights += sum(learned)
             attention += not learned
+        elif operation == "MatMulNBits":
+            weights += math.prod(_integer(node, name) for name in ("K", "N"))  # packed: its own size says too little
         elif operation in _ATTENTION:
             weights += sum(sizes[name] for name in inputs[1:2] if name in sizes)
             attention += 2
@@ -86,6 +88,12 @@ def _messages(message: memoryview, field: int) -> list[memoryview]:
 
 def _texts(message: memoryview, field: int) -> list[str]:
     return [bytes(value).decode() for value in _messages(message, field)]
+
+
+def _integer(node: memoryview, name: str) -> int:
+    """Return an attribute of a node; raises `IndexError` where it is missing."""
+    given = [a for a in _messages(node, _NODE_ATTRIBUTE) if _texts(a, _ATTRIBUTE_NAME)[0] == name]
+    return next(value for field, value in _fields(given[0]) if field == _ATTRIBUTE_INTEGER and isinstance(value, int))
 
 
 def _size(tensor: memoryview) -> int:

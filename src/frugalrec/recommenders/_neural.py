@@ -16,7 +16,7 @@ from frugalrec.data.interactions import IntArray, Interactions
 from frugalrec.errors import ConfigError
 from frugalrec.interfaces import Matrix, TextEncoder
 from frugalrec.recommenders._base import Scores, mask_scores, require_fitted
-from frugalrec.recommenders._torch_training import (
+from frugalrec.torch_training import (
     Course,
     Flat,
     LossOf,

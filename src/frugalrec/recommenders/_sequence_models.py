@@ -16,7 +16,8 @@ from frugalrec.errors import ConfigError
 from frugalrec.interfaces import Matrix, TextEncoder
 from frugalrec.recommenders._neural import SCORED_AT_ONCE, NeuralModel
 from frugalrec.recommenders._text import TextSpace, encode_items
-from frugalrec.recommenders._torch_training import (
+from frugalrec.recommenders._windows import Windows, tokens_of
+from frugalrec.torch_training import (
     BACKWARD,
     EMBEDDING_DEVIATION,
     LossOf,
@@ -24,7 +25,6 @@ from frugalrec.recommenders._torch_training import (
     Tensor,
     require_torch,
 )
-from frugalrec.recommenders._windows import Windows, tokens_of
 
 
 @dataclass

@@ -9,7 +9,7 @@ import numpy as np
 
 from frugalrec.data.dataset import Query
 from frugalrec.data.interactions import Interactions
-from frugalrec.recommenders._torch_training import Rows
+from frugalrec.torch_training import Rows
 
 
 class Windows:

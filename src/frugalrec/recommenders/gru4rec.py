@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from frugalrec.recommenders._sequence_models import SequenceModel
-from frugalrec.recommenders._torch_training import Shapes, Tensor, require_torch
+from frugalrec.torch_training import Shapes, Tensor, require_torch
 
 EXTRA = ("torch", "torch")
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from frugalrec.errors import ConfigError
 from frugalrec.recommenders._sequence_models import SequenceModel
-from frugalrec.recommenders._torch_training import Shapes, Tensor, require_torch
+from frugalrec.torch_training import Shapes, Tensor, require_torch
 
 EXTRA = ("torch", "torch")
 

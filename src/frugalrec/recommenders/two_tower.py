@@ -16,8 +16,8 @@ from frugalrec.interfaces import Matrix
 from frugalrec.recommenders._base import mask_scores, top_k
 from frugalrec.recommenders._neural import SCORED_AT_ONCE, NeuralModel
 from frugalrec.recommenders._text import item_vectors
-from frugalrec.recommenders._torch_training import BACKWARD, LossOf, Rows, Shapes, Tensor, require_torch
 from frugalrec.recommenders._windows import Windows, tokens_of
+from frugalrec.torch_training import BACKWARD, LossOf, Rows, Shapes, Tensor, require_torch
 
 EXTRA = ("torch", "torch")
 

@@ -57,6 +57,42 @@ def tiny_gpt(folder: Path, texts: Sequence[str], *, layers: int = 2, seed: int =
     return folder
 
 
+def tiny_causal(
+    folder: Path, texts: Sequence[str], *, family: str = "gpt2", steps: int = 0, seed: int = 0
+) -> Path:  # fmt: skip
+    """Save a language model of the ``gpt2`` or ``llama`` family that has read ``texts`` for so many steps of Adam.
+
+    A tokenizer of their words comes with it; needs ``torch``.
+    """
+    import tokenizers
+    import torch
+    import transformers
+
+    torch.manual_seed(seed)
+    size = _tokenizer(folder, texts)
+    opening, closing = _SPECIAL.index("[CLS]"), _SPECIAL.index("[SEP]")
+    marks = {"bos_token_id": opening, "eos_token_id": closing, "pad_token_id": 0}
+    config: transformers.PretrainedConfig
+    if family == "llama":
+        config = transformers.LlamaConfig(
+            vocab_size=size, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+            num_key_value_heads=2, max_position_embeddings=128, **marks,
+        )  # fmt: skip
+    else:
+        config = transformers.GPT2Config(vocab_size=size, n_embd=32, n_layer=2, n_head=2, n_positions=128, **marks)
+    model = transformers.AutoModelForCausalLM.from_config(config).eval()
+    reader = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    read = [torch.tensor([reader.encode(text).ids]) for text in texts]
+    adam = torch.optim.Adam(model.parameters(), lr=1e-2)
+    for step in range(steps):
+        ids = read[step % len(read)]
+        adam.zero_grad()
+        model(input_ids=ids, labels=ids).loss.backward()
+        adam.step()
+    model.save_pretrained(folder)
+    return folder
+
+
 def tiny_sentence_bert(folder: Path, texts: Sequence[str]) -> Path:
     """Save `tiny_bert` with mean pooling as sentence-transformers does; needs ``sentence-transformers``."""
     import sentence_transformers

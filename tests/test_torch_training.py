@@ -17,13 +17,13 @@ from frugalrec.errors import ConfigError, DataError  # noqa: E402
 from frugalrec.pipeline import build  # noqa: E402
 from frugalrec.plan import Plan  # noqa: E402
 from frugalrec.recommenders._neural import ndcg_at_10  # noqa: E402
-from frugalrec.recommenders._torch_training import EMBEDDING_DEVIATION, Training  # noqa: E402
 from frugalrec.recommenders._windows import Windows  # noqa: E402
 from frugalrec.recommenders.gru4rec import Gru4rec  # noqa: E402
 from frugalrec.recommenders.sasrec import Sasrec  # noqa: E402
 from frugalrec.recommenders.two_tower import TwoTower  # noqa: E402
 from frugalrec.testing.data import toy_dataset  # noqa: E402
 from frugalrec.testing.encoders import HashEncoder  # noqa: E402
+from frugalrec.torch_training import EMBEDDING_DEVIATION, Training  # noqa: E402
 from frugalrec.tuning import Search, tune  # noqa: E402
 
 MODELS = pytest.mark.parametrize("model", [Sasrec, Gru4rec])
@@ -218,7 +218,7 @@ def test_ndcg_by_hand():
 
 def test_states_do_not_see_what_comes_later(data):
     for model in (Sasrec(dimension=8, epochs=1, heads=2), Gru4rec(dimension=8, epochs=1)):
-        from frugalrec.recommenders._torch_training import unflattened
+        from frugalrec.torch_training import unflattened
 
         parameters = unflattened(model.fit(data).parameters_, model.shapes(20))
         one, two = torch.tensor([[20, 3, 4, 5]]), torch.tensor([[20, 3, 4, 9]])

@@ -1,4 +1,4 @@
-"""Training by gradient descent, shared by the neural recommenders: epochs, early stopping, checkpoints, processes.
+"""Training by gradient descent, for neural recommenders and rerankers: epochs, early stopping, checkpoints, processes.
 
 A model is a dictionary of named tensors and a function that gives the loss of some examples; nothing here knows what
 the model computes. Everything random is drawn from (seed, epoch, batch), so a run that was killed and goes on from its

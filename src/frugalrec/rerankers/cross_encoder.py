@@ -1,0 +1,298 @@
+"""A transformer that reads history and candidates together, fine-tuned on one's own events."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import ClassVar, Self
+
+import numpy as np
+
+from frugalrec import assets, progress
+from frugalrec.cost import charge
+from frugalrec.data.dataset import Dataset, Query, Ranking
+from frugalrec.data.interactions import FloatArray, IntArray
+from frugalrec.data.shape import DataShape
+from frugalrec.errors import ConfigError, NotFittedError
+from frugalrec.interfaces import Recommender
+from frugalrec.rerankers._order import reordered, standard
+from frugalrec.rerankers._packed import Method, PackedTransformer, Request, read_scores
+from frugalrec.rerankers._practice import Practice, Rows, conditional_logit, practise
+from frugalrec.spending import Rate, computing
+from frugalrec.torch_training import (
+    Course,
+    Flat,
+    Tensor,
+    Training,
+    flattened,
+    identity_of,
+    one_machine,
+    require_torch,
+    train,
+    unflattened,
+)
+from frugalrec.work import Expected, Stages, Work
+
+EXTRA = ("torch", "transformers")
+
+VALIDATED = 0.2
+"""Share of the users who practise that nothing is trained on: they decide when to stop and how much to believe."""
+
+DOUBT = 1.0
+"""Ridge on the two weights of the blend, in lists: without evidence both are 0."""
+
+NOT_A_MATTER_OF_RESULT = ("epochs", "patience", "cpu_seconds", "checkpoint", "retriever", "batch_size")
+
+
+@dataclass
+class CrossEncoder:
+    """Reads the texts of the last items and of each candidate together, and learned on your data which one is next.
+
+    Choose it to see the most that a small language model can add to a retrieved list, and as the teacher of
+    `Distilled`. `fit` holds out the ``tail`` last events of users, asks ``retriever`` (the recommender whose lists it
+    will be given; in a plan ``{ plan = "its name" }``) for ``depth`` candidates before each, and trains on the lists
+    that hold the answer: the other candidates are the negatives, as hard as those to come. The loss is the softmax over
+    the list (Cao et al. 2007, ListNet, one answer), beside the retrieval score, so that the model learns what that
+    does not know. A fifth of the users trains nothing: they decide which epoch is kept, and what weight retrieval and
+    model get (``weights_``, by likelihood). A model that adds nothing to their lists gets weight 0 and is not run.
+
+    ``model`` names an asset, ``path`` is a folder of your own (``config.json``, ``model.safetensors``,
+    ``tokenizer.json``), BERT-like. ``method`` trains the ``layers`` last layers whole (``full``; 0: all of them), or
+    adapters of ``rank`` in them (``lora``, Hu et al. 2021): less to keep and less to overfit, hardly less to compute.
+    ``epochs`` 0 asks the model as it came. The history is read once for all candidates, newest item first.
+
+    Training stops after ``epochs``, after ``patience`` without a better one, or with the epoch in which ``cpu_seconds``
+    are spent; ``checkpoint`` names a folder from which a killed run goes on. The same seed gives the same weights.
+    Time: O(parameters × tokens) a request, three times that to train on one. Memory: the weights, and O(length²) a
+    request. FLOPs and tokens are charged as computed. When the model fails, the old order stands, marked ``degraded``.
+
+    >>> from frugalrec.recommenders.item_knn import ItemKnn
+    >>> from frugalrec.testing.data import toy_dataset
+    >>> data = toy_dataset()
+    >>> reranker = CrossEncoder(ItemKnn(), epochs=2).fit(data)  # doctest: +SKIP
+    >>> bool(reranker.weights_[1] > 0)  # doctest: +SKIP
+    True
+    """
+
+    is_language_model: ClassVar[bool] = True
+
+    retriever: Recommender
+    depth: int = 20
+    model: str = "all-minilm-l6-v2"
+    path: str = ""
+    history_length: int = 5
+    words: int = 10
+    method: Method = "full"
+    layers: int = 0
+    rank: int = 8
+    requests: int = 2000
+    tail: int = 5
+    epochs: int = 3
+    patience: int = 1
+    batch_size: int = 8
+    learning_rate: float = 5e-5
+    cpu_seconds: float = 0.0
+    seed: int = 0
+    checkpoint: str = ""
+    tokens_: IntArray = field(init=False, repr=False, compare=False)
+    offsets_: Rows = field(init=False, repr=False, compare=False)
+    parameters_: Flat = field(init=False, repr=False, compare=False)
+    weights_: FloatArray = field(init=False, repr=False, compare=False)
+    losses_: tuple[float, ...] = field(init=False, repr=False, compare=False)
+    qualities_: tuple[float, ...] = field(init=False, repr=False, compare=False)
+    _network: PackedTransformer | None = field(default=None, init=False, repr=False, compare=False)
+    _rate: Rate = field(default_factory=Rate, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        for name, least in (
+            *((name, 1) for name in ("depth", "history_length", "words", "rank", "requests", "tail")),
+            *((name, 0) for name in ("layers", "epochs")),
+        ):
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name} must be at least {least}, not {getattr(self, name)}")
+        if self.method not in ("full", "lora"):
+            raise ConfigError(f"method must be 'full' or 'lora', not '{self.method}'")
+        self._training()
+
+    def fit(self, dataset: Dataset) -> Self:
+        """Practise on held-out events; raises `MissingExtraError` without the extra, `AssetError` without the model."""
+        self._network = network = PackedTransformer(self._folder())
+        read = [network.tokens(text, self.words) for text in _texts(dataset)]
+        self.tokens_ = np.fromiter((i for ids in read for i in ids), dtype=np.int32)
+        self.offsets_ = np.concatenate([[0], np.cumsum([len(ids) for ids in read])]).astype(np.int64)
+        charge(flops=0.0)
+        lists = practise(
+            dataset, self.retriever, self.depth, requests=self.requests, tail=self.tail, seed=self.seed
+        )  # fmt: skip
+        learnt, held = lists.take(np.flatnonzero(lists.places >= 0)).parted(VALIDATED, self.seed)
+        parameters = network.trained(self.method, self.layers, self.rank, self.seed)
+        self.weights_, self.losses_, self.qualities_ = np.array([1.0, 0.0]), (), ()
+        with one_machine():
+            if len(learnt) and len(held) and self.epochs:
+                course = self._train(network, parameters, learnt, held, dataset)
+                self.losses_, self.qualities_ = tuple(course.losses), tuple(course.qualities)
+            self.parameters_ = flattened(parameters)
+            if len(held):
+                self.weights_ = self._blend(network, held)
+        return self
+
+    def expected(self, shape: DataShape) -> Stages:
+        """Return what `fit` and a request take, at four characters a token; the retriever's part is not known here.
+
+        FLOPs are unknown before the model is loaded.
+        """
+        texts = shape.texts or ("",)
+        title = 1.0 + min(1.5 * self.words, sum(map(len, texts)) / len(texts) / 4.0)
+        length = 1.0 + title * (min(float(self.history_length), shape.mean_history) + self.depth)
+        asked = Expected((Work("encode", length, length),), None, length, 0.0, None, None, 2.0)
+        lists = min(float(self.requests), self.tail * shape.n_users)
+        return Stages(asked.times(lists * (3.0 * self.epochs + 1.0)), asked)
+
+    def rerank(self, queries: Sequence[Query], rankings: Sequence[Ranking]) -> list[Ranking]:
+        """Return each ranking with its first ``depth`` items reordered; raises `NotFittedError` before ``fit``."""
+        if not hasattr(self, "weights_"):
+            raise NotFittedError("the reranker 'cross-encoder' was used before fit", hint="call fit(dataset) first")
+        found = list(rankings)
+        asked = [
+            i
+            for i, (query, ranking) in enumerate(zip(queries, rankings, strict=True))
+            if self.weights_[1] > 0 and len(query.history) and min(len(ranking), self.depth) > 1
+        ]
+        for start in range(0, len(asked), self.batch_size):
+            rows = asked[start : start + self.batch_size]
+            requests = [self._request(queries[i], rankings[i]) for i in rows]
+            try:
+                values = self._read(requests)
+            except Exception:
+                # Whatever a model raises, a request that has candidates gets them.
+                logging.getLogger(__name__).warning("the cross-encoder failed; the old order stands", exc_info=True)
+                for i in rows:
+                    found[i] = replace(rankings[i], degraded=True)
+                continue
+            for i, said in zip(rows, values, strict=True):
+                before = standard(rankings[i].scores[: self.depth])
+                found[i] = reordered(rankings[i], self.weights_[0] * before + self.weights_[1] * said)
+        return found
+
+    @property
+    def weights_bytes(self) -> int:
+        """Size of the weights, which whoever runs the model must hold in memory."""
+        return (self._folder() / "model.safetensors").stat().st_size
+
+    def _read(self, requests: Sequence[Request]) -> list[FloatArray]:
+        network = self._loaded()
+        tokens = float(sum(len(h) + sum(map(len, c)) for h, c in requests))
+        with computing("the cross-encoder", tokens, self._rate), one_machine():
+            found = read_scores(network, requests, self.batch_size)
+        charge(tokens_in=tokens, flops=network.flops(requests))
+        return found
+
+    def _request(self, query: Query, ranking: Ranking) -> Request:
+        recent = query.history[-self.history_length :][::-1]
+        history = [i for code in recent.tolist() for i in self._title(code)]
+        return history, [self._title(code) for code in ranking.items[: self.depth].tolist()]
+
+    def _title(self, code: int) -> list[int]:
+        found: list[int] = self.tokens_[self.offsets_[code] : self.offsets_[code + 1]].tolist()
+        return found
+
+    def _train(
+        self, network: PackedTransformer, parameters: dict[str, Tensor], learnt: Practice, held: Practice, data: Dataset
+    ) -> Course:
+        torch = require_torch()
+        shown, offsets = self._lists(learnt)
+        steps = -(-len(shown) // self.batch_size)
+
+        def loss_of(mine: Rows, everyones: Rows, rng: np.random.Generator) -> tuple[Tensor, int]:
+            loss = _loss(network, [shown[i] for i in mine], [offsets[i] for i in mine], learnt.places[mine])
+            charge(flops=network.flops([shown[i] for i in mine], training=True))
+            progress.report("fine-tune (lists)", min(loss_of.seen, steps), steps)  # type: ignore[attr-defined]
+            loss_of.seen += 1  # type: ignore[attr-defined]
+            return loss, len(mine)
+
+        loss_of.seen = 0  # type: ignore[attr-defined]
+        settings = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.init}
+        kept = {k: v for k, v in settings.items() if k not in NOT_A_MATTER_OF_RESULT}
+        identity = identity_of("cross-encoder", kept, repr(self.retriever), data.fingerprint())
+        with torch.enable_grad():
+            return train(
+                parameters,
+                lambda epoch: len(shown),
+                loss_of,
+                self._training(),
+                validate=self._validation(network, held),
+                identity=identity,
+            )
+
+    def _validation(self, network: PackedTransformer, held: Practice) -> Callable[[], float]:
+        shown, offsets = self._lists(held)
+
+        def likelihood() -> float:
+            read = read_scores(network, shown, self.batch_size)
+            charge(flops=network.flops(shown))
+            logits = [said + offset for said, offset in zip(read, offsets, strict=True)]
+            chances = [row[place] - np.logaddexp.reduce(row) for row, place in zip(logits, held.places, strict=True)]
+            return float(np.mean(chances))
+
+        return likelihood
+
+    def _lists(self, lists: Practice) -> tuple[list[Request], list[FloatArray]]:
+        """Return what is read of each list, and what retrieval alone says of it, in log-odds."""
+        shown = [self._request(*each) for each in zip(lists.queries, lists.rankings, strict=True)]
+        before = [standard(ranking.scores) for ranking in lists.rankings]
+        (weight,) = conditional_logit([z[:, None] for z in before], lists.places, ridge=DOUBT)
+        return shown, [weight * z for z in before]
+
+    def _blend(self, network: PackedTransformer, held: Practice) -> FloatArray:
+        """Return what retrieval and model weigh; (1, 0) where the model does not help the users held out."""
+        shown, _ = self._lists(held)
+        read = read_scores(network, shown, self.batch_size)
+        charge(flops=network.flops(shown))
+        pairs = [np.stack([standard(r.scores), s], axis=1) for r, s in zip(held.rankings, read, strict=True)]
+        weights = conditional_logit(pairs, held.places, ridge=DOUBT)
+        return np.array([max(weights[0], 0.0), weights[1]]) if weights[1] > 0 else np.array([1.0, 0.0])
+
+    def _loaded(self) -> PackedTransformer:
+        if self._network is None:
+            torch = require_torch()
+            network = PackedTransformer(self._folder())
+            parameters = network.trained(self.method, self.layers, self.rank, self.seed)
+            kept = unflattened(self.parameters_, {name: tuple(p.shape) for name, p in parameters.items()})
+            with torch.no_grad():
+                for name, parameter in parameters.items():
+                    parameter.copy_(kept[name])
+            self._network = network
+        return self._network
+
+    def _folder(self) -> Path:
+        return Path(self.path).expanduser() if self.path else assets.fetch(self.model).files["config.json"].parent
+
+    def _training(self) -> Training:
+        names = ("batch_size", "learning_rate", "cpu_seconds", "patience", "seed", "checkpoint")
+        return Training(
+            epochs=max(1, self.epochs), stage="fine-tune", **{name: getattr(self, name) for name in names}
+        )  # fmt: skip
+
+
+def _texts(dataset: Dataset) -> list[str]:
+    """Return what is read of each item: its text, or its title or id where it has none."""
+    return [text if text.strip() else dataset.catalog.title(i) for i, text in enumerate(dataset.catalog.texts())]
+
+
+def _loss(
+    network: PackedTransformer, shown: Sequence[Request], offsets: Sequence[FloatArray], places: Rows
+) -> Tensor:  # fmt: skip
+    """Return the sum of -log softmax(model + retrieval)[answer] over lists."""
+    torch = require_torch()
+    scores = network.scores(shown)
+    beside = np.full(scores.shape, -np.inf, dtype=np.float32)
+    for row, offset in enumerate(offsets):
+        beside[row, : len(offset)] = offset
+    logits = torch.where(torch.from_numpy(beside) > -np.inf, scores + torch.from_numpy(beside), -torch.inf)
+    return torch.nn.functional.cross_entropy(logits, torch.from_numpy(np.asarray(places)), reduction="sum")
+
+
+__all__ = ["CrossEncoder"]

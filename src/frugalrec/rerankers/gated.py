@@ -1,0 +1,223 @@
+"""A reranker that is asked only where it is likely to help."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Self
+
+import numpy as np
+
+from frugalrec import progress
+from frugalrec.cost import charge
+from frugalrec.data.dataset import Dataset, Query, Ranking
+from frugalrec.data.interactions import FloatArray
+from frugalrec.errors import ConfigError, NotFittedError
+from frugalrec.interfaces import Matrix, Recommender, Reranker, TextEncoder
+from frugalrec.rerankers._features import item_facts, item_vectors, profile
+from frugalrec.rerankers._order import standard
+from frugalrec.rerankers._practice import Practice, practise
+from frugalrec.work import Stages
+
+TAIL = 0.8
+"""Items beyond those that take this share of the events are the tail."""
+
+FOLDS = 5
+RIDGES = (1.0, 10.0, 100.0, 1000.0, 10000.0)
+ASKED_AT_ONCE = 64
+
+
+@dataclass
+class Gated:
+    """Asks ``reranker`` for a ``share`` of the requests, those where it is expected to gain most; the others keep the
+    order they came in. Choose it where a reranker has been shown to pay, and costs too much to be asked every time.
+
+    `fit` holds out the last event of users, fits ``retriever`` (the recommender whose lists it will be given) and
+    ``reranker`` on the rest, and sees what reranking ``requests`` lists does to NDCG@``cutoff``. A ridge regression
+    then predicts that gain from the request: how long its history is; how far the first candidate stands from the
+    second and from the rest, the entropy of the scores; how popular candidates are, how many are of the tail; and,
+    with an ``encoder``, how alike their texts are to the history's, how that varies and how it agrees with the scores.
+    The threshold is what a ``share`` of these requests exceeds, and at least 0: where a loss is expected nobody is
+    asked, and where nothing can be predicted neither.
+
+    The gain itself is small and noisy, and most lists do not hold the answer: `gain` says what asking everybody would
+    have brought on those held out, with its standard error. The reranker is not fitted again with the events held out.
+    Time: the reranker's on ``requests`` lists once, and on a ``share`` of the requests from then on.
+
+    >>> from frugalrec.recommenders.popularity import Popularity
+    >>> from frugalrec.rerankers.likelihood import Likelihood
+    >>> from frugalrec.testing.data import checkerboard
+    >>> from frugalrec.testing.llms import UnigramModel
+    >>> data = checkerboard(30)  # titles are "even square" and "odd square", and people keep to one
+    >>> gate = Gated(Likelihood(UnigramModel(), blend=1.0), Popularity()).fit(data)
+    >>> gate.gain[0] > 0.5
+    True
+    """
+
+    reranker: Reranker
+    retriever: Recommender
+    share: float = 0.2
+    encoder: TextEncoder | None = None
+    half_life: float = 3.0
+    cutoff: int = 10
+    requests: int = 1000
+    seed: int = 0
+    depth: int = field(init=False, repr=False)
+    vectors_: Matrix = field(init=False, repr=False, compare=False)
+    popularity_: FloatArray = field(init=False, repr=False, compare=False)
+    tail_: FloatArray = field(init=False, repr=False, compare=False)
+    weights_: FloatArray = field(init=False, repr=False, compare=False)
+    ranges_: FloatArray = field(init=False, repr=False, compare=False)
+    threshold_: float = field(init=False, repr=False, compare=False)
+    gain_: tuple[float, float] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share <= 1:
+            raise ConfigError(f"share must be from 0 (nobody) to 1 (everybody), not {self.share}")
+        for name in ("cutoff", "requests"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.half_life <= 0:
+            raise ConfigError(f"half_life must be above 0, not {self.half_life}")
+        self.depth = self.reranker.depth
+
+    def fit(self, dataset: Dataset) -> Self:
+        """Fit the reranker, see what it gains on held-out requests, and learn to predict that."""
+        lists = practise(dataset, self.retriever, self.depth, requests=self.requests, seed=self.seed)
+        self.vectors_ = item_vectors(dataset, self.encoder)
+        self.popularity_ = item_facts(lists.earlier)[:, 0]
+        events = np.sort(lists.earlier.interactions.popularity)[::-1]
+        needed = int(np.searchsorted(np.cumsum(events), TAIL * events.sum()))
+        least = events[min(needed, len(events) - 1)] if len(events) else 0
+        self.tail_ = (lists.earlier.interactions.popularity < max(least, 1)).astype(np.float64)
+        self.reranker.fit(lists.earlier)
+        gains = self._gains(lists)
+        features = self._features(lists.queries, lists.rankings)
+        self.gain_ = (float(gains.mean()), float(gains.std() / np.sqrt(len(gains)))) if len(gains) else (0.0, 0.0)
+        self.weights_ = _regression(features, gains, np.random.default_rng(self.seed))
+        nothing = np.zeros((2, features.shape[1]))
+        self.ranges_ = np.stack([features.min(axis=0), features.max(axis=0)]) if len(features) else nothing
+        predicted = _with_ones(features) @ self.weights_
+        self.threshold_ = max(0.0, float(np.quantile(predicted, 1.0 - self.share))) if len(predicted) else 0.0
+        return self
+
+    @property
+    def gain(self) -> tuple[float, float]:
+        """What reranking every held-out request gained in NDCG, and the standard error of that."""
+        self._require_fitted()
+        return self.gain_
+
+    def expected(self, shape: object) -> Stages:
+        """Return that nothing is known: what is asked of the reranker depends on the requests."""
+        return Stages()
+
+    def predicted(self, queries: Sequence[Query], rankings: Sequence[Ranking]) -> FloatArray:
+        """Return what reranking is expected to gain in NDCG, float64 ``(n,)``."""
+        self._require_fitted()
+        # Beyond what was practised on, a straight line knows nothing.
+        features = np.clip(self._features(queries, rankings), *self.ranges_)
+        charge(flops=2.0 * features.size)
+        return _with_ones(features) @ self.weights_
+
+    def asks(self, queries: Sequence[Query], rankings: Sequence[Ranking]) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        """Return for which requests the reranker would be asked, bool ``(n,)``."""
+        if self.share in (0.0, 1.0):
+            return np.full(len(queries), self.share == 1.0)
+        return np.asarray(self.predicted(queries, rankings) > self.threshold_, dtype=bool)
+
+    def rerank(self, queries: Sequence[Query], rankings: Sequence[Ranking]) -> list[Ranking]:
+        """Return rankings of the chosen requests reordered by the reranker, all others as they came.
+
+        Raises `NotFittedError` before ``fit``.
+        """
+        self._require_fitted()
+        found = list(rankings)
+        rows = np.flatnonzero(self.asks(queries, rankings)).tolist()
+        after = self.reranker.rerank([queries[i] for i in rows], [rankings[i] for i in rows]) if rows else []
+        for row, ranking in zip(rows, after, strict=True):
+            found[row] = ranking
+        return found
+
+    def _require_fitted(self) -> None:
+        if not hasattr(self, "weights_"):
+            raise NotFittedError("the reranker 'gated' was used before fit", hint="call fit(dataset) first")
+
+    def _gains(self, lists: Practice) -> FloatArray:
+        """Return what reranking does to the NDCG of each list; 0 where the list does not hold the answer."""
+        gains = np.zeros(len(lists))
+        rows = np.flatnonzero(lists.places >= 0)
+        for start in range(0, len(rows), ASKED_AT_ONCE):
+            progress.report("see what reranking gains", start, len(rows))
+            part = lists.take(rows[start : start + ASKED_AT_ONCE])
+            after = self.reranker.rerank(part.queries, part.rankings)
+            for row, place, old, new in zip(
+                rows[start : start + ASKED_AT_ONCE], part.places, part.rankings, after, strict=True
+            ):
+                moved = int(np.flatnonzero(new.items == old.items[place])[0])
+                gains[row] = self._ndcg(moved) - self._ndcg(int(place))
+        progress.report("see what reranking gains", len(rows), len(rows))
+        return gains
+
+    def _ndcg(self, place: int) -> float:
+        return float(1.0 / np.log2(2.0 + place)) if place < self.cutoff else 0.0
+
+    def _features(self, queries: Sequence[Query], rankings: Sequence[Ranking]) -> FloatArray:
+        rows = [self._described(query, ranking) for query, ranking in zip(queries, rankings, strict=True)]
+        return np.array(rows).reshape(len(rows), 10 if self.vectors_.shape[1] else 7)
+
+    def _described(self, query: Query, ranking: Ranking) -> list[float]:
+        items = ranking.items[: self.depth]
+        if len(items) < 2:
+            return [0.0] * (10 if self.vectors_.shape[1] else 7)
+        scores = standard(ranking.scores[: self.depth])
+        chances = np.exp(scores - scores.max())
+        chances /= chances.sum()
+        found = [
+            float(np.log1p(len(query.history))),
+            float(scores[0] - scores[1]),
+            float(scores[0]),
+            float(-(chances * np.log(chances)).sum()),
+            float(self.popularity_[items].mean()),
+            float(self.popularity_[items[0]] - self.popularity_[items].mean()),
+            float(self.tail_[items].mean()),
+        ]
+        charge(flops=12.0 * len(items))
+        if self.vectors_.shape[1]:
+            alike = self.vectors_[items] @ profile(query.history, self.vectors_, self.half_life)
+            charge(flops=2.0 * len(items) * self.vectors_.shape[1])
+            found += [float(alike.mean()), float(alike.std()), float(np.mean(standard(alike) * scores))]
+        return found
+
+
+def _with_ones(features: FloatArray) -> FloatArray:
+    return np.concatenate([np.ones((len(features), 1)), features], axis=1)
+
+
+def _regression(features: FloatArray, gains: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """Return ridge weights on ``(1, features)``; the ridge, on standardised features, is the best in cross-validation.
+
+    Fewer than two examples a fold teach nothing: all weights are 0.
+    """
+    if len(features) < 2 * FOLDS:
+        return np.zeros(features.shape[1] + 1)
+    folds = rng.permutation(len(features)) % FOLDS
+    errors = {}
+    for ridge in RIDGES:
+        guess = np.empty(len(gains))
+        for fold in range(FOLDS):
+            out = folds == fold
+            guess[out] = _with_ones(features[out]) @ _ridge(features[~out], gains[~out], ridge)
+        errors[ridge] = float(np.square(guess - gains).sum())
+    return _ridge(features, gains, min(errors, key=errors.__getitem__))
+
+
+def _ridge(features: FloatArray, gains: FloatArray, ridge: float) -> FloatArray:
+    mean, deviation = features.mean(axis=0), features.std(axis=0)
+    X = np.where(deviation > 1e-9, (features - mean) / np.where(deviation > 1e-9, deviation, 1.0), 0.0)
+    weights = np.linalg.solve(X.T @ X + ridge * np.eye(X.shape[1]), X.T @ (gains - gains.mean()))
+    weights = np.where(deviation > 1e-9, weights / np.where(deviation > 1e-9, deviation, 1.0), 0.0)
+    charge(flops=2.0 * X.size * (X.shape[1] + 1))
+    return np.concatenate([[gains.mean() - weights @ mean], weights])
+
+
+__all__ = ["Gated"]

@@ -1,0 +1,108 @@
+"""Candidates reordered by a few numbers of each, weighed by what was chosen before: no language model on requests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Self
+
+import numpy as np
+
+from frugalrec.cost import charge
+from frugalrec.data.dataset import Dataset, Query, Ranking
+from frugalrec.data.interactions import FloatArray
+from frugalrec.data.shape import DataShape
+from frugalrec.errors import ConfigError, NotFittedError
+from frugalrec.interfaces import Matrix, Recommender, TextEncoder
+from frugalrec.rerankers._features import item_facts, item_vectors, places_and_scores, profile
+from frugalrec.rerankers._order import reordered
+from frugalrec.rerankers._practice import conditional_logit, practise
+from frugalrec.work import Expected, Stages, Work
+
+
+@dataclass
+class Linear:
+    """Reorders candidates by a weighted sum of what is known of each; choose it as what a language model must beat.
+
+    A candidate has a retrieval score (within its list), the discount of its place, its popularity and how that grew in
+    the newest tenth of the events (logarithms), and, with an ``encoder``, the cosine of its text with that of the
+    history, whose items halve in weight every ``half_life``. `fit` holds out the ``tail`` last events of users, asks
+    ``retriever`` for candidates before each, and learns the weights under which the answers are most likely
+    (conditional logit, McFadden 1974; ``ridge`` is in lists). In a plan, ``retriever = { plan = "its name" }``.
+
+    Time: the retriever's fit, and O(lists · depth) a step of the solver; a request takes O(depth · dim). Memory: a
+    vector an item. An encoder reads the catalogue once.
+
+    >>> from frugalrec.recommenders.popularity import Popularity
+    >>> from frugalrec.testing.data import toy_dataset
+    >>> data = toy_dataset()
+    >>> linear = Linear(Popularity()).fit(data)
+    >>> linear.rerank([data.query(0)], Popularity().fit(data).recommend([data.query(0)], 5))[0].degraded
+    False
+    """
+
+    retriever: Recommender
+    depth: int = 20
+    encoder: TextEncoder | None = None
+    half_life: float = 3.0
+    requests: int = 5000
+    tail: int = 5
+    ridge: float = 1.0
+    seed: int = 0
+    facts_: FloatArray = field(init=False, repr=False, compare=False)
+    vectors_: Matrix = field(init=False, repr=False, compare=False)
+    weights_: FloatArray = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        for name in ("depth", "requests", "tail"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for name in ("half_life", "ridge"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"{name} must be above 0, not {getattr(self, name)}")
+
+    def fit(self, dataset: Dataset) -> Self:
+        """Learn the weights on held-out events; with nothing to learn from they are 0, and orders stay."""
+        lists = practise(
+            dataset, self.retriever, self.depth, requests=self.requests, tail=self.tail, seed=self.seed
+        )  # fmt: skip
+        self.vectors_ = item_vectors(dataset, self.encoder)
+        self.facts_ = item_facts(lists.earlier)
+        held = lists.take(np.flatnonzero(lists.places >= 0))
+        features = [self._features(*each) for each in zip(held.queries, held.rankings, strict=True)]
+        self.weights_ = conditional_logit(features, held.places, ridge=self.ridge)
+        self.facts_ = item_facts(dataset)
+        return self
+
+    def expected(self, shape: DataShape) -> Stages:
+        """Return what a request takes; a fit is mostly the retriever's, which is not known here."""
+        width = getattr(self.encoder, "dim", 0) if self.encoder is not None else 0
+        if not isinstance(width, int):
+            return Stages()
+        flops = 2.0 * self.depth * (4 + width + (width > 0)) + 2.0 * shape.mean_history * width
+        return Stages(Expected(), Expected((Work("query", 1.0),), flops, 0.0, 0.0, 0.0, 0.0, 1.5))
+
+    def rerank(self, queries: Sequence[Query], rankings: Sequence[Ranking]) -> list[Ranking]:
+        """Return each ranking with its first ``depth`` items reordered; raises `NotFittedError` before ``fit``."""
+        if not hasattr(self, "weights_"):
+            raise NotFittedError("the reranker 'linear' was used before fit", hint="call fit(dataset) first")
+        found = []
+        for query, ranking in zip(queries, rankings, strict=True):
+            if min(len(ranking), self.depth) > 1 and len(self.weights_):
+                values = self._features(query, ranking) @ self.weights_
+                charge(flops=2.0 * len(values) * len(self.weights_))
+                ranking = reordered(ranking, values)
+            found.append(ranking)
+        return found
+
+    def _features(self, query: Query, ranking: Ranking) -> FloatArray:
+        items = ranking.items[: self.depth]
+        columns = [places_and_scores(ranking, self.depth), self.facts_[items]]
+        if self.vectors_.shape[1]:
+            taste = profile(query.history, self.vectors_, self.half_life)
+            columns.append((self.vectors_[items] @ taste)[:, None])
+            charge(flops=2.0 * len(items) * len(taste))
+        return np.concatenate(columns, axis=1)
+
+
+__all__ = ["Linear"]
