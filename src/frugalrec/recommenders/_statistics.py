@@ -24,7 +24,7 @@ from scipy import sparse
 from frugalrec.cost import charge
 from frugalrec.data.interactions import FloatArray, Interactions
 
-NEGLIGIBLE = 1e-5
+NEGLIGIBLE = 1e-3
 HORIZON = 5
 DENSE_SHARE = 0.1
 """Statistics are kept dense when at least this share of their entries is expected to be used."""
