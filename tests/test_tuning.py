@@ -333,3 +333,22 @@ def test_on_a_large_catalogue_the_search_solves_block_by_block(split: Split, mon
     solvers.clear()
     tuned(Plan("ease", Spec("ease", {"solver": "dense"})), split)
     assert set(solvers) == {"dense"}
+    solvers.clear()
+    members = tuple(Spec("ease", {"solver": solver}) for solver in ("auto", "dense"))
+    tuned(Plan("both", Spec("hybrid", {"members": members, "method": "scale"})), split)
+    assert solvers == ["sparse", "dense"]
+
+
+def test_members_of_a_fusion_are_fitted_before_its_time_begins(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tuning.time, "process_time", clock := iter(range(10**6)).__next__)
+    fit = ease.Ease.fit
+
+    def slow(self: Any, dataset: Any) -> Any:
+        for _ in range(1000):
+            clock()
+        return fit(self, dataset)
+
+    monkeypatch.setattr(ease.Ease, "fit", slow)
+    members = (Spec("ease"), Spec("popularity"))
+    plan = Plan("both", Spec("hybrid", {"members": members, "method": "scale"}))
+    assert len(tuned(plan, split, seconds=500.0).tried) > 5

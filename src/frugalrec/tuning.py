@@ -96,8 +96,9 @@ def tune(
 
     On a large catalogue, settings that change a closed-form model's sums are chosen first, on a `miniature` of the data
     and within half the time: the other settings are then searched on the whole with these (Li et al. 2018, "Hyperband",
-    call such a copy a lower fidelity). What ``start`` says of them is taken as it is. Beyond `DENSE_ITEMS` a model
-    whose ``solver`` is left open is solved block by block in the search, at a fraction of the price; the plan is not.
+    call such a copy a lower fidelity). What ``start`` says of them is taken as it is. Beyond `DENSE_ITEMS` models whose
+    ``solver`` is left open are solved block by block in the search, at a fraction of the price; the plan's are not.
+    What fitting the members of a fusion takes is not counted as time of the search.
     """
     space = search_space(plan.recommender)
     if not space or search.seconds <= 0 or not len(split.validation):
@@ -203,11 +204,6 @@ class _Climb:
         self._tried: list[dict[str, Any]] = []
         self._seconds_per_work = 0.0
         defaults = registry.settings_of(registry.load("recommender", plan.recommender.component))
-        self._quickly = (
-            getattr(defaults.get("solver"), "default", None) == "auto"
-            and "solver" not in given
-            and split.train.n_items > DENSE_ITEMS
-        )
         self._settings = {name: start.get(name, _default(defaults[name.replace("_", "-")])) for name in space}
         self._each = [name for name in space if "each" in defaults[name.replace("_", "-")].metadata]
         for name in self._each:
@@ -310,8 +306,10 @@ class _Climb:
         changed = {self._space[n][0] for n, v in settings.items() if n not in self._fitted or self._fitted[n] != v}
         for name, value in settings.items():
             setattr(recommender, name, value)
-        if self._quickly:
-            recommender.solver = "sparse"
+        if train.n_items > DENSE_ITEMS:
+            for part in (recommender, *getattr(recommender, "members", ())):
+                if getattr(part, "solver", "") == "auto":
+                    part.solver = "sparse"
         if "cpu-seconds" in registry.settings_of(type(recommender)):
             part = self._search.seconds / TRAININGS
             recommender.cpu_seconds = min(self._plan_limit or part, part)
@@ -326,6 +324,8 @@ class _Climb:
                     limit = RECALL_BYTES // len(recommender.members)
                     recommender.members = tuple(_Recalled(member, limit) for member in recommender.members)
             self._fit_seconds = time.process_time() - started
+            if hasattr(recommender, "members"):
+                self._deadline += self._fit_seconds  # members were searched as plans of their own
             if hasattr(recommender, "work"):
                 self._seconds_per_work = self._fit_seconds / recommender.work(train.n_items)
         self._fitted = dict(settings)
