@@ -22,7 +22,7 @@ ROWS: list[set[str]] = [
     {"spending"},
     {"data"},
     {"interfaces"},
-    {"torch_training"},
+    {"torch_training", "pretrained"},
     {"registry"},
     {"encoders", "llms", "recommenders", "rerankers", "rating_models", "metrics", "list_metrics", "stores"},
     {"tasks"},

@@ -14,8 +14,9 @@ import numpy as np
 from frugalrec import assets, cost
 from frugalrec.encoders._files import digest_of, files_in
 from frugalrec.encoders._rows import unit_rows
-from frugalrec.errors import AssetError, ConfigError, MissingExtraError
+from frugalrec.errors import ConfigError
 from frugalrec.interfaces import Matrix, Role
+from frugalrec.pretrained import load_network
 from frugalrec.text.preparation import Preparation, prepared
 
 EXTRA = ("torch", "transformers")
@@ -121,33 +122,14 @@ class Transformers:
 
 class _Network:
     def __init__(self, folder: Path) -> None:
-        try:
-            import torch
-            import transformers
-        except ImportError as error:
-            raise MissingExtraError.of("transformers", "torch") from error
+        self.model = load_network(folder)
+        import torch
+
         from frugalrec.encoders._files import meaningless_tokens, open_tokenizer
 
         self.folder, self._torch = folder, torch
         self.tokenizer = open_tokenizer(folder / "tokenizer.json")
         self.meaningless = meaningless_tokens(self.tokenizer)
-        quiet = transformers.utils.logging
-        before, bars = quiet.get_verbosity(), quiet.is_progress_bar_enabled()
-        quiet.set_verbosity_error()
-        quiet.disable_progress_bar()
-        try:
-            self.model = transformers.AutoModel.from_pretrained(
-                folder, local_files_only=True, use_safetensors=True, trust_remote_code=False, dtype=torch.float32
-            ).eval()
-        except Exception as error:  # the library's errors have no common base
-            raise AssetError(
-                f"{folder}: not a model that transformers can load: {type(error).__name__}: {error}",
-                hint="save it with save_pretrained, as safetensors",
-            ) from error
-        finally:
-            quiet.set_verbosity(before)
-            if bars:
-                quiet.enable_progress_bar()
         config = self.model.config
         self.dim = int(config.hidden_size)
         self.n_layers = int(config.num_hidden_layers)

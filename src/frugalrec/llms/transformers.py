@@ -17,7 +17,8 @@ import numpy as np
 
 from frugalrec.cost import charge, threads
 from frugalrec.data.interactions import FloatArray
-from frugalrec.errors import AssetError, ConfigError, DataError, MissingExtraError
+from frugalrec.errors import AssetError, ConfigError, DataError
+from frugalrec.pretrained import load_network, load_tokenizer
 from frugalrec.spending import Rate, computing
 
 EXTRA = ("torch", "transformers")
@@ -195,33 +196,11 @@ class _Causal:
     """A loaded model and its tokenizer."""
 
     def __init__(self, folder: Path) -> None:
-        try:
-            import torch
-            import transformers
-            from tokenizers import Tokenizer
-        except ImportError as error:
-            raise MissingExtraError.of("transformers", "torch") from error
+        self.network = load_network(folder, "AutoModelForCausalLM")
+        import torch
+
         self._torch = torch
-        quiet = transformers.utils.logging
-        before, bars = quiet.get_verbosity(), quiet.is_progress_bar_enabled()
-        quiet.set_verbosity_error()
-        quiet.disable_progress_bar()
-        try:
-            self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-            self.network = transformers.AutoModelForCausalLM.from_pretrained(
-                folder, local_files_only=True, use_safetensors=True, trust_remote_code=False, dtype=torch.float32
-            ).eval()
-        except Exception as error:  # the libraries' errors have no common base
-            raise AssetError(
-                f"{folder}: not a causal model that transformers can load: {type(error).__name__}: {error}",
-                hint="save it with save_pretrained, as safetensors, and its tokenizer.json beside it",
-            ) from error
-        finally:
-            quiet.set_verbosity(before)
-            if bars:
-                quiet.enable_progress_bar()
-        self.tokenizer.no_truncation()
-        self.tokenizer.no_padding()
+        self.tokenizer = load_tokenizer(folder / "tokenizer.json")
         # Newer versions of the library call it otherwise, and warn of the old name.
         names = inspect.signature(self.network.forward).parameters
         self._cache = "cache" if "cache" in names else "past_key_values"

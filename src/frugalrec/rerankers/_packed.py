@@ -10,7 +10,8 @@ from typing import Literal
 import numpy as np
 
 from frugalrec.data.interactions import FloatArray
-from frugalrec.errors import AssetError, ConfigError, MissingExtraError
+from frugalrec.errors import ConfigError
+from frugalrec.pretrained import load_network, load_tokenizer
 from frugalrec.torch_training import BACKWARD, Tensor, require_torch
 
 Method = Literal["full", "lora"]
@@ -32,32 +33,9 @@ class PackedTransformer:
     """
 
     def __init__(self, folder: Path) -> None:
-        try:
-            import transformers
-            from tokenizers import Tokenizer
-        except ImportError as error:
-            raise MissingExtraError.of("transformers", "torch") from error
         torch = require_torch()
-        quiet = transformers.utils.logging
-        before, bars = quiet.get_verbosity(), quiet.is_progress_bar_enabled()
-        quiet.set_verbosity_error()
-        quiet.disable_progress_bar()
-        try:
-            self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-            self.model = transformers.AutoModel.from_pretrained(
-                folder, local_files_only=True, use_safetensors=True, trust_remote_code=False, dtype=torch.float32
-            ).eval()
-        except Exception as error:  # the libraries' errors have no common base
-            raise AssetError(
-                f"{folder}: not a model that transformers can load: {type(error).__name__}: {error}",
-                hint="save it with save_pretrained, as safetensors, and its tokenizer.json beside it",
-            ) from error
-        finally:
-            quiet.set_verbosity(before)
-            if bars:
-                quiet.enable_progress_bar()
-        self.tokenizer.no_padding()
-        self.tokenizer.no_truncation()
+        self.model = load_network(folder)
+        self.tokenizer = load_tokenizer(folder / "tokenizer.json")
         self.model.requires_grad_(False)
         config = self.model.config
         self.dim, self.n_layers = int(config.hidden_size), int(config.num_hidden_layers)
