@@ -3,8 +3,10 @@
     frugalrec doctor --calibrate
     python benchmarks/compute/estimates.py movielens-100k movielens-1m --out runs/estimates.jsonl
     python benchmarks/compute/estimates.py beauty --data DIR --out runs/estimates.jsonl
+    python benchmarks/compute/estimates.py movielens-1m --share 0.1 --out runs/forecasts.jsonl
     python benchmarks/compute/estimates.py --summary runs/estimates.jsonl
 
+With ``--share``, what is known of the log is the events of that share of its users, scaled to their number: a forecast.
 Plans have their components' defaults: nothing is tuned. Times are CPU seconds of one thread; the profile is the
 machine's own, taken once before. Stages below `LEAST_SECONDS` or `LEAST_BYTES` are not counted: timers and what the
 allocator kept are as large. The formulas of memory were written looking at MovieLens-100K, and those alone.
@@ -13,6 +15,7 @@ allocator kept are as large. The formulas of memory were written looking at Movi
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import subprocess
@@ -27,9 +30,14 @@ os.environ.setdefault("FRUGALREC_THREADS", "1")
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 
+import numpy as np
+
 from frugalrec import machine_profile
 from frugalrec.config import Config, parse_config
 from frugalrec.cost import Ledger
+from frugalrec.data.dataset import Dataset
+from frugalrec.data.ids import IdMap
+from frugalrec.data.shape import DataShape
 from frugalrec.datasets import load_data
 from frugalrec.evaluation import Evaluation, evaluate
 from frugalrec.prices import PriceSheet
@@ -53,20 +61,31 @@ def main() -> None:
     parser.add_argument("--plans", nargs="*", default=PLANS)
     parser.add_argument("--out", type=Path, default=Path("runs/estimates.jsonl"))
     parser.add_argument("--summary", type=Path, help="print the tables of a file of results")
+    parser.add_argument("--share", type=float, default=1.0, help="of the users, whose events are looked at")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.summary:
         print(summary([json.loads(line) for line in given.summary.read_text(encoding="utf-8").splitlines()]))
         return
     if given.one:
-        for line in one(given.data_sets[0], given.data, given.one):
+        for line in one(given.data_sets[0], given.data, given.one, given.share):
             print(json.dumps(line))
         return
     given.out.parent.mkdir(parents=True, exist_ok=True)
     for data_set in given.data_sets:
         for plan in given.plans:
             # A process of its own: memory that an earlier plan left behind would be found again by the next.
-            command = [sys.executable, __file__, data_set, "--data", str(given.data), "--one", plan]
+            command = [
+                sys.executable,
+                __file__,
+                data_set,
+                "--data",
+                str(given.data),
+                "--one",
+                plan,
+                "--share",
+                str(given.share),
+            ]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
                 print(f"{data_set} {plan}: {done.stderr.strip().splitlines()[-1]}", file=sys.stderr, flush=True)
@@ -82,7 +101,7 @@ def configured(data_set: str) -> Config:
     return parse_config({"data": data, "tuning": {"seconds": 0.0}}, "the benchmark's configuration")
 
 
-def one(data_set: str, folder: Path, name: str) -> list[dict[str, Any]]:
+def one(data_set: str, folder: Path, name: str, share: float) -> list[dict[str, Any]]:
     config = configured(data_set)
     dataset, _ = load_data(config.data, folder, offline=True)
     split = split_of(config, dataset)
@@ -92,6 +111,8 @@ def one(data_set: str, folder: Path, name: str) -> list[dict[str, Any]]:
     if profile is None:
         sys.exit("no machine profile: frugalrec doctor --calibrate")
     estimator = estimator_for(config, split, PriceSheet.load(), profile)
+    if share < 1:
+        estimator = dataclasses.replace(estimator, shape=forecast_shape(split.train, share))
     plans = {plan.name: plan for plan in plans_of(config, dataset)}
     plan = plans[name].resolved(plans)
     expected = estimator.estimate(plan).stages
@@ -112,6 +133,16 @@ def one(data_set: str, folder: Path, name: str) -> list[dict[str, Any]]:
         lines.append(_line(data_set, name, stage, expected[stage].to_dict(), cost.to_dict()))
     lines.append(_line(data_set, name, "evaluate", expected["evaluate"].to_dict(), {"cpu_seconds": took}))
     return lines
+
+
+def forecast_shape(train: Dataset, share: float) -> DataShape:
+    """Return the shape of ``train`` as the events of a share of its users tell it."""
+    log = train.interactions
+    drawn = np.random.default_rng(0).random(log.n_users) < share
+    codes = (np.cumsum(drawn) - 1).astype(np.int32)
+    events = log.take(drawn[log.user])
+    few = dataclasses.replace(events, user=codes[events.user], users=IdMap(log.users.ids[drawn]))
+    return DataShape.of(train.with_interactions(few)).scaled(users=log.n_users)
 
 
 def _line(data_set: str, plan: str, stage: str, expected: dict[str, Any], actual: dict[str, Any]) -> dict[str, Any]:
