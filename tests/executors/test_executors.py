@@ -10,7 +10,7 @@ import jobs
 import numpy as np
 import pytest
 
-from frugalrec import progress
+from frugalrec import array_files, progress
 from frugalrec.cost import Ledger
 from frugalrec.errors import ConfigError, DataError, FrugalrecError
 from frugalrec.executors import Executor, Shard, current, executing, opened
@@ -175,3 +175,20 @@ def test_only_numbers_are_kept(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="only numbers are kept"):
         list(executor.map(lambda _: {"names": np.array(["a"])}, [Shard(0, "key")]))
     assert not list(tmp_path.iterdir())
+
+
+def test_what_went_into_a_kept_sum_is_deleted_at_a_restart(tmp_path: Path) -> None:
+    """As when a job ends after a sum was kept and before its parts were deleted."""
+    parts = tmp_path / "parts"
+    shards = [Shard(payload, f"shard-{payload[0]}") for payload in in_folder(tmp_path, 2)]
+
+    def run() -> float:
+        with executing(Local(checkpoints=str(parts))) as executor:
+            return float(executor.reduce(jobs.noted, jobs.plus, shards, stage="sum")["y"][0])
+
+    whole = run()
+    for shard in shards:
+        array_files.write(str(parts / shard.key), {"y": np.ones(1)}, {})
+    assert len(list(parts.iterdir())) == 3
+    assert run() == whole
+    assert len(list(parts.iterdir())) == 1

@@ -166,6 +166,7 @@ class Executor(ABC):
             if note is not None:
                 task.done, task.result = True, Result(folder=self._folder(task))
                 charge_reused(Cost.from_dict(note.get("cost", {})))
+                self._tidy(tasks, task)
             elif task.needs:
                 asked.extend(reversed(task.needs))
             else:
@@ -174,6 +175,15 @@ class Executor(ABC):
             if not task.done and task.needs and all(tasks[n].done for n in task.needs):
                 waiting.append(index)
         return waiting
+
+    def _tidy(self, tasks: list[_Task], whole: _Task) -> None:
+        """Delete what went into a sum that is kept: a job that ended between the two left it behind."""
+        below = list(whole.needs)
+        while below:
+            part = tasks[below.pop()]
+            below.extend(part.needs)
+            if self._folder(part):
+                array_files.remove(self._folder(part))
 
     def _next(self, tasks: list[_Task], waiting: list[int], taken: dict[bool, list[float]]) -> int | None:
         """Return what to do next: sums first, which free memory; or what straggles, once more."""
