@@ -63,10 +63,12 @@ def expected_states(shape: DataShape, decays: Sequence[Decay], *, passes: int = 
     dense = is_dense(shape, decays)
     kind = "pairs-dense" if dense else "pairs-sparse"
     # Columns of the log as float64, their decays and tails, and where each item occurs.
-    columns = events * 8.0 * (8 + 2 * K + K * K) + 60.0 * min(past / K + events, WINDOW_PAIRS)
+    columns = events * 8.0 * (8 + 2 * K + K * K)
+    window = min(past / K + events, WINDOW_PAIRS)
     if dense:
         held = 8.0 * n * n * K * (K + 1)
-        peak = max(held + 8.0 * n * n, held * passes) + columns
+        # The last window's terms are gone before the table is made symmetric.
+        peak = held + max(8.0 * n * n, held * (passes - 1), 40.0 * window) + columns
         cells = n * n * K
         work = (Work(kind, terms, n), Work("stream", 40.0 * n * n * K * (K + 1)))
     else:
@@ -74,7 +76,7 @@ def expected_states(shape: DataShape, decays: Sequence[Decay], *, passes: int = 
         filled = 2.0 * shape.filled(past / (K * K)) * K * K
         held = 12.0 * (filled + cells)
         # The table and its transpose before they are one, or the terms of a window.
-        peak = passes * held + 12.0 * filled + columns
+        peak = passes * held + 12.0 * filled + columns + 60.0 * window
         work = (Work(kind, terms, n), Work("stream", 60.0 * filled))
     spread = 1.0 if dense else 1.3
     return Expected(work, 2.0 * terms, 0.0, 0.0, peak, held, spread), cells
