@@ -118,7 +118,7 @@ class Decay:
 def accumulate_states(log: Interactions, decays: Sequence[Decay], target_half_life: float) -> Statistics:
     """Sum ``x xᵀ`` and ``x yᵀ`` over all states with a target of all users in ``log``.
 
-    Time grows with the number of event pairs within a block's reach, about 17 half-lives.
+    Time grows with the number of event pairs within a block's reach, about 10 half-lives.
     """
     n, K = log.n_items, len(decays)
     lengths = np.diff(log.offsets)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Self
@@ -52,9 +53,9 @@ class Lettered(Reading):
     def _places(self) -> tuple[str, ...]:
         return (HISTORY, CANDIDATES)
 
+    @abstractmethod
     def _shown(self) -> int:
         """Return how many candidates one prompt shows as a rule."""
-        raise NotImplementedError
 
     def _told(self, query: Query, items: IntArray) -> FloatArray:
         """Return how likely the model chooses each of ``items`` among them: log-probabilities less those of letters."""

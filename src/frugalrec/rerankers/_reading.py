@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
@@ -26,7 +27,7 @@ PLACE = re.compile(r"\{(\w+)\}")
 
 
 @dataclass
-class Reading:
+class Reading(ABC):
     """Asks ``model`` about the first ``depth`` candidates in a prompt with the titles of the user's last items.
 
     Subclasses say what is asked (`_read`), which places their ``prompt`` must have (`_places`) and what it costs.
@@ -83,9 +84,9 @@ class Reading:
     def _places(self) -> tuple[str, ...]:
         return ("{history}",)
 
+    @abstractmethod
     def _read(self, query: Query, items: IntArray) -> FloatArray:
         """Return the model's score of each of ``items``, float64 ``(n,)``, higher is better."""
-        raise NotImplementedError
 
     def _prompt(self, query: Query, template: str, more: Mapping[str, str], continuations: Sequence[str]) -> str:
         """Return ``template`` filled with ``more`` and as much of the history as the model's context has room for.
@@ -200,11 +201,13 @@ class EachByItself(Reading):
         """Return the same without a history."""
         return self.blank_prompt
 
+    @abstractmethod
     def _following(self, items: IntArray) -> list[str]:
-        raise NotImplementedError
+        """Return the texts whose log-probabilities after the prompt are asked for."""
 
+    @abstractmethod
     def _score(self, found: FloatArray, items: IntArray) -> FloatArray:
-        raise NotImplementedError
+        """Return the score of each of ``items``, float64 ``(n,)``, from the log-probabilities of those texts."""
 
     def _item_tokens(self, title: float) -> float:
         return title
