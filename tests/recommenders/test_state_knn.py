@@ -14,6 +14,7 @@ from frugalrec.data.dataset import Dataset, Query
 from frugalrec.data.ids import IdMap
 from frugalrec.data.interactions import Interactions
 from frugalrec.errors import ConfigError
+from frugalrec.recommenders import state_knn
 from frugalrec.recommenders.state_knn import StateKnn, _largest
 from frugalrec.testing.data import toy_dataset
 
@@ -90,6 +91,17 @@ def _state(items: np.ndarray, times: np.ndarray | None) -> dict[int, float]:
 
 def _norm(state: dict[int, float]) -> float:
     return float(np.sqrt(sum(weight**2 for weight in state.values())))
+
+
+@pytest.mark.parametrize("stretch", [1, 7, 64])
+def test_scores_do_not_depend_on_how_the_log_is_cut(stretch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = toy_dataset(30, 20, seed=2)
+    queries = [data.query(user) for user in range(30)]
+    whole = StateKnn().fit(data).score(queries)
+    monkeypatch.setattr(state_knn, "STRETCH", stretch)
+    cut = StateKnn().fit(data)
+    np.testing.assert_array_equal(cut.score(queries), whole)
+    np.testing.assert_array_equal(np.concatenate([cut.score([query]) for query in queries]), whole)
 
 
 def test_order_tells_two_paths_apart() -> None:

@@ -23,6 +23,7 @@ HORIZON = 5
 NEWEST_OF_QUERY = 8
 NEWEST_OF_STATE = 5
 QUERIES_AT_ONCE = 64
+STRETCH = 1 << 17  # states of the log that are estimated together: what a product of them writes to stays in a cache
 SAMPLED = 16
 States = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -76,14 +77,18 @@ class StateKnn(Scores):
         log = dataset.interactions
         lengths = np.diff(log.offsets)
         position = np.arange(len(log)) - np.repeat(log.offsets[:-1], lengths)
-        self.item_, self.times_ = log.item, log.timestamp
+        # The row of a state in windows over the padded log ends at that state; what lies before its user is masked.
+        padding = np.zeros(self.reach - 1)
+        self.item_ = np.concatenate([padding.astype(np.int32), log.item])
+        self.times_ = None if log.timestamp is None else np.concatenate([padding, log.timestamp])
         self.past_ = np.minimum(position, self.reach - 1).astype(np.int32)
         self.future_ = np.minimum(np.repeat(lengths, lengths) - 1 - position, HORIZON).astype(np.int32)
         squares = np.zeros(len(log))
         found: list[tuple[States, IntArray, FloatArray]] = []
         for lag in range(self.reach):
             states = np.flatnonzero(self.past_ >= lag)
-            weights = np.broadcast_to(self._weight(lag, self._ages(states, states - lag)), states.shape)
+            ages = None if log.timestamp is None else log.timestamp[states] - log.timestamp[states - lag]
+            weights = np.broadcast_to(self._weight(lag, ages), states.shape)
             squares[states] += weights**2
             if lag < NEWEST_OF_STATE:
                 known = self.future_[states] > 0
@@ -91,7 +96,12 @@ class StateKnn(Scores):
         self.norms_ = np.sqrt(squares).astype(np.float32)
         columns, rows, values = (np.concatenate(part) for part in zip(*found, strict=True))
         values = (values / self.norms_[columns]).astype(np.float32)
-        self.newest_ = sparse.coo_array((values, (rows, columns)), shape=(dataset.n_items, len(log))).tocsr()
+        # A block of rows for each stretch of the log: row s · n_items + i tells which states of stretch s hold item i.
+        n_stretches = max(1, -(-len(log) // STRETCH))
+        cells = (rows + columns // STRETCH * dataset.n_items, columns % STRETCH)
+        self.newest_ = sparse.coo_array(
+            (values, cells), shape=(n_stretches * dataset.n_items, min(STRETCH, len(log)))
+        ).tocsr()
         charge(flops=3.0 * len(log) * self.reach)
         self.n_items_ = dataset.n_items
         return self
@@ -127,11 +137,10 @@ class StateKnn(Scores):
         contributions = np.zeros((len(history), len(items)))
         voted, weights, voter = self._votes(states, cosines)
         where = {int(item): place for place, item in enumerate(items)}
-        lags = np.arange(self.reach)
         for item, weight, state in zip(voted.tolist(), weights.tolist(), voter.tolist(), strict=True):
             if item in where:
                 shared = np.flatnonzero(terms[state])
-                met = self.item_[states[state] - lags[::-1][shared]]
+                met = self.item_[states[state] + shared]
                 share = terms[state, shared] / terms[state, shared].sum()
                 np.add.at(contributions[:, where[item]], np.searchsorted(history, met), weight * share)
         return history_reasons("history", history.astype(np.int32), contributions)
@@ -149,35 +158,35 @@ class StateKnn(Scores):
         voter, step = np.nonzero(known)
         discounts = np.exp2(-after / self.target_half_life)
         charge(flops=2.0 * len(voter))
-        return self.item_[states[voter] + 1 + step], votes[voter] * discounts[step], voter
+        return self.item_[self.reach + states[voter] + step], votes[voter] * discounts[step], voter
 
     def _nearest(self, queries: Sequence[Query]) -> Iterator[tuple[States, FloatArray, FloatArray]]:
         """Yield for each query the most similar training states that have a future (rows of the log, ascending).
 
         With them come the terms of their cosines, ``(n, reach)`` from the oldest item to the newest, and the cosines.
         """
-        # Rows of the padded log end at a state, whatever lies before it being masked.
-        pad = self.reach - 1
-        recent = sliding_window_view(np.concatenate([np.zeros(pad, dtype=np.int32), self.item_]), self.reach)
-        times = None
-        if self.times_ is not None:
-            times = sliding_window_view(np.concatenate([np.zeros(pad), self.times_]), self.reach)
-        by_lag = np.exp2(-np.arange(self.reach)[::-1] / self.half_life).astype(np.float32)
+        recent = sliding_window_view(self.item_, self.reach)
+        times = None if self.times_ is None else sliding_window_view(self.times_, self.reach)
+        lags = np.arange(self.reach)[::-1]
+        by_lag = np.exp2(-lags / self.half_life).astype(np.float32)
         for start in range(0, len(queries), QUERIES_AT_ONCE):
             block = queries[start : start + QUERIES_AT_ONCE]
             mine = [self._state(query) for query in block]
             estimates = self._newest_of(block, mine) @ self.newest_
             charge(flops=2.0 * estimates.nnz)
+            n_stretches = estimates.shape[0] // len(block)
             for row, weights in enumerate(mine):
-                span = slice(estimates.indptr[row], estimates.indptr[row + 1])
-                states = np.sort(estimates.indices[span][_largest(estimates.data[span], self.pool)]).astype(np.int64)
-                lags = np.arange(self.reach)[::-1]
-                terms = weights[recent[states]] * by_lag
+                bounds = estimates.indptr[row * n_stretches : (row + 1) * n_stretches + 1]
+                likely = bounds[0] + _largest(estimates.data[bounds[0] : bounds[-1]], self.pool)
+                stretch = np.searchsorted(bounds, likely, side="right") - 1
+                states = np.sort(STRETCH * stretch + estimates.indices[likely])
+                terms = weights[recent[states]]
+                terms *= by_lag
                 terms *= lags <= self.past_[states][:, None]
                 if times is not None:
-                    found = times[states]
-                    ages = np.maximum(found[:, -1:] - found, 0.0).astype(np.float32)
-                    terms *= self.late_share + (1.0 - self.late_share) * np.exp2(-ages / self.gap_half_life)
+                    ages = times[states]
+                    np.subtract(ages[:, -1:], ages, out=ages)
+                    terms *= self._recency(ages.astype(np.float32))
                 size = float(np.linalg.norm(weights))
                 cosines = terms.sum(axis=1) / (self.norms_[states] * (size or 1.0))
                 charge(flops=3.0 * terms.size)
@@ -193,22 +202,25 @@ class StateKnn(Scores):
         return mine
 
     def _newest_of(self, queries: Sequence[Query], states: Sequence[Matrix]) -> sparse.csr_array:
-        """Return the part of ``states`` on the newest items of the queries, CSR ``(n_queries, n_items)``."""
+        """Return the part of ``states`` on the newest items, a row for each stretch of the log of each query, CSR."""
+        n_rows = self.newest_.shape[0]
+        first = np.arange(0, n_rows, self.n_items_)[:, None]
         newest = [np.unique(query.history[-NEWEST_OF_QUERY:]) for query in queries]
-        offsets = np.concatenate([[0], np.cumsum([len(items) for items in newest])])
-        items = np.concatenate(newest)
-        weights = np.concatenate([state[few] for state, few in zip(states, newest, strict=True)])
-        return sparse.csr_array((weights, items, offsets), shape=(len(queries), self.n_items_))
-
-    def _ages(self, newer: States, older: States) -> FloatArray | None:
-        return None if self.times_ is None else self.times_[newer] - self.times_[older]
+        lengths = np.repeat([len(items) for items in newest], len(first))
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        rows = np.concatenate([(first + items).ravel() for items in newest])
+        weights = [np.tile(state[few], len(first)) for state, few in zip(states, newest, strict=True)]
+        return sparse.csr_array((np.concatenate(weights), rows, offsets), shape=(len(lengths), n_rows))
 
     def _weight(self, lag: Any, ages: FloatArray | None) -> Any:
         by_lag = np.exp2(-np.asarray(lag) / self.half_life)
         if ages is None:
             return by_lag
-        recent = np.exp2(-np.maximum(ages, 0.0) / self.gap_half_life)
-        return by_lag * (self.late_share + (1.0 - self.late_share) * recent)
+        return by_lag * self._recency(ages)
+
+    def _recency(self, ages: Any) -> Any:
+        """Return f + (1 - f)·2^(-Δt / gap half-life) of ages in seconds; younger than 0 counts as 0."""
+        return self.late_share + (1.0 - self.late_share) * np.exp2(-np.maximum(ages, 0.0) / self.gap_half_life)
 
 
 def _largest(values: FloatArray, k: int) -> States:
