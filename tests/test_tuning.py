@@ -277,13 +277,41 @@ def test_each_member_gets_a_weight_of_its_own_and_is_asked_once() -> None:
 def test_what_does_not_fit_into_memory_is_asked_again() -> None:
     member, queries = Opinion(1), [Query(), Query()]
     member.fit(fashion().train)
-    recalled = _Recalled(member, limit_bytes=4 * 20 * 2)
+    recalled = _Recalled(member, Fold(queries, []), limit_bytes=4 * 20 * 2)
     first = recalled.score(queries)
     assert recalled.score(queries) is first
     recalled.score(queries[:1])
     recalled.score(queries[:1])
     assert member.asked == 3
     assert recalled.best == (1,)
+    recalled.score([Query()])
+    recalled.change("best", (2,))
+    assert recalled.score(queries)[0, 2] == 1.0
+    recalled.change("best", (1,))
+    assert recalled.score(queries) is first
+    assert member.asked == 5
+
+
+def test_members_are_set_for_the_whole_unless_the_plan_was_written_with_their_settings(split: Split) -> None:
+    found = tuned(Plan("p", Spec("ease")), split).plan.recommender
+    alone = found.settings["history_half_life"]
+    others = [life for life in (0.0, 1.0, 2.0, 5.0, 15.0) if life != alone]
+    best = found.with_settings(history_half_life=others[0])
+    plan = Plan("both", Spec("hybrid", {"members": (best, Spec("popularity"))}))
+    written = Plan("both", Spec("hybrid", {"members": (Spec("ease"), Spec("popularity"))}))
+    open_ = tune(plan, split, METRIC, Search(500.0), Ledger(), written=written)
+    tried = {note["settings"]["members.0.history_half_life"] for note in open_.tried}
+    assert tried == {0.0, 1.0, 2.0, 5.0, 15.0}
+    assert open_.tried[0]["settings"]["members.0.history_half_life"] == others[0]
+    ease = open_.plan.recommender.settings["members"][0]
+    assert ease.settings.keys() == best.settings.keys()
+    assert ease.settings["ridge"] == best.settings["ridge"]
+    assert open_.value == max(note["value"] for note in open_.tried) == value_of(open_.plan, split)
+    fixed = tune(plan, split, METRIC, Search(500.0), Ledger())
+    assert fixed.plan.recommender.settings["members"] == plan.recommender.settings["members"]
+    assert open_.value >= fixed.value
+    again = tune(plan, split, METRIC, Search(1e-9), Ledger(), start=open_.plan.recommender.settings, written=written)
+    assert again.plan.recommender == open_.plan.recommender
 
 
 SUMS = {"target_half_life", "reversed_weight", "half_lives", "gap_half_life"}

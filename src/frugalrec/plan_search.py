@@ -330,7 +330,8 @@ class Halving:
         on = "" if before is None else before.stopped_at
         search = Search(limit, config.tuning.max_queries, passes=1, seed=config.seed, first=on)
         with self.ledger.span("search", plan=f"{plan.name} (search)", phase="once"):
-            tuned = tune(plan, smaller, config.quality.metric, search, Ledger(), self.store, settings)
+            written = self._by_name[plan.name].resolved(self._by_name)
+            tuned = tune(plan, smaller, config.quality.metric, search, Ledger(), self.store, settings, written)
             timed = tuned.fit_seconds, tuned.query_seconds
             looked = Looked(tuned.plan, tuned.values, *timed, 0.0, growth, tuned.stopped_at)
             if not len(tuned.values) or plan.reranker is not None:

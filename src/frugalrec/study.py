@@ -310,7 +310,10 @@ class Study:
         if per_request:
             how = replace(how, timed_queries=min(how.timed_queries, config.evaluation.lm_queries))
         refusals = self.cap.refusals
-        tuned = tune(plan, self.split, how.metric, search, self.ledger, self.store, start.settings if start else {})
+        begin = start.settings if start else {}
+        by_name = {p.name: p for p in self.plans()}
+        written = by_name[plan.name].resolved(by_name)
+        tuned = tune(plan, self.split, how.metric, search, self.ledger, self.store, begin, written)
         pipeline = tuned.plan.build(self.store).fit(self.split.train, self.ledger)
         limit = config.evaluation.lm_queries if per_request else 0
         with self.ledger.span("evaluate", plan=f"{plan.name} (evaluation)", phase="once"):

@@ -81,6 +81,7 @@ def tune(
     ledger: Ledger,
     store: ArrayStore | None = None,
     start: Mapping[str, Any] | None = None,
+    written: Plan | None = None,
 ) -> Tuned:
     """Choose the recommender's settings by coordinate search on the validation fold.
 
@@ -99,8 +100,13 @@ def tune(
     call such a copy a lower fidelity). What ``start`` says of them is taken as it is. Beyond `DENSE_ITEMS` models whose
     ``solver`` is left open are solved block by block in the search, at a fraction of the price; the plan's are not.
     What fitting the members of a fusion takes is not counted as time of the search.
+
+    Members that are best alone are not best together: where a fusion's weights are searched, so are those settings of
+    its members that only scoring depends on, unless the plan as it was ``written``, before plans it refers to were put
+    in with what was found for them, fixes them. They are called ``members.PLACE.SETTING``.
     """
     space = search_space(plan.recommender)
+    space |= members_space(space, (written or plan).recommender)
     if not space or search.seconds <= 0 or not len(split.validation):
         return Tuned(plan, float("nan"), (), complete=True)
     with ledger.span("tune", plan=f"{plan.name} (tuning)", phase="once"):
@@ -152,23 +158,46 @@ def search_space(spec: Spec) -> dict[str, tuple[str, tuple[Any, ...]]]:
     return space
 
 
+def members_space(space: Mapping[str, tuple[str, tuple[Any, ...]]], spec: Spec) -> dict[str, tuple[str, Any]]:
+    """Return the same for what members leave open and only scoring depends on, where each has a place in ``space``."""
+    declared = registry.settings_of(registry.load("recommender", spec.component))
+    found: dict[str, tuple[str, Any]] = {}
+    if any("each" in declared[name.replace("_", "-")].metadata for name in space):
+        for place, member in enumerate(spec.settings["members"]):
+            of_member = registry.settings_of(registry.load("recommender", member.component))
+            for name, (stage, values) in search_space(member).items():
+                if stage == "score" and "each" not in of_member[name.replace("_", "-")].metadata:
+                    found[f"members.{place}.{name}"] = (stage, values)
+    return found
+
+
 class _Recalled:
     """A fitted member whose scores are kept: while only its weight in the whole changes, they stay the same."""
 
-    def __init__(self, member: Recommender, limit_bytes: int) -> None:
+    def __init__(self, member: Recommender, fold: Fold, limit_bytes: int) -> None:
         self._member, self._free = member, limit_bytes
-        self._scores: dict[tuple[int, ...], Matrix] = {}
+        self._fold = set(map(id, fold.queries))
+        self._scores: dict[tuple[Any, ...], Matrix] = {}
+        self._first: dict[str, Any] = {}
+        self._changed: dict[str, Any] = {}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._member, name)
 
+    def change(self, name: str, value: Any) -> None:
+        """Let the member score with another setting; scores with earlier ones stay known."""
+        self._changed[name] = value
+        if value == self._first.setdefault(name, getattr(self._member, name)):
+            del self._changed[name]
+        setattr(self._member, name, value)
+
     def score(self, queries: Sequence[Query]) -> Matrix:
-        """Return the member's scores of ``queries``, which are told apart by identity: the fold keeps them alive."""
-        key = tuple(map(id, queries))
+        """Return the member's scores of ``queries``; the fold, which keeps them alive, is told apart by identity."""
+        key = (*sorted(self._changed.items()), *map(id, queries))
         if key in self._scores:
             return self._scores[key]
         scores = self._member.score(queries)
-        if scores.nbytes <= self._free:
+        if scores.nbytes <= self._free and self._fold.issuperset(map(id, queries)):
             self._free -= scores.nbytes
             self._scores[key] = scores
         return scores
@@ -204,15 +233,20 @@ class _Climb:
         self._tried: list[dict[str, Any]] = []
         self._seconds_per_work = 0.0
         defaults = registry.settings_of(registry.load("recommender", plan.recommender.component))
-        self._settings = {name: start.get(name, _default(defaults[name.replace("_", "-")])) for name in space}
-        self._each = [name for name in space if "each" in defaults[name.replace("_", "-")].metadata]
+        self._own = [name for name in space if not name.startswith("members.")]
+        self._settings = {name: start.get(name, _default(defaults[name.replace("_", "-")])) for name in self._own}
+        for name in space.keys() - set(self._own):
+            self._settings[name] = _of_member(name, start, plan.recommender)
+        self._settings = {name: self._settings[name] for name in space}
+        self._each = [name for name in self._own if "each" in defaults[name.replace("_", "-")].metadata]
         for name in self._each:
             members = len(plan.recommender.settings[defaults[name].metadata["each"]])
             self._settings[name] += self._settings[name][-1:] * (members - len(self._settings[name]))
 
     def run(self) -> Tuned:
-        best, value = self._with_cheap(self._settings, self._search.passes)
         dear = [name for name, (stage, _) in self._space.items() if stage != "score"]
+        # Where no fit is needed at all, another round is cheap; weights and members' settings lean on each other.
+        best, value = self._with_cheap(self._settings, self._search.passes if dear else 2 * self._search.passes)
         if self._search.first in dear:
             place = dear.index(self._search.first)
             dear = dear[place:] + dear[:place]
@@ -231,10 +265,21 @@ class _Climb:
                         best, value, moved = settings, reached, True
             if not moved:
                 break
-        plan = replace(self._plan, recommender=self._plan.recommender.with_settings(**best))
+        plan = replace(self._plan, recommender=self._spec(best))
         per_query = self._per_query.get(tuple(best.values()), np.empty(0))
         timed = self._fit_seconds, self._query_seconds
         return Tuned(plan, value, self._tried, self._complete, per_query, *timed, stopped_at)
+
+    def _spec(self, settings: Mapping[str, Any]) -> Spec:
+        """Return the recommender with ``settings``, those of its members among them."""
+        spec = self._plan.recommender.with_settings(**{name: settings[name] for name in self._own})
+        for name in settings.keys() - set(self._own):
+            place, setting = _place_of(name)
+            members = spec.settings["members"]
+            spec = spec.with_settings(
+                members=_placed(members, place, members[place].with_settings(**{setting: settings[name]}))
+            )
+        return spec
 
     def _out_of_time(self, needed_seconds: float = 0.0) -> bool:
         late = time.process_time() + needed_seconds > self._deadline
@@ -297,15 +342,16 @@ class _Climb:
         return value
 
     def _prepare(self, settings: dict[str, Any]) -> None:
-        """Make the model what ``settings`` say. Members never change: they are plans with settings of their own."""
+        """Make the model what ``settings`` say. Members are fitted once; only how they score may change."""
         train = self._split.train
         if self._pipeline is None:
-            spec = self._plan.recommender.with_settings(**settings)
-            self._pipeline = replace(self._plan, recommender=spec, reranker=None).build(self._store).encode(train)
+            plan = replace(self._plan, recommender=self._spec(settings), reranker=None)
+            self._pipeline = plan.build(self._store).encode(train)
         recommender: Any = self._pipeline.recommender
-        changed = {self._space[n][0] for n, v in settings.items() if n not in self._fitted or self._fitted[n] != v}
-        for name, value in settings.items():
-            setattr(recommender, name, value)
+        different = [n for n, v in settings.items() if n not in self._fitted or self._fitted[n] != v]
+        changed = {self._space[name][0] for name in different}
+        for name in self._own:
+            setattr(recommender, name, settings[name])
         if train.n_items > DENSE_ITEMS:
             for part in (recommender, *getattr(recommender, "members", ())):
                 if getattr(part, "solver", "") == "auto":
@@ -322,12 +368,17 @@ class _Climb:
                 recommender.fit(train)
                 if hasattr(recommender, "members"):
                     limit = RECALL_BYTES // len(recommender.members)
-                    recommender.members = tuple(_Recalled(member, limit) for member in recommender.members)
+                    recommender.members = tuple(_Recalled(m, self._fold, limit) for m in recommender.members)
             self._fit_seconds = time.process_time() - started
             if hasattr(recommender, "members"):
                 self._deadline += self._fit_seconds  # members were searched as plans of their own
             if hasattr(recommender, "work"):
                 self._seconds_per_work = self._fit_seconds / recommender.work(train.n_items)
+        elif of_members := [name for name in different if name not in self._own]:
+            for name in of_members:
+                place, setting = _place_of(name)
+                recommender.members[place].change(setting, settings[name])
+            recommender.rescale(train, {_place_of(name)[0] for name in of_members})
         self._fitted = dict(settings)
 
     def _solve(self, recommender: Any, settings: dict[str, Any]) -> None:
@@ -345,6 +396,21 @@ def _default(declared: Any) -> Any:
 
 def _placed(values: tuple[Any, ...], place: int, value: Any) -> tuple[Any, ...]:
     return (*values[:place], value, *values[place + 1 :])
+
+
+def _place_of(name: str) -> tuple[int, str]:
+    """Return which member a setting is of, and what the member calls it."""
+    _, place, setting = name.split(".")
+    return int(place), setting
+
+
+def _of_member(name: str, start: Mapping[str, Any], spec: Spec) -> Any:
+    """Return a member's setting where a search starts: as found for a plan of that kind, as it is, or its default."""
+    place, setting = _place_of(name)
+    member = spec.settings["members"][place]
+    declared = registry.settings_of(registry.load("recommender", member.component))[setting.replace("_", "-")]
+    known = [m for m in start.get("members", ())[place : place + 1] if m.component == member.component]
+    return next((m.settings[setting] for m in (*known, member) if setting in m.settings), _default(declared))
 
 
 def kin(tried: Spec, spec: Spec) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Literal, Self
 
@@ -84,8 +85,20 @@ class Hybrid(Fused):
             member.fit(dataset)
         self.warm_ = dataset.interactions.popularity > 0
         self.n_items_ = dataset.n_items
-        self.scales_ = self._scales(dataset)
+        self.scales_ = np.ones(len(self.members))
+        self.rescale(dataset, range(len(self.members)))
         return self
+
+    def rescale(self, dataset: Dataset, places: Iterable[int]) -> None:
+        """Learn the scales of the scores of some members: their deviation within a query; 1 where they have none."""
+        users = np.flatnonzero(np.diff(dataset.interactions.offsets))
+        chosen = np.random.default_rng(0).choice(users, size=min(SCALED_BY, len(users)), replace=False)
+        queries = [dataset.query(int(user)) for user in np.sort(chosen)]
+        if queries:
+            reference = self._masks(queries)[2]
+            for place in places:
+                spread = deviations(self.members[place].score(queries), reference)
+                self.scales_[place] = np.sqrt(np.mean(np.square(spread))) or 1.0
 
     def expected(self, shape: DataShape) -> Stages:
         """Return what fitting and scoring take for data of ``shape``: the members' parts, and fusing their scores."""
@@ -110,19 +123,6 @@ class Hybrid(Fused):
         for _, part in weighted:
             score, batch = score + part.score, batch + part.in_batch
         return Stages(fit, score, batch)
-
-    def _scales(self, dataset: Dataset) -> FloatArray:
-        """Return the deviation of each member's scores within a query, float64 ``(members,)``; 1 where it has none."""
-        users = np.flatnonzero(np.diff(dataset.interactions.offsets))
-        chosen = np.random.default_rng(0).choice(users, size=min(SCALED_BY, len(users)), replace=False)
-        queries = [dataset.query(int(user)) for user in np.sort(chosen)]
-        scales = np.ones(len(self.members))
-        if queries:
-            reference = self._masks(queries)[2]
-            for row, member in enumerate(self.members):
-                spread = deviations(member.score(queries), reference)
-                scales[row] = np.sqrt(np.mean(np.square(spread))) or 1.0
-        return scales
 
     def _weights(self) -> tuple[float, ...]:
         return self.weights + self.weights[-1:] * (len(self.members) - len(self.weights))
