@@ -87,6 +87,8 @@ class Quality:
     content: FloatArray
     hybrid: FloatArray
     settings: str
+    validation: float
+    """The hybrid's mean on validation users."""
 
 
 @dataclass
@@ -142,11 +144,11 @@ class Bench:
         _, fitted, fitted.half_life, _ = best
         content = self.values(fitted.score(self.test.queries), self.test)
         said = f"content: whitening {fitted.whitening:g}, half-life {fitted.half_life:g}"
-        _, fitted, fitted.half_life, weight = best_hybrid
+        reached, fitted, fitted.half_life, weight = best_hybrid
         scaled = self.comparable(fitted.score(self.test.queries), self.test)
         hybrid = self.values(self.ease["test"] + weight * scaled, self.test)
         said += f"; hybrid: whitening {fitted.whitening:g}, half-life {fitted.half_life:g}, weight {weight:g}"
-        return Quality(content, hybrid, said)
+        return Quality(content, hybrid, said, reached)
 
     def without_text(self) -> FloatArray:
         """Return the test users' values under EASE alone."""
