@@ -36,7 +36,7 @@ VALIDATION_USERS, TEST_USERS = 2000, 5000
 
 def dataset(name: str, data: Path | None, template: str = "") -> Dataset:
     """Return a data set by name; Beauty and the Chinese one are files of the user's own, in ``data``."""
-    if name == "movielens-100k":
+    if name in ("movielens-100k", "movielens-1m"):
         return load_data(parse_config({"data": {"dataset": name}}, name).data, Path())[0]
     if data is None:
         raise SystemExit(f"--data: the folder of {name}")

@@ -41,15 +41,15 @@ class Gated:
     The threshold is what a ``share`` of these requests exceeds, and at least 0: where a loss is expected nobody is
     asked, and where nothing can be predicted neither.
 
-    ``otherwise = "student"`` gives all others the order of a `Distilled` copy, which learns from the lists that the
-    reranker was seen with (``dimension`` principal axes of ``encoder``). The regression then predicts what asking gains
+    ``otherwise = "student"`` gives all others the order of a `Distilled` copy, which learns from what the reranker made
+    of those lists (``dimension`` principal axes of ``encoder``). The regression then predicts what asking gains
     over the copy, on lists ordered by a copy that learned from the other half of the users. `gain` and `student_gain`
     say what reranker and copy brought on held-out requests: where they are alike, ``share = 0`` is what to pay.
 
     The gain itself is small and noisy, and most lists do not hold the answer: `gain` says what asking everybody would
     have brought on those held out, with its standard error. The reranker is not fitted again with the events held out.
-    Time: the reranker's on ``requests`` lists once (without a student, on those that hold the answer), and on a
-    ``share`` of the requests from then on.
+    Time: the reranker's on those of ``requests`` lists that hold the answer, once, and on a ``share`` of the requests
+    from then on.
 
     >>> from frugalrec.recommenders.popularity import Popularity
     >>> from frugalrec.rerankers.likelihood import Likelihood
@@ -115,19 +115,20 @@ class Gated:
         least = events[min(needed, len(events) - 1)] if len(events) else 0
         self.tail_ = (lists.earlier.interactions.popularity < max(least, 1)).astype(np.float64)
         self.reranker.fit(lists.earlier)
-        # Without a student, lists that do not hold the answer gain 0 whatever is done: nobody has to be asked.
-        rows = np.arange(len(lists)) if self.student is not None else np.flatnonzero(lists.places >= 0)
-        after = list(lists.rankings)
-        for row, ranking in zip(rows, reranked(self.reranker, lists.take(rows), SEEN), strict=True):
-            after[row] = ranking
-        before, asked = self._ndcg(lists, lists.rankings), self._ndcg(lists, after)
+        # Lists that do not hold the answer gain 0 whatever is done: the reranker is spared them.
+        rows = np.flatnonzero(lists.places >= 0)
+        told = lists.take(rows)
+        after = reranked(self.reranker, told, SEEN)
+        before, asked = self._ndcg(told, told.rankings), self._ndcg(told, after)
         instead = before
         if isinstance(self.student, Distilled):
-            instead = self._ndcg(lists, self._copied(self.student, dataset, lists, after))
-            self.student.copy(dataset, lists, after)
-        self.gain_, self.student_gain_ = _mean_and_error(asked - before), _mean_and_error(instead - before)
+            instead = self._ndcg(told, self._copied(self.student, dataset, told, after))
+            self.student.copy(dataset, told, after)
+        gains, copied, left = np.zeros((3, len(lists)))
+        gains[rows], copied[rows], left[rows] = asked - before, instead - before, asked - instead
+        self.gain_, self.student_gain_ = _mean_and_error(gains), _mean_and_error(copied)
         features = self._features(lists.queries, lists.rankings)
-        self.weights_ = _regression(features, asked - instead, np.random.default_rng(self.seed))
+        self.weights_ = _regression(features, left, np.random.default_rng(self.seed))
         nothing = np.zeros((2, features.shape[1]))
         self.ranges_ = np.stack([features.min(axis=0), features.max(axis=0)]) if len(features) else nothing
         predicted = _with_ones(features) @ self.weights_
@@ -195,12 +196,11 @@ class Gated:
         return found
 
     def _ndcg(self, lists: Practice, rankings: Sequence[Ranking]) -> FloatArray:
-        """Return the NDCG of each of ``rankings``, which hold the items of ``lists``."""
+        """Return the NDCG of each of ``rankings``; all hold the answers of ``lists``."""
         found = np.zeros(len(lists))
-        for row in np.flatnonzero(lists.places >= 0).tolist():
-            answer = lists.rankings[row].items[lists.places[row]]
-            place = int(np.flatnonzero(rankings[row].items == answer)[0])
-            found[row] = 1.0 / np.log2(2.0 + place) if place < self.cutoff else 0.0
+        for row, (old, new, place) in enumerate(zip(lists.rankings, rankings, lists.places, strict=True)):
+            moved = int(np.flatnonzero(new.items == old.items[place])[0])
+            found[row] = 1.0 / np.log2(2.0 + moved) if moved < self.cutoff else 0.0
         return found
 
     def _features(self, queries: Sequence[Query], rankings: Sequence[Ranking]) -> FloatArray:
