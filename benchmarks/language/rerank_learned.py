@@ -27,8 +27,9 @@ import json
 import os
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal, Self
 
 for variable in ("FRUGALREC_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
@@ -39,7 +40,7 @@ from _setting import dataset, quiet, split_of
 
 from frugalrec import progress, registry
 from frugalrec.cost import Cost, Ledger
-from frugalrec.data.dataset import Dataset, Fold, Ranking
+from frugalrec.data.dataset import Dataset, Fold, Query, Ranking
 from frugalrec.data.interactions import FloatArray
 from frugalrec.encoders._cached import Cached
 from frugalrec.gating import gain_curve
@@ -77,6 +78,22 @@ class Kept(CrossEncoder):
             found[keys[i]] = np.asarray(values[None], dtype=np.float32), Cost()
         self.store.put({keys[i]: found[keys[i]] for i in new})
         return [found[key][0][0].astype(np.float64) for key in keys]
+
+
+@dataclass
+class Fitted:
+    """A reranker that has been fitted on the same events, and is not again."""
+
+    reranker: Reranker
+
+    def __post_init__(self) -> None:
+        self.depth = self.reranker.depth
+
+    def fit(self, dataset: Dataset) -> Self:
+        return self
+
+    def rerank(self, queries: Sequence[Query], rankings: Sequence[Ranking]) -> list[Ranking]:
+        return self.reranker.rerank(queries, rankings)
 
 
 def main() -> None:
@@ -121,9 +138,9 @@ def run(given: argparse.Namespace) -> None:
             seed=given.seed, learning_rate=given.learning_rate, checkpoint=str(given.work / "checkpoints"),
         )  # fmt: skip
 
-    def gate(otherwise: str) -> Gated:
+    def gate(reranker: Reranker, otherwise: Literal["input", "student"]) -> Gated:
         return Gated(
-            cross_encoder(given.epochs, given.practice), base(), encoder=encoder, requests=given.requests,
+            reranker, base(), encoder=encoder, requests=given.requests,
             tail=given.held, otherwise=otherwise, seed=given.seed,
         )  # fmt: skip
 
@@ -148,8 +165,8 @@ def run(given: argparse.Namespace) -> None:
         fitted("zero-shot", as_it_came := cross_encoder(0, given.practice // 4), train)
         told("cross-encoder, zero-shot", as_it_came, given.zero_shot)
     Kept.store = ArrayCache(given.work / "said.sqlite")
-    fitted("gate with student", both := gate("student"), train)
-    fitted("gate", alone := gate("input"), train)
+    fitted("gate with student", both := gate(cross_encoder(given.epochs, given.practice), "student"), train)
+    fitted("gate", alone := gate(Fitted(both.reranker), "input"), train)
     Kept.store = None  # what requests take is measured
     teacher, student = both.reranker, both.student
     assert isinstance(teacher, CrossEncoder)
