@@ -26,6 +26,16 @@ def test_a_gate_that_knows_nothing_keeps_its_share():
     assert np.mean(kept) == pytest.approx(0.3, abs=0.1)
 
 
+def test_what_is_done_instead_keeps_its_own_part():
+    half = BEFORE + np.where(GAINS > 0, GAINS / 2, 0.0)  # another order gains half, and never loses
+    curve = gain_curve(BEFORE, BEFORE + GAINS, GAINS, shares=(0.0, 0.1, 1.0), otherwise=half)
+    assert [p.kept for p in curve.points] == pytest.approx([8 / 12, 16 / 12, 1.0])
+    same = gain_curve(BEFORE, BEFORE + GAINS, GAINS, shares=(0.0, 0.2), otherwise=BEFORE + GAINS)
+    assert [(p.kept, p.low, p.high) for p in same.points] == [pytest.approx((1.0, 1.0, 1.0))] * 2
+    none = gain_curve(BEFORE, BEFORE + GAINS, GAINS, shares=(0.0,))
+    assert [(p.kept, p.low, p.high) for p in none.points] == [pytest.approx((0.0, 0.0, 0.0))]
+
+
 @pytest.mark.parametrize("gains", [-GAINS, np.where(np.arange(400) == 7, 0.1, 0.0), np.zeros(400)])
 def test_where_no_gain_is_shown_nothing_is_drawn(gains):
     curve = gain_curve(BEFORE, BEFORE + gains, gains)
@@ -34,7 +44,7 @@ def test_where_no_gain_is_shown_nothing_is_drawn(gains):
 
 
 def test_shares_are_checked():
-    with pytest.raises(ConfigError, match="above 0"):
-        gain_curve(BEFORE, BEFORE + GAINS, GAINS, shares=(0.0,))
+    with pytest.raises(ConfigError, match="from 0 to 1"):
+        gain_curve(BEFORE, BEFORE + GAINS, GAINS, shares=(1.5,))
     with pytest.raises(DataError, match="two requests"):
         gain_curve(BEFORE[:1], BEFORE[:1], GAINS[:1])

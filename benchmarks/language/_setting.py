@@ -36,7 +36,7 @@ VALIDATION_USERS, TEST_USERS = 2000, 5000
 
 def dataset(name: str, data: Path | None, template: str = "") -> Dataset:
     """Return a data set by name; Beauty and the Chinese one are files of the user's own, in ``data``."""
-    if name == "movielens-100k":
+    if name in ("movielens-100k", "movielens-1m"):
         return load_data(parse_config({"data": {"dataset": name}}, name).data, Path())[0]
     if data is None:
         raise SystemExit(f"--data: the folder of {name}")
@@ -87,6 +87,8 @@ class Quality:
     content: FloatArray
     hybrid: FloatArray
     settings: str
+    validation: float
+    """The hybrid's mean on validation users."""
 
 
 @dataclass
@@ -142,11 +144,11 @@ class Bench:
         _, fitted, fitted.half_life, _ = best
         content = self.values(fitted.score(self.test.queries), self.test)
         said = f"content: whitening {fitted.whitening:g}, half-life {fitted.half_life:g}"
-        _, fitted, fitted.half_life, weight = best_hybrid
+        reached, fitted, fitted.half_life, weight = best_hybrid
         scaled = self.comparable(fitted.score(self.test.queries), self.test)
         hybrid = self.values(self.ease["test"] + weight * scaled, self.test)
         said += f"; hybrid: whitening {fitted.whitening:g}, half-life {fitted.half_life:g}, weight {weight:g}"
-        return Quality(content, hybrid, said)
+        return Quality(content, hybrid, said, reached)
 
     def without_text(self) -> FloatArray:
         """Return the test users' values under EASE alone."""

@@ -18,7 +18,8 @@ DRAWS = 2000
 @dataclass(frozen=True)
 class Kept:
     """What asking for a ``share`` of the requests keeps of the whole gain: 1 is all of it, and more where the others
-    would have lost. ``low`` and ``high`` bound it with 95% confidence. A gate that knows nothing keeps ``share``.
+    would have lost. ``low`` and ``high`` bound it with 95% confidence. A gate that knows nothing keeps ``share``, and
+    of the rest what is kept by whatever is done there instead.
     """
 
     share: float
@@ -48,16 +49,18 @@ def gain_curve(
     predicted: FloatArray,
     shares: Sequence[float] = SHARES,
     *,
+    otherwise: FloatArray | None = None,
     seed: int = 0,
 ) -> GainCurve:
     """Return the curve of retained gain against the share of requests that a reranker is asked for.
 
     ``before`` and ``after``: quality of each request without and with reranking; ``predicted``: what a gate expects of
-    it (`Gated.predicted`), by which the most promising are asked first. None of these requests may have taught reranker
-    or gate. Intervals: bootstrap over requests, 2,000 draws, of the ratio of the two gains; draws without a whole gain
-    are left out. A curve is drawn only where the 95% interval of the whole gain lies above 0: of a gain that may be
-    none, any share can be "kept". Raises `ConfigError` for a share outside (0, 1], `DataError` for
-    fewer than two requests.
+    it (`Gated.predicted`), by which the most promising are asked first. ``otherwise``: quality where it is not asked,
+    of the order that a cheaper reranker makes there; without it that of ``before``. None of these requests may have
+    taught reranker, gate or that other order. Intervals: bootstrap over requests, 2,000 draws, of the ratio of the two
+    gains; draws without a whole gain are left out. A curve is drawn only where the 95% interval of the whole gain lies
+    above 0: of a gain that may be none, any share can be "kept". Raises `ConfigError` for a share outside [0, 1],
+    `DataError` for fewer than two requests.
 
     >>> before = np.zeros(100)
     >>> after = np.repeat([0.5, 0.0], [20, 80])
@@ -68,14 +71,15 @@ def gain_curve(
     reranking everybody gains +0.0000 [+0.0000, +0.0000]: no gain is shown, so there is none to keep
     """
     for share in shares:
-        if not 0 < share <= 1:
-            raise ConfigError(f"shares must be above 0 and at most 1, not {share}")
+        if not 0 <= share <= 1:
+            raise ConfigError(f"shares must be from 0 to 1, not {share}")
     gain = paired_difference(after, before)
     if gain.low is None:
         raise DataError(f"a gain needs at least two requests to be shown, not {gain.n}")
     if gain.low <= 0:
         return GainCurve(gain)
     gains = np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64)
+    others = np.zeros_like(gains) if otherwise is None else np.asarray(otherwise, dtype=np.float64) - before
     n = len(gains)
     order = np.argsort(-np.asarray(predicted), kind="stable")
     asked = np.zeros((len(shares), n))
@@ -87,9 +91,9 @@ def gain_curve(
         drawn = rng.integers(n, size=n)
         whole = gains[drawn].sum()
         if whole > 0:
-            ratios.append(asked[:, drawn] @ gains[drawn] / whole)
+            ratios.append((asked[:, drawn] @ (gains - others)[drawn] + others[drawn].sum()) / whole)
     low, high = np.quantile(np.array(ratios), [0.025, 0.975], axis=0)
-    kept = asked @ gains / gains.sum()
+    kept = (asked @ (gains - others) + others.sum()) / gains.sum()
     return GainCurve(gain, tuple(Kept(s, *map(float, p)) for s, *p in zip(shares, kept, low, high, strict=True)))
 
 

@@ -9,11 +9,11 @@ import pytest
 from frugalrec.cost import Ledger
 from frugalrec.encoders.bag_of_words import BagOfWords
 from frugalrec.encoders.bm25 import Bm25
-from frugalrec.encoders.compressed import Compressed
+from frugalrec.encoders.compressed import Compressed, _dealt
 from frugalrec.errors import ConfigError, NotFittedError
 from frugalrec.interfaces import Matrix, Role
 
-METHODS = ("pca", "truncate", "int8", "binary", "product")
+METHODS = ("pca", "truncate", "int8", "binary", "product", "opq")
 TEXTS = [
     f"{a} {b} {c}" for a in ("red", "green", "blue") for b in "abcdefgh" for c in ("story", "film", "game", "song")
 ]
@@ -64,6 +64,8 @@ def overlap(encoder: Compressed, source: Gaussian) -> float:
         ({"method": "binary"}, 0.1, 5),
         ({"method": "product", "part": 4}, 0.4, 9),
         ({"method": "product", "part": 1}, 0.9, 33),
+        ({"method": "opq", "dim": 32, "part": 4}, 0.4, 9),
+        ({"method": "opq", "dim": 10, "part": 4}, 0.3, 4),
         ({"method": "truncate", "dim": 16}, 0.3, 64),
     ],
 )
@@ -128,6 +130,23 @@ def test_few_texts_are_kept_exactly_by_product_quantisation() -> None:
     np.testing.assert_allclose(encoder.encode(TEXTS[:20]), centred, atol=1e-5)
 
 
+def test_axes_are_dealt_out_evenly() -> None:
+    spread = np.array([16.0, 8.0, 4.0, 2.0, 1.0, 0.5])
+    runs = _dealt(spread, 2).reshape(3, 2)
+    assert sorted(runs.ravel()) == list(range(6))
+    np.testing.assert_allclose(np.prod(spread[runs], axis=1), 8.0)
+    # What no axis is left for stands in the last run, which is shorter.
+    assert sorted(_dealt(spread[:5], 2)) == list(range(5))
+    assert len(_dealt(spread[:0], 2)) == 0
+
+
+def test_runs_of_even_worth_keep_more_neighbours_in_the_same_bytes() -> None:
+    source = Gaussian()
+    found = [Compressed(source, "product", part=8), Compressed(source, "opq", dim=0, part=8)]
+    kept = [overlap(encoder.fit(source.texts), source) for encoder in found]
+    assert kept[1] > kept[0] + 0.05
+
+
 def test_the_encoder_inside_learns_as_well() -> None:
     encoder = Compressed(Bm25(64), "int8")
     with pytest.raises(NotFittedError, match="bm25"):
@@ -135,7 +154,7 @@ def test_the_encoder_inside_learns_as_well() -> None:
     assert encoder.fit(TEXTS).encode(["red"]).any()
 
 
-@pytest.mark.parametrize("method", ["pca", "binary", "product"])
+@pytest.mark.parametrize("method", ["pca", "binary", "product", "opq"])
 def test_learned_methods_say_so_before_fit(method: str) -> None:
     with pytest.raises(NotFittedError, match=method):
         Compressed(BagOfWords(64), method).encode(["red"])

@@ -6,6 +6,7 @@ import pytest
 from frugalrec.cost import Ledger, charge
 from frugalrec.data.dataset import Ranking
 from frugalrec.errors import ConfigError, NotFittedError
+from frugalrec.pipeline import build
 from frugalrec.plan import Plan, Spec
 from frugalrec.recommenders.popularity import Popularity
 from frugalrec.rerankers._order import reordered
@@ -151,9 +152,98 @@ def test_a_gated_plan_still_asks_on_requests():
     assert plan.language_model == "per request"
 
 
+@dataclass
+class Kin:
+    """Puts first what is of the newest item's colour, which a student can learn from vectors of titles."""
+
+    depth: int = 24
+    asked: int = 0
+
+    def fit(self, dataset):
+        self.titles = dataset.catalog.fields["title"]
+        return self
+
+    def rerank(self, queries, rankings):
+        self.asked += len(queries)
+        colour = [title.split()[0] for title in self.titles]
+        return [
+            reordered(r, np.array([float(colour[i] == colour[q.history[-1]]) for i in r.items[: self.depth]]))
+            for q, r in zip(queries, rankings, strict=True)
+        ]
+
+
+@pytest.fixture(scope="module")
+def with_student(colours):
+    return Gated(Kin(), Popularity(), encoder=HashEncoder(), tail=2, share=0.1, otherwise="student", dimension=8).fit(
+        colours
+    )
+
+
+def test_a_student_orders_what_is_not_asked(with_student, colours):
+    queries = [colours.query(user) for user in range(60)]
+    before = Popularity().fit(colours).recommend(queries, 18)
+    asked = with_student.asks(queries, before)
+    assert asked.mean() < 0.3
+    calls = with_student.reranker.asked
+    after = with_student.rerank(queries, before)
+    assert with_student.reranker.asked - calls == asked.sum()
+    everybody = with_student.reranker.rerank(queries, before)
+    same = [a.items[0] in b.items[:3] for a, b in zip(after, everybody, strict=True)]
+    assert np.mean(same) > 0.8
+    for chosen, found, whole in zip(asked, after, everybody, strict=True):
+        if chosen:
+            np.testing.assert_array_equal(found.items, whole.items)
+
+
+def test_what_the_student_gains_is_told_beside_the_rerankers_own(with_student, colours):
+    (gain, error), (copied, _) = with_student.gain, with_student.student_gain
+    assert gain > 2 * error
+    assert copied > 0.6 * gain
+    assert Gated(Kin(), Popularity()).fit(colours).student_gain == (0.0, 0.0)
+
+
+def test_lists_that_judge_a_student_taught_another(colours):
+    found = Gated(Kin(), Popularity(), encoder=HashEncoder(), tail=2, otherwise="student", dimension=8).fit(colours)
+    lists = practise(colours, Popularity(), 24, requests=1000, tail=2)
+    learnt = []
+
+    @dataclass
+    class Watched(type(found.student)):
+        def copy(self, dataset, lists, taught):
+            learnt.append(set(lists.owners.tolist()))
+            return super().copy(dataset, lists, taught)
+
+        def rerank(self, queries, rankings):
+            assert not learnt[-1] & {query.user for query in queries}
+            return super().rerank(queries, rankings)
+
+    student = Watched(Kin(), Popularity(), HashEncoder(), depth=24, dimension=8)
+    found._copied(student, colours, lists, found.reranker.rerank(lists.queries, lists.rankings))
+    assert learnt[0] | learnt[1] == set(lists.owners.tolist())
+    assert not learnt[0] & learnt[1]
+
+
+def test_a_saved_gate_keeps_its_student(colours, tmp_path):
+    inside = Spec("linear", {"retriever": Spec("popularity")})
+    settings = {
+        "reranker": inside, "retriever": Spec("popularity"), "encoder": Spec("bag-of-words"),
+        "otherwise": "student", "dimension": 8,
+    }  # fmt: skip
+    plan = Plan("gate", Spec("popularity"), Spec("gated", settings))
+    pipeline = build(plan).fit(colours)
+    pipeline.save(tmp_path)
+    loaded = build(plan).load(tmp_path)
+    queries = [colours.query(user) for user in range(10)]
+    for a, b in zip(pipeline.recommend(queries, 5), loaded.recommend(queries, 5), strict=True):
+        np.testing.assert_array_equal(a.items, b.items)
+    assert loaded.reranker.student_gain == pipeline.reranker.student_gain
+
+
 def test_says_what_is_wrong():
     with pytest.raises(NotFittedError):
         _ = gate().gain
-    for settings in ({"share": 1.5}, {"cutoff": 0}, {"half_life": 0.0}):
+    for settings in ({"share": 1.5}, {"cutoff": 0}, {"tail": 0}, {"half_life": 0.0}, {"otherwise": "teacher"}):
         with pytest.raises(ConfigError, match=next(iter(settings))):
             gate(**settings)
+    with pytest.raises(ConfigError, match="needs an encoder"):
+        gate(otherwise="student")

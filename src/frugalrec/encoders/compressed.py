@@ -21,6 +21,7 @@ Codes = np.ndarray[Any, np.dtype[Any]]
 
 _CENTROIDS = 256  # what a byte can name
 _ROUNDS = 15
+METHODS = ("pca", "truncate", "int8", "binary", "product", "opq")
 
 
 @dataclass
@@ -38,13 +39,17 @@ class Compressed:
       keep their floats, centred: the product of floats with signs is the rescoring of Yamada et al. (2021).
     - ``product``: the nearest of 256 centroids in each run of ``part`` dimensions (Jégou et al. 2011); d / ``part``
       bytes. Learned by k-means, and given back centred.
+    - ``opq``: the same for runs of the ``dim`` principal axes, dealt out so that every run has about the same product
+      of variances (Ge et al. 2013, the parametric solution); ``dim`` / ``part`` bytes. Learned.
 
-    ``dim`` matters to the first two; 0 keeps all dimensions. Rows have unit norm again, so ``encode`` gives floats:
+    Each of the last three keeps a byte more, which says whether a text has a vector at all. ``dim`` matters to ``pca``,
+    ``truncate`` and ``opq``; 0 keeps all dimensions. Rows have unit norm again, so ``encode`` gives floats:
     what a vector becomes when it is read back from `pack`, whose bytes are what has to be kept. Recommenders hold what
     they were given, so they save memory and time with ``pca`` and ``truncate`` alone.
 
-    Time beside the encoder's: O(d × dim) a text for ``pca``, O(256 d) for ``product``, else O(d); to learn, O(n d²) or
-    15 rounds of k-means. Memory: O(n d) while learning. Charges ``flops`` by these formulas; tokens are the encoder's.
+    Time beside the encoder's: O(d × dim) a text for ``pca``, O(256 d) for ``product``, both for ``opq``, else O(d); to
+    learn, O(n d²) or 15 rounds of k-means. Memory: O(n d) while learning. Charges ``flops`` by these formulas; tokens
+    are the encoder's.
 
     >>> from frugalrec.testing.encoders import HashEncoder
     >>> small = Compressed(HashEncoder(dim=64), "int8")
@@ -57,7 +62,7 @@ class Compressed:
     is_language_model: ClassVar[bool] = False  # the encoder inside may be one
 
     encoder: TextEncoder
-    method: Literal["pca", "truncate", "int8", "binary", "product"] = "pca"
+    method: Literal["pca", "truncate", "int8", "binary", "product", "opq"] = "pca"
     dim: int = 128
     whitening: float = 0.0
     part: int = 8
@@ -67,10 +72,8 @@ class Compressed:
     centroids_: Matrix = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if self.method not in ("pca", "truncate", "int8", "binary", "product"):
-            raise ConfigError(
-                f"compressed.method must be 'pca', 'truncate', 'int8', 'binary' or 'product', not {self.method!r}"
-            )
+        if self.method not in METHODS:
+            raise ConfigError(f"compressed.method must be one of {', '.join(METHODS)}, not {self.method!r}")
         if self.dim < 0 or self.part < 1:
             raise ConfigError(f"compressed needs dim of at least 0 and part of at least 1, not {self.dim}, {self.part}")
         if not 0 <= self.whitening <= 1:
@@ -87,14 +90,21 @@ class Compressed:
         n, width = rows.shape
         self.mean_ = rows.mean(axis=0) if n else np.zeros(width, dtype=np.float32)
         centred = rows - self.mean_
-        if self.method == "pca":
+        if self.method in ("pca", "opq"):
             squares, axes = np.linalg.eigh(centred.T.astype(np.float64) @ centred)
             kept = np.argsort(-squares)[: self.dim or width]
             spread = np.sqrt(squares[kept].clip(min=0.0))
             usable = spread > 1e-5 * max(float(spread.max(initial=0.0)), 1e-30)
-            stretch = np.where(usable, np.where(usable, spread, 1.0) ** -self.whitening, 0.0)
+            if self.method == "pca":
+                stretch = np.where(usable, np.where(usable, spread, 1.0) ** -self.whitening, 0.0)
+            else:
+                dealt = _dealt(np.where(usable, spread, 0.0), self.part)
+                kept, stretch = kept[dealt], usable[dealt].astype(np.float64)
             self.axes_ = (axes[:, kept] * stretch).astype(np.float32)
             cost.charge(flops=2.0 * n * width**2 + 9.0 * width**3)
+        if self.method == "opq":
+            cost.charge(flops=2.0 * self.axes_.size * n)
+            self.centroids_ = self._clustered(centred @ self.axes_)
         elif self.method == "product":
             self.centroids_ = self._clustered(centred)
         return self
@@ -120,7 +130,8 @@ class Compressed:
     def pack(self, vectors: Matrix) -> Codes:
         """Return what has to be kept of the encoder's ``vectors``: ``(n, bytes)`` uint8, or float32 for axes kept.
 
-        FLOPs a text: 2 d × dim for ``pca``, 3 × 256 d for ``product``, 2 d for ``int8`` and ``binary``.
+        FLOPs a text: 2 d × dim for ``pca``, 3 × 256 d for ``product``, the first and 3 × 256 dim for ``opq``, 2 d for
+        ``int8`` and ``binary``.
         """
         self._require_fitted()
         n, width = vectors.shape
@@ -141,7 +152,10 @@ class Compressed:
             cost.charge(flops=2.0 * vectors.size)
             # A text without a vector is marked, for a bit has no third value.
             return np.hstack([np.packbits(centred > 0, axis=1), told.astype(np.uint8)])
-        cost.charge(flops=3.0 * _CENTROIDS * vectors.size)
+        if self.method == "opq":
+            cost.charge(flops=2.0 * self.axes_.size * n)
+            centred = centred @ self.axes_
+        cost.charge(flops=3.0 * _CENTROIDS * centred.size)
         parts = self._parts(centred)
         named = [vq(parts[i], self.centroids_[i])[0].astype(np.uint8) for i in range(len(parts))] if n else []
         codes = np.stack(named, axis=1) if n else np.empty((0, len(self.centroids_)), np.uint8)
@@ -159,12 +173,12 @@ class Compressed:
             bits = np.unpackbits(np.ascontiguousarray(codes[:, :-1]), axis=1, count=len(self.mean_))
             return unit_rows((2.0 * bits.astype(np.float32) - 1.0) * told)
         parts = [self.centroids_[i][codes[:, i]] for i in range(len(self.centroids_))]
-        whole = np.hstack(parts)[:, : len(self.mean_)]
+        whole = np.hstack(parts)[:, : self.axes_.shape[1] if self.method == "opq" else len(self.mean_)]
         return unit_rows(whole * told)
 
     @property
     def _learns(self) -> bool:
-        return self.method in ("pca", "binary", "product")
+        return self.method in ("pca", "binary", "product", "opq")
 
     def _centred(self, vectors: Matrix) -> Matrix:
         return np.where(vectors.any(axis=1, keepdims=True), vectors - self.mean_, np.float32(0))
@@ -199,6 +213,22 @@ class Compressed:
             raise NotFittedError(
                 f"'compressed' ({self.method}) has learned from no catalogue yet", hint="call fit(texts) first"
             )
+
+
+def _dealt(spread: Any, part: int) -> Any:
+    """Return the places of axes, the widest dealt first to the run with the smallest product of ``spread`` so far."""
+    runs: list[list[int]] = [[] for _ in range(math.ceil(len(spread) / part))]
+    room = [min(part, len(spread) - part * i) for i in range(len(runs))]
+    # Logarithms above 0, so that a run that was dealt an axis is ahead of one that was not.
+    sizes = np.log(np.maximum(spread, 1e-12 * max(spread.max(initial=0.0), 1e-30)))
+    sizes -= sizes.min(initial=0.0) - 1e-9
+    filled = np.zeros(len(runs))
+    for axis in range(len(spread)):
+        free = [i for i in range(len(runs)) if len(runs[i]) < room[i]]
+        run = min(free, key=lambda i: filled[i])
+        runs[run].append(axis)
+        filled[run] += sizes[axis]
+    return np.array([axis for run in runs for axis in run], dtype=np.int64)
 
 
 __all__ = ["Compressed"]

@@ -10,15 +10,17 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize
 
-from frugalrec import registry
+from frugalrec import progress, registry
 from frugalrec.cost import charge
 from frugalrec.data.dataset import Dataset, Query, Ranking
 from frugalrec.data.interactions import FloatArray
-from frugalrec.interfaces import Recommender
+from frugalrec.interfaces import Recommender, Reranker
 
 Rows = np.ndarray[Any, np.dtype[np.int64]]
 Cube = np.ndarray[Any, np.dtype[np.float64]]
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
+
+ASKED_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,17 @@ def practise(
     )  # fmt: skip
 
 
+def reranked(reranker: Reranker, lists: Practice, stage: str) -> list[Ranking]:
+    """Return the rankings of ``lists`` after ``reranker``, and report how far it is under the name ``stage``."""
+    found: list[Ranking] = []
+    for start in range(0, len(lists), ASKED_AT_ONCE):
+        progress.report(stage, start, len(lists))
+        part = lists.take(np.arange(start, min(start + ASKED_AT_ONCE, len(lists))))
+        found += reranker.rerank(part.queries, part.rankings)
+    progress.report(stage, len(lists), len(lists))
+    return found
+
+
 def unfitted(component: Any) -> Any:
     """Return a component with the same settings that has learned nothing, the recommenders in it likewise."""
     parts: dict[str, Any] = {}
@@ -137,4 +150,4 @@ def _place(ranking: Ranking, answer: int) -> int:
     return int(found[0]) if len(found) else -1
 
 
-__all__ = ["Practice", "conditional_logit", "practise", "unfitted"]
+__all__ = ["Practice", "conditional_logit", "practise", "reranked", "unfitted"]

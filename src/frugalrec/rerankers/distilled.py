@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from frugalrec import progress
 from frugalrec.cost import charge
 from frugalrec.data.dataset import Dataset, Query, Ranking
 from frugalrec.data.interactions import FloatArray
@@ -17,14 +16,14 @@ from frugalrec.errors import ConfigError, NotFittedError
 from frugalrec.interfaces import Matrix, Recommender, Reranker, TextEncoder
 from frugalrec.rerankers._features import item_facts, item_vectors, places_and_scores, profile
 from frugalrec.rerankers._order import reordered, standard
-from frugalrec.rerankers._practice import Practice, practise, unfitted
+from frugalrec.rerankers._practice import Practice, practise, reranked, unfitted
 from frugalrec.work import Expected, Stages, Work
 
 HELD = 0.2
 """Share of the users on whom the ridge is chosen and the copy is compared with its teacher."""
 
 RIDGES = tuple(10.0 ** np.arange(0.0, 6.5, 0.5))
-TAUGHT_AT_ONCE = 64
+SUMMED_AT_ONCE = 64
 PLAIN = 4
 """Features beside those of text: retrieval score, discount of the place, popularity, how that grew."""
 
@@ -88,12 +87,16 @@ class Distilled:
         """Let the teacher rerank held-out requests, and copy it; what the teacher's fit raises comes up as it is."""
         lists = practise(dataset, self.retriever, self.depth, requests=self.requests, seed=self.seed)
         teacher = unfitted(self.teacher).fit(lists.earlier)
-        taught, targets = self._taught(teacher, lists)
+        return self.copy(dataset, lists, reranked(teacher, lists, "ask the teacher"))
+
+    def copy(self, dataset: Dataset, lists: Practice, taught: Sequence[Ranking]) -> Self:
+        """Learn from what a teacher made of ``lists``, in their order; those it failed on teach nothing."""
+        lists, targets = _targets(lists, taught)
         self.vectors_ = item_vectors(dataset, self.encoder, self.dimension)
         width = self.vectors_.shape[1]
         facts = item_facts(dataset)
-        learnt, held = taught.parted(HELD, self.seed)
-        told = dict(zip(map(id, taught.queries), targets, strict=True))
+        learnt, held = lists.parted(HELD, self.seed)
+        told = dict(zip(map(id, lists.queries), targets, strict=True))
         sums = [self._sums(part, told, facts) for part in (learnt, held)]
         weights = [_solved(sums[0][0], sums[0][1], ridge) for ridge in RIDGES]
         errors = [_error(*sums[1], w) for w in weights]
@@ -142,22 +145,6 @@ class Distilled:
         charge(flops=2.0 * len(taste) * (len(taste) + len(items)) + 5.0 * len(items))
         return reordered(ranking, values + self.vectors_[items] @ taste)
 
-    def _taught(self, teacher: Reranker, lists: Practice) -> tuple[Practice, list[FloatArray]]:
-        """Return the requests that the teacher reordered, and its standardised scores in the order before it."""
-        rows, targets = [], []
-        for start in range(0, len(lists), TAUGHT_AT_ONCE):
-            progress.report("ask the teacher", start, len(lists))
-            part = lists.take(np.arange(start, min(start + TAUGHT_AT_ONCE, len(lists))))
-            for row, after in enumerate(teacher.rerank(part.queries, part.rankings)):
-                before = part.rankings[row].items
-                if not after.degraded and len(before) > 1:
-                    place = {item: i for i, item in enumerate(after.items.tolist())}
-                    scores = np.asarray(after.scores, dtype=np.float64)
-                    targets.append(standard(scores[[place[item] for item in before.tolist()]]))
-                    rows.append(start + row)
-        progress.report("ask the teacher", len(lists), len(lists))
-        return lists.take(np.array(rows, dtype=np.int64)), targets
-
     def _features(self, query: Query, ranking: Ranking, facts: FloatArray) -> FloatArray:
         """Return float64 ``(candidates, dimension² + dimension + PLAIN)``, centred within the list."""
         items = ranking.items[: self.depth]
@@ -174,8 +161,8 @@ class Distilled:
         width = self.vectors_.shape[1]
         size = width * width + width + PLAIN
         gram, cross, squares = np.zeros((size, size)), np.zeros(size), 0.0
-        for start in range(0, len(lists), TAUGHT_AT_ONCE):
-            block = range(start, min(start + TAUGHT_AT_ONCE, len(lists)))
+        for start in range(0, len(lists), SUMMED_AT_ONCE):
+            block = range(start, min(start + SUMMED_AT_ONCE, len(lists)))
             X = np.concatenate([self._features(lists.queries[i], lists.rankings[i], facts) for i in block])
             y = np.concatenate([told[id(lists.queries[i])] for i in block])
             gram += X.T @ X
@@ -202,6 +189,18 @@ class Distilled:
         alone = explained / max(student[:, 1].sum(), 1e-12)
         means = (student[:, 2].mean(), student[:, 3].mean(), alone, retrieval[:, 2].mean())
         return (float(r2), *map(float, means))
+
+
+def _targets(lists: Practice, taught: Sequence[Ranking]) -> tuple[Practice, list[FloatArray]]:
+    """Return the requests that the teacher reordered, and its standardised scores in the order before it."""
+    rows, targets = [], []
+    for row, (before, after) in enumerate(zip(lists.rankings, taught, strict=True)):
+        if not after.degraded and len(before) > 1:
+            place = {item: i for i, item in enumerate(after.items.tolist())}
+            scores = np.asarray(after.scores, dtype=np.float64)
+            targets.append(standard(scores[[place[item] for item in before.items.tolist()]]))
+            rows.append(row)
+    return lists.take(np.array(rows, dtype=np.int64)), targets
 
 
 def _solved(gram: FloatArray, cross: FloatArray, ridge: float) -> FloatArray:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 
-from frugalrec import progress
 from frugalrec.cost import charge
 from frugalrec.data.dataset import Dataset, Query, Ranking
 from frugalrec.data.interactions import FloatArray
@@ -16,33 +15,41 @@ from frugalrec.errors import ConfigError, NotFittedError
 from frugalrec.interfaces import Matrix, Recommender, Reranker, TextEncoder
 from frugalrec.rerankers._features import item_facts, item_vectors, profile
 from frugalrec.rerankers._order import standard
-from frugalrec.rerankers._practice import Practice, practise
+from frugalrec.rerankers._practice import Practice, practise, reranked, unfitted
+from frugalrec.rerankers.distilled import Distilled
 from frugalrec.work import Stages
 
 TAIL = 0.8
 """Items beyond those that take this share of the events are the tail."""
 
 FOLDS = 5
+SEEN = "see what reranking gains"
 RIDGES = (1.0, 10.0, 100.0, 1000.0, 10000.0)
-ASKED_AT_ONCE = 64
 
 
 @dataclass
 class Gated:
     """Asks ``reranker`` for a ``share`` of the requests, those where it is expected to gain most; the others keep the
-    order they came in. Choose it where a reranker has been shown to pay, and costs too much to be asked every time.
+    order they came in, or get a copy's. Choose it where a reranker has been shown to pay, and costs too much to be
+    asked every time.
 
-    `fit` holds out the last event of users, fits ``retriever`` (the recommender whose lists it will be given) and
-    ``reranker`` on the rest, and sees what reranking ``requests`` lists does to NDCG@``cutoff``. A ridge regression
+    `fit` holds out the ``tail`` last events of users, fits ``retriever`` (the recommender whose lists it will be given)
+    and ``reranker`` on the rest, and sees what reranking ``requests`` lists does to NDCG@``cutoff``. A ridge regression
     then predicts that gain from the request: how long its history is; how far the first candidate stands from the
     second and from the rest, the entropy of the scores; how popular candidates are, how many are of the tail; and,
     with an ``encoder``, how alike their texts are to the history's, how that varies and how it agrees with the scores.
     The threshold is what a ``share`` of these requests exceeds, and at least 0: where a loss is expected nobody is
     asked, and where nothing can be predicted neither.
 
+    ``otherwise = "student"`` gives all others the order of a `Distilled` copy, which learns from what the reranker made
+    of those lists (``dimension`` principal axes of ``encoder``). The regression then predicts what asking gains
+    over the copy, on lists ordered by a copy that learned from the other half of the users. `gain` and `student_gain`
+    say what reranker and copy brought on held-out requests: where they are alike, ``share = 0`` is what to pay.
+
     The gain itself is small and noisy, and most lists do not hold the answer: `gain` says what asking everybody would
     have brought on those held out, with its standard error. The reranker is not fitted again with the events held out.
-    Time: the reranker's on ``requests`` lists once, and on a ``share`` of the requests from then on.
+    Time: the reranker's on those of ``requests`` lists that hold the answer, once, and on a ``share`` of the requests
+    from then on.
 
     >>> from frugalrec.recommenders.popularity import Popularity
     >>> from frugalrec.rerankers.likelihood import Likelihood
@@ -61,8 +68,12 @@ class Gated:
     half_life: float = 3.0
     cutoff: int = 10
     requests: int = 1000
+    tail: int = 1
+    otherwise: Literal["input", "student"] = "input"
+    dimension: int = 32
     seed: int = 0
     depth: int = field(init=False, repr=False)
+    student: Reranker | None = field(default=None, init=False, repr=False, compare=False)
     vectors_: Matrix = field(init=False, repr=False, compare=False)
     popularity_: FloatArray = field(init=False, repr=False, compare=False)
     tail_: FloatArray = field(init=False, repr=False, compare=False)
@@ -70,20 +81,33 @@ class Gated:
     ranges_: FloatArray = field(init=False, repr=False, compare=False)
     threshold_: float = field(init=False, repr=False, compare=False)
     gain_: tuple[float, float] = field(init=False, repr=False, compare=False)
+    student_gain_: tuple[float, float] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not 0 <= self.share <= 1:
             raise ConfigError(f"share must be from 0 (nobody) to 1 (everybody), not {self.share}")
-        for name in ("cutoff", "requests"):
+        for name in ("cutoff", "requests", "tail", "dimension"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.half_life <= 0:
             raise ConfigError(f"half_life must be above 0, not {self.half_life}")
         self.depth = self.reranker.depth
+        if self.otherwise == "student":
+            if self.encoder is None:
+                raise ConfigError('otherwise = "student" needs an encoder', hint="the student reads vectors of items")
+            self.student = Distilled(
+                unfitted(self.reranker), self.retriever, self.encoder,
+                depth=self.depth, dimension=self.dimension, half_life=self.half_life, requests=self.requests,
+                seed=self.seed,
+            )  # fmt: skip
+        elif self.otherwise != "input":
+            raise ConfigError(f"otherwise must be 'input' or 'student', not {self.otherwise!r}")
 
     def fit(self, dataset: Dataset) -> Self:
         """Fit the reranker, see what it gains on held-out requests, and learn to predict that."""
-        lists = practise(dataset, self.retriever, self.depth, requests=self.requests, seed=self.seed)
+        lists = practise(
+            dataset, self.retriever, self.depth, requests=self.requests, tail=self.tail, seed=self.seed
+        )  # fmt: skip
         self.vectors_ = item_vectors(dataset, self.encoder)
         self.popularity_ = item_facts(lists.earlier)[:, 0]
         events = np.sort(lists.earlier.interactions.popularity)[::-1]
@@ -91,10 +115,20 @@ class Gated:
         least = events[min(needed, len(events) - 1)] if len(events) else 0
         self.tail_ = (lists.earlier.interactions.popularity < max(least, 1)).astype(np.float64)
         self.reranker.fit(lists.earlier)
-        gains = self._gains(lists)
+        # Lists that do not hold the answer gain 0 whatever is done: the reranker is spared them.
+        rows = np.flatnonzero(lists.places >= 0)
+        told = lists.take(rows)
+        after = reranked(self.reranker, told, SEEN)
+        before, asked = self._ndcg(told, told.rankings), self._ndcg(told, after)
+        instead = before
+        if isinstance(self.student, Distilled):
+            instead = self._ndcg(told, self._copied(self.student, dataset, told, after))
+            self.student.copy(dataset, told, after)
+        gains, copied, left = np.zeros((3, len(lists)))
+        gains[rows], copied[rows], left[rows] = asked - before, instead - before, asked - instead
+        self.gain_, self.student_gain_ = _mean_and_error(gains), _mean_and_error(copied)
         features = self._features(lists.queries, lists.rankings)
-        self.gain_ = (float(gains.mean()), float(gains.std() / np.sqrt(len(gains)))) if len(gains) else (0.0, 0.0)
-        self.weights_ = _regression(features, gains, np.random.default_rng(self.seed))
+        self.weights_ = _regression(features, left, np.random.default_rng(self.seed))
         nothing = np.zeros((2, features.shape[1]))
         self.ranges_ = np.stack([features.min(axis=0), features.max(axis=0)]) if len(features) else nothing
         predicted = _with_ones(features) @ self.weights_
@@ -106,6 +140,12 @@ class Gated:
         """What reranking every held-out request gained in NDCG, and the standard error of that."""
         self._require_fitted()
         return self.gain_
+
+    @property
+    def student_gain(self) -> tuple[float, float]:
+        """What the student's order of every held-out request gained in NDCG, and the standard error; 0 without one."""
+        self._require_fitted()
+        return self.student_gain_
 
     def expected(self, shape: object) -> Stages:
         """Return that nothing is known: what is asked of the reranker depends on the requests."""
@@ -131,7 +171,7 @@ class Gated:
         Raises `NotFittedError` before ``fit``.
         """
         self._require_fitted()
-        found = list(rankings)
+        found = list(rankings) if self.student is None else self.student.rerank(queries, rankings)
         rows = np.flatnonzero(self.asks(queries, rankings)).tolist()
         after = self.reranker.rerank([queries[i] for i in rows], [rankings[i] for i in rows]) if rows else []
         for row, ranking in zip(rows, after, strict=True):
@@ -142,24 +182,26 @@ class Gated:
         if not hasattr(self, "weights_"):
             raise NotFittedError("the reranker 'gated' was used before fit", hint="call fit(dataset) first")
 
-    def _gains(self, lists: Practice) -> FloatArray:
-        """Return what reranking does to the NDCG of each list; 0 where the list does not hold the answer."""
-        gains = np.zeros(len(lists))
-        rows = np.flatnonzero(lists.places >= 0)
-        for start in range(0, len(rows), ASKED_AT_ONCE):
-            progress.report("see what reranking gains", start, len(rows))
-            part = lists.take(rows[start : start + ASKED_AT_ONCE])
-            after = self.reranker.rerank(part.queries, part.rankings)
-            for row, place, old, new in zip(
-                rows[start : start + ASKED_AT_ONCE], part.places, part.rankings, after, strict=True
-            ):
-                moved = int(np.flatnonzero(new.items == old.items[place])[0])
-                gains[row] = self._ndcg(moved) - self._ndcg(int(place))
-        progress.report("see what reranking gains", len(rows), len(rows))
-        return gains
+    def _copied(self, student: Distilled, dataset: Dataset, lists: Practice, after: Sequence[Ranking]) -> list[Ranking]:
+        """Return each list as a student orders it that learned from the other half of the users."""
+        users = np.random.default_rng([self.seed, 2]).permutation(np.unique(lists.owners))
+        first = np.isin(lists.owners, users[: len(users) // 2])
+        found = list(lists.rankings)
+        for mine in (first, ~first):
+            rows, others = np.flatnonzero(mine), np.flatnonzero(~mine)
+            pupil = unfitted(student).copy(dataset, lists.take(others), [after[i] for i in others.tolist()])
+            part = lists.take(rows)
+            for row, ranking in zip(rows, pupil.rerank(part.queries, part.rankings), strict=True):
+                found[row] = ranking
+        return found
 
-    def _ndcg(self, place: int) -> float:
-        return float(1.0 / np.log2(2.0 + place)) if place < self.cutoff else 0.0
+    def _ndcg(self, lists: Practice, rankings: Sequence[Ranking]) -> FloatArray:
+        """Return the NDCG of each of ``rankings``; all hold the answers of ``lists``."""
+        found = np.zeros(len(lists))
+        for row, (old, new, place) in enumerate(zip(lists.rankings, rankings, lists.places, strict=True)):
+            moved = int(np.flatnonzero(new.items == old.items[place])[0])
+            found[row] = 1.0 / np.log2(2.0 + moved) if moved < self.cutoff else 0.0
+        return found
 
     def _features(self, queries: Sequence[Query], rankings: Sequence[Ranking]) -> FloatArray:
         rows = [self._described(query, ranking) for query, ranking in zip(queries, rankings, strict=True)]
@@ -187,6 +229,10 @@ class Gated:
             charge(flops=2.0 * len(items) * self.vectors_.shape[1])
             found += [float(alike.mean()), float(alike.std()), float(np.mean(standard(alike) * scores))]
         return found
+
+
+def _mean_and_error(gains: FloatArray) -> tuple[float, float]:
+    return (float(gains.mean()), float(gains.std() / np.sqrt(len(gains)))) if len(gains) else (0.0, 0.0)
 
 
 def _with_ones(features: FloatArray) -> FloatArray:
