@@ -242,6 +242,10 @@ class Estimator:
             seconds = Range(
                 min(seconds.low, *(s.low for s in known)), seconds.expected, max(seconds.high, *(s.high for s in known))
             )
+        if seconds is not None and what.peak_bytes and self.profile is not None:
+            # New memory may cost what it does at worst; formulas were compared with times where it did not.
+            worst = self.profile.seconds([Work("touch-worst", what.peak_bytes)])
+            seconds = Range(seconds.low, seconds.expected, seconds.high + (worst or 0.0))
         peak = None
         if what.peak_bytes is not None:
             peak = Range.around(what.peak_bytes, MEMORY_SPREAD * what.spread)
