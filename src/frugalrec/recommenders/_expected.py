@@ -27,7 +27,7 @@ def width_of(encoder: Any) -> int | None:
     """Return the dimension of an encoder's vectors; 0 without an encoder, None where it does not say."""
     if encoder is None:
         return 0
-    dim = getattr(encoder, "dim", None)
+    dim = getattr(encoder, "width", None) or getattr(encoder, "dim", None)
     return dim if isinstance(dim, int) else None
 
 
