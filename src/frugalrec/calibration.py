@@ -60,6 +60,7 @@ SECONDS = 45.0
 """No measurement is begun after this many seconds."""
 
 _SLICE = 0.2  # seconds for one rate, at least
+_SLOW = 0.4  # seconds a call, above which one is enough
 _MOST = 40  # times that what is fast is repeated
 _GAIN = 1.15  # more threads must be this much faster to be recommended
 _FACTOR_SIZES = (512, 1024, 3072)
@@ -142,8 +143,10 @@ class _Bench:
         with threadpool_limits(limits=threads):
             taken: list[float] = []
             begun = time.perf_counter()
-            # Many of what is fast, two of what is slow, beside the first.
-            while len(taken) < 3 or (len(taken) < _MOST and time.perf_counter() - begun < _SLICE):
+            # Many of what is fast, two of what is slow, one of what is very slow, beside the first.
+            while len(taken) < (2 if sum(taken) > _SLOW else 3) or (
+                len(taken) < _MOST and time.perf_counter() - begun < _SLICE
+            ):
                 wall, cpu = time.perf_counter(), time.process_time()
                 call(*given)
                 wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
@@ -196,16 +199,17 @@ class _Bench:
             lengths = np.diff(chosen.indptr).astype(np.float64)
             products = float(lengths @ lengths)
             self._measure("sparse-product", products / _gram(chosen).nnz, products, _gram, chosen)
-        for n_items in (1_500, 6_000):
+        for n_items in (1_500, 4_000, 6_000):
             chosen = _log(n_items, 60_000).matrix()
             weights = np.ones((n_items, n_items), dtype=np.float32)
             histories = sparse.csr_array(chosen[:200].astype(np.float32))
             self._measure("gather", n_items, float(histories.nnz) * n_items, operator.matmul, histories, weights)
-        lists = [np.random.default_rng(0).random(400).astype(np.float32) for _ in range(500)]
-        self._measure("rows", 1, 500, lambda: [_row(values) for values in lists])
+        for length in (400, 4_000):
+            lists = np.random.default_rng(0).random((200, length), dtype=np.float32)
+            self._measure("rows", length, 200.0, _rows, lists)
 
     def _touch(self) -> None:
-        """Measure what memory costs that is written for the first time: where the system has it at hand, and at worst.
+        """Measure what memory costs that is written for the first time: in the (geometric) middle, and at worst.
 
         A virtual machine whose host takes freed memory back may need ten times as long, or not, as it happens.
         """
@@ -214,14 +218,14 @@ class _Bench:
             began = time.process_time()
             np.ones(_TOUCHED // 8)
             taken.append(max(time.process_time() - began, 1e-9))
-        for kind, seconds in (("touch", min(taken)), ("touch-worst", max(taken))):
+        for kind, seconds in (("touch", (min(taken) * max(taken)) ** 0.5), ("touch-worst", max(taken))):
             self.rates[kind] = {1: [(1.0, _TOUCHED / seconds)]}
 
     def _pairs(self) -> None:
         for kind, n_items, n_events in (
             ("pairs-dense", 800, 40_000),
             ("pairs-dense", 2_000, 120_000),
-            ("pairs-dense", 4_000, 150_000),
+            ("pairs-dense", 4_000, 400_000),
             ("pairs-sparse", 8_000, 60_000),
             ("pairs-sparse", 30_000, 60_000),
         ):
@@ -242,14 +246,13 @@ class _Bench:
         rng = np.random.default_rng(0)
 
         def titles() -> list[str]:
-            # Each word is new once and known after that, as in a catalogue: what is remembered of words is not counted.
-            fresh = rng.integers(0, 1 << 40)
-            return [" ".join(f"{fresh}-{w:x}" for w in row) for row in rng.integers(0, 1_500, (500, 5))]
+            # Words of this call alone, each several times: what is remembered of words is not counted.
+            fresh = int(rng.integers(0, 1 << 20))
+            return [" ".join(f"{fresh:05x}{w:x}" for w in row) for row in rng.integers(0, 1 << 11, (1_000, 5))]
 
         self._measure("words", 1, float(sum(map(len, titles()))), lambda: BagOfWords().encode(titles()))
         with tempfile.TemporaryDirectory() as folder:
-            cached = Cached(_Zeros(), ArrayCache(Path(folder) / "arrays.sqlite"))
-            self._measure("store", 1, 500.0, lambda: cached.encode(titles()))
+            self._measure("store", 1, 1_000.0, lambda: _store(Path(folder) / f"{time.perf_counter_ns()}", titles()))
         if registry.missing_extra("encoder", "e5") is None:
             for length in _LENGTHS:
                 self._encode(length, E5(threads=1), "encode e5", share=0.25)
@@ -276,13 +279,13 @@ class _Bench:
     def _answers(self) -> None:
         plan = Plan("popularity", Spec("popularity"))
         for n_items in (1_000, 4_000, ANSWERED):
-            data = _dataset(n_items, 60_000)
+            data = _dataset(n_items, 120_000 if n_items == 4_000 else 60_000)
             fitted = plan.build().fit(data)
             queries = [data.query(user) for user in range(data.n_users)]
             self._measure("answer", n_items, 100.0, _answer_each, fitted, queries[:100])
             # Sorting equal rows again and again is faster than sorting different ones.
             drawn = Pipeline(plan, _Drawn(n_items), None, ())
-            many = queries[:1500] if n_items < ANSWERED else queries[:400]
+            many = queries if n_items < ANSWERED else queries[:400]
             fold = Fold(many, [q.history[-1:] for q in many])
             self._measure("rank", n_items, float(len(many)) * n_items, quick_values, drawn, fold, parse("ndcg@10"))
             split = Split("made up", data, fold, fold)
@@ -310,17 +313,20 @@ class _Bench:
             known = [answering(n_items).times(100.0), Expected((Work("query", 100.0),))]
             fitted = Pipeline(plan, dense, None, ())
             self._measure("gather-alone", n_items, met, _answer_each, fitted, queries, beside=_work(known))
-        people = _dataset(2_000, 400_000, length=80)
-        model = UserKnn().fit(people)
-        queries = [people.query(user) for user in range(40)]
-        ledger = Ledger()
-        with ledger.span("count"):
-            model.score(queries)
-        pairs = (ledger.entries[0].cost.flops or 0.0) / 2
-        besides = [w for w in model.expected(DataShape.of(people)).score.work or () if w.kind != "sparse-alone"]
-        known = [answering(2_000).times(40.0), Expected(tuple(besides)).times(40.0)]
-        fitted = Pipeline(plan, model, None, ())
-        self._measure("sparse-alone", 1, pairs, _answer_each, fitted, queries, beside=_work(known))
+        for n_items in (2_000, 16_000):
+            people = _dataset(n_items, 300_000, length=80)
+            shape, model = DataShape.of(people), UserKnn().fit(people)
+            queries = [people.query(user) for user in range(40)]
+            ledger = Ledger()
+            with ledger.span("count"):
+                model.score(queries)
+            pairs = (ledger.entries[0].cost.flops or 0.0) / 2
+            besides = tuple(w for w in model.expected(shape).score.work or () if w.kind != "sparse-alone")
+            known = [answering(n_items).times(40.0), Expected(besides).times(40.0)]
+            fitted = Pipeline(plan, model, None, ())
+            self._measure(
+                "sparse-alone", shape.mean_popularity, pairs, _answer_each, fitted, queries, beside=_work(known)
+            )
         for n_items in (1_000, 4_000):
             data = _dataset(n_items, 60_000)
             member = Popularity()
@@ -535,6 +541,11 @@ class _Drawn(Scores):
         return self._drawn[np.arange(len(queries)) % len(self._drawn)]
 
 
+def _store(path: Path, texts: Sequence[str]) -> None:
+    """Encode and keep ``texts`` in a new file, as the first run of a study does."""
+    Cached(_Zeros(), ArrayCache(path)).encode(texts)
+
+
 class _Zeros:
     """Encodes at no cost, so that what remains is the cost of keeping vectors."""
 
@@ -547,6 +558,10 @@ class _Zeros:
 
 def _write(model: LanguageModel) -> Any:
     return model.generate(["The list of things:\n-"], max_tokens=24)
+
+
+def _rows(lists: Matrix) -> Any:
+    return [_row(values) for values in lists]
 
 
 def _row(values: np.ndarray[Any, Any]) -> Any:

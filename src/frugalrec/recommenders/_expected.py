@@ -169,7 +169,7 @@ def expected_product(nonzeros: float, met: float, rows: float, columns: float, *
         return Work("gather", nonzeros * columns, columns)
     pairs = nonzeros * met
     if alone:
-        return Work("sparse-alone", pairs)
+        return Work("sparse-alone", pairs, max(1.0, met))
     filled = columns * -math.expm1(-pairs / max(columns, 1.0))
     return Work("sparse-product", pairs, max(1.0, pairs / max(filled, 1.0)))
 

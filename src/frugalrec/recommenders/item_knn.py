@@ -92,9 +92,10 @@ class ItemKnn(Scores):
         peak = 48.0 * chosen + 8.0 * twice * block + 2.0 * held
         work = (
             Work("sparse-product", twice * products, max(1.0, products / max(cells, 1.0))),
-            Work("rows", n),
+            Work("rows", n, max(1.0, cells / n)),
             Work("events", 2.0 * shape.n_events),
-            Work("stream", 40.0 * cells),
+            Work("stream", 40.0 * cells, 8.0 * block),
+            Work("touch", 8.0 * twice * block),
         )
         met = kept / n
         flops_a_query = 2.0 * shape.mean_distinct * met
