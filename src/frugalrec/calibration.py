@@ -13,48 +13,59 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from hashlib import sha256
 from importlib import metadata, util
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from scipy import linalg, sparse
 from threadpoolctl import threadpool_limits
 
 from frugalrec import assets, progress, registry
-from frugalrec.cost import Cost, Ledger
+from frugalrec.cost import Ledger
 from frugalrec.data.catalog import Catalog
 from frugalrec.data.dataset import Dataset, Fold, Query, Split
 from frugalrec.data.ids import IdMap
 from frugalrec.data.interactions import Interactions
+from frugalrec.data.shape import DataShape
+from frugalrec.encoders._cached import Cached
 from frugalrec.encoders.bag_of_words import BagOfWords
 from frugalrec.encoders.e5 import E5
 from frugalrec.encoders.onnx import Onnx
 from frugalrec.encoders.static import Static
 from frugalrec.evaluation import Evaluation, evaluate, quick_values
-from frugalrec.interfaces import LanguageModel, TextEncoder
+from frugalrec.interfaces import LanguageModel, Matrix, Role, TextEncoder
 from frugalrec.machine_profile import Power, Profile, hardware
 from frugalrec.metrics import parse
+from frugalrec.pipeline import Pipeline
 from frugalrec.plan import Plan, Spec
+from frugalrec.recommenders._base import Scores
+from frugalrec.recommenders._expected import dense_tables
 from frugalrec.recommenders._ridge import invert
 from frugalrec.recommenders._statistics import Decay, accumulate_states
 from frugalrec.recommenders.ease import Ease
+from frugalrec.recommenders.hybrid import Hybrid
 from frugalrec.recommenders.popularity import Popularity
+from frugalrec.recommenders.sequential_linear import SequentialLinear
 from frugalrec.recommenders.state_knn import StateKnn
+from frugalrec.recommenders.user_knn import UserKnn
 from frugalrec.stores.array_cache import ArrayCache
-from frugalrec.work import ANSWERED
+from frugalrec.work import ANSWERED, Expected, Work, answering
 
 Points = list[tuple[float, float]]
 
 SECONDS = 45.0
 """No measurement is begun after this many seconds."""
 
-_SLICE = 0.1  # seconds for one rate, at least
+_SLICE = 0.2  # seconds for one rate, at least
+_SLOW = 0.4  # seconds a call, above which one is enough
+_MOST = 40  # times that what is fast is repeated
 _GAIN = 1.15  # more threads must be this much faster to be recommended
 _FACTOR_SIZES = (512, 1024, 3072)
 _LENGTHS = (6, 16, 40, 126)
+_TOUCHED = 1 << 28
 _DECAYS = (Decay(3.0, "positions"),)
 _SENTENCE = "the quick brown fox jumps over a lazy dog while seven old ships sail north under silent stars "
 
@@ -87,6 +98,7 @@ class _Bench:
             ("memory and sparse tables", self._memory),
             ("sums over users", self._pairs),
             ("answers", self._answers),
+            ("requests", self._scores),
             ("matrix factorisation", self._als),
             ("texts", self._texts),
             ("language models", self._language_models),
@@ -112,25 +124,40 @@ class _Bench:
         )
 
     def _measure(
-        self, kind: str, size: float, amount: float, call: Callable[..., Any], *given: Any, threads: int = 1
+        self,
+        kind: str,
+        size: float,
+        amount: float,
+        call: Callable[..., Any],
+        *given: Any,
+        threads: int = 1,
+        beside: Sequence[Work] = (),
     ) -> None:
-        """Add the rate of ``amount`` units a call: the median of several, the first of which only warms up."""
+        """Add the rate of ``amount`` units a call: the median of several, the first of which only warms up.
+
+        A call does the work ``beside`` as well, whose rates are known by now; its time is taken off.
+        """
         if time.perf_counter() > self._until:
             self.notes.append(f"{kind} {size:,.0f}: not measured, out of time")
             return
         with threadpool_limits(limits=threads):
             taken: list[float] = []
             begun = time.perf_counter()
-            # Three of what is fast, two of what is slow, beside the first.
-            while len(taken) < 3 or (len(taken) < 4 and time.perf_counter() - begun < _SLICE):
+            # Many of what is fast, two of what is slow, one of what is very slow, beside the first.
+            while len(taken) < (2 if sum(taken) > _SLOW else 3) or (
+                len(taken) < _MOST and time.perf_counter() - begun < _SLICE
+            ):
                 wall, cpu = time.perf_counter(), time.process_time()
                 call(*given)
                 wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
                 if threads == 1 and cpu > 1e-3:
                     self._ratios.append(wall / cpu)
                 taken.append(max(cpu if threads == 1 else wall, 1e-9))
-        taken = taken[1:]  # the first warms up
-        self.rates.setdefault(kind, {}).setdefault(threads, []).append((float(size), amount / statistics.median(taken)))
+        whole = statistics.median(taken[1:])  # the first warms up
+        known = Profile({}, {k: {n: sorted(p) for n, p in by.items()} for k, by in self.rates.items()}).seconds(beside)
+        # What is taken off was measured at another moment: it may not eat up what was looked for.
+        own = max(whole - (known or 0.0), whole / 10)
+        self.rates.setdefault(kind, {}).setdefault(threads, []).append((float(size), amount / own))
 
     def _products(self) -> None:
         for name, dtype in (("f32", np.float32), ("f64", np.float64)):
@@ -155,50 +182,80 @@ class _Bench:
         self._measure("eigen-f64", 384, 9.0 * 384**3, lambda: np.linalg.eigh(square))
 
     def _memory(self) -> None:
+        self._touch()
         for size in (1 << 22, 1 << 26):
             source = np.ones(size // 8)
             target = np.empty_like(source)
             self._measure("stream", size, 2.0 * size, np.copyto, target, source)
         # A product writes a cell for the first pair that falls into it and adds for the others: what a pair costs
         # depends on how many pairs share a cell.
-        for n_items, n_events, length in ((8_000, 40_000, 10), (3_000, 60_000, 40), (1_500, 90_000, 150)):
+        for n_items, n_events, length in (
+            (8_000, 40_000, 10),
+            (3_000, 60_000, 40),
+            (1_500, 90_000, 150),
+            (800, 90_000, 300),
+        ):
             chosen = _log(n_items, n_events, length=length).matrix().astype(np.float64)
             lengths = np.diff(chosen.indptr).astype(np.float64)
             products = float(lengths @ lengths)
             self._measure("sparse-product", products / _gram(chosen).nnz, products, _gram, chosen)
-        for n_items in (1_500, 6_000):
+        for n_items in (1_500, 4_000, 6_000):
             chosen = _log(n_items, 60_000).matrix()
             weights = np.ones((n_items, n_items), dtype=np.float32)
             histories = sparse.csr_array(chosen[:200].astype(np.float32))
             self._measure("gather", n_items, float(histories.nnz) * n_items, operator.matmul, histories, weights)
-        lists = [np.random.default_rng(0).random(400).astype(np.float32) for _ in range(500)]
-        self._measure("rows", 1, 500, lambda: [_row(values) for values in lists])
+        for length in (400, 4_000):
+            lists = np.random.default_rng(0).random((200, length), dtype=np.float32)
+            self._measure("rows", length, 200.0, _rows, lists)
+
+    def _touch(self) -> None:
+        """Measure what memory costs that is written for the first time: in the (geometric) middle, and at worst.
+
+        A virtual machine whose host takes freed memory back may need ten times as long, or not, as it happens.
+        """
+        taken = []
+        for _ in range(6):
+            began = time.process_time()
+            np.ones(_TOUCHED // 8)
+            taken.append(max(time.process_time() - began, 1e-9))
+        for kind, seconds in (("touch", (min(taken) * max(taken)) ** 0.5), ("touch-worst", max(taken))):
+            self.rates[kind] = {1: [(1.0, _TOUCHED / seconds)]}
 
     def _pairs(self) -> None:
         for kind, n_items, n_events in (
             ("pairs-dense", 800, 40_000),
             ("pairs-dense", 2_000, 120_000),
-            ("pairs-dense", 4_000, 150_000),
+            ("pairs-dense", 4_000, 400_000),
             ("pairs-sparse", 8_000, 60_000),
             ("pairs-sparse", 30_000, 60_000),
         ):
-            log = _log(n_items, n_events, length=120 if kind == "pairs-dense" else 9)
+            dense = kind == "pairs-dense"
+            log = _log(n_items, n_events, length=120 if dense else 9)
+            tables = dense_tables(n_items, 1) if dense else ()
             self._measure(
-                kind, n_items, _terms(log), lambda x=log: accumulate_states(x, [Decay(3.0, "positions")], 1.0)
+                kind,
+                n_items,
+                _terms(log),
+                lambda x=log: accumulate_states(x, [Decay(3.0, "positions")], 1.0),
+                beside=tables,
             )
         data = _dataset(2_000, 60_000)
         self._measure("states", 1, 60_000.0 * 30, lambda: StateKnn().fit(data))
 
     def _texts(self) -> None:
-        drawn = np.random.default_rng(0).integers(0, 900, (500, 5))
-        texts = [" ".join(f"name{word}" for word in row) for row in drawn]
-        self._measure("words", 1, float(sum(map(len, texts))), lambda: BagOfWords().encode(texts))
+        rng = np.random.default_rng(0)
+
+        def titles() -> list[str]:
+            # Words of this call alone, each several times: what is remembered of words is not counted.
+            fresh = int(rng.integers(0, 1 << 20))
+            return [" ".join(f"{fresh:05x}{w:x}" for w in row) for row in rng.integers(0, 1 << 11, (1_000, 5))]
+
+        self._measure("words", 1, float(sum(map(len, titles()))), lambda: BagOfWords().encode(titles()))
         with tempfile.TemporaryDirectory() as folder:
-            store = ArrayCache(Path(folder) / "arrays.sqlite")
-            self._measure("store", 1, 500.0, _stored, store, texts)
+            self._measure("store", 1, 1_000.0, lambda: _store(Path(folder) / f"{time.perf_counter_ns()}", titles()))
         if registry.missing_extra("encoder", "e5") is None:
             for length in _LENGTHS:
-                self._encode(length, E5(threads=1), "encode e5")
+                self._encode(length, E5(threads=1), "encode e5", share=0.25)
         if self._is_cached(Static.model):
             self._encode(_LENGTHS[0], Static(), "encode static")
         if not self._is_cached(Onnx.model):
@@ -212,30 +269,79 @@ class _Bench:
     def _is_cached(self, asset: str) -> bool:
         return any(s.asset.name == asset and s.variant is not None for s in assets.status())
 
-    def _encode(self, length: int, encoder: TextEncoder, kind: str) -> None:
+    def _encode(self, length: int, encoder: TextEncoder, kind: str, *, share: float = 1.0) -> None:
         words = (_SENTENCE * 10).split()
-        texts = [
-            " ".join(words[i % 5 : i % 5 + length - 2]) for i in range(64 if length < 20 else 32 if length < 64 else 8)
-        ]
+        many = 64 if length < 20 else 32 if length < 64 else 8
+        texts = [" ".join(words[i % 5 : i % 5 + length - 2]) for i in range(int(many * share))]
         tokens = _tokens(encoder, texts[:1])
         self._measure(kind, tokens, tokens * len(texts), lambda: encoder.encode(texts))
 
     def _answers(self) -> None:
         plan = Plan("popularity", Spec("popularity"))
         for n_items in (1_000, 4_000, ANSWERED):
-            data = _dataset(n_items, 30_000)
+            data = _dataset(n_items, 240_000 if n_items == 4_000 else 60_000)
             fitted = plan.build().fit(data)
-            queries = [data.query(user) for user in range(400)]
-            self._measure("answer", n_items, 50.0, _answer_each, fitted, queries[:50])
-            fold = Fold(queries, [q.history[-1:] for q in queries])
-
-            self._measure("rank", n_items, 400.0 * n_items, quick_values, fitted, fold, parse("ndcg@10"))
+            queries = [data.query(user) for user in range(data.n_users)]
+            self._measure("answer", n_items, 100.0, _answer_each, fitted, queries[:100])
+            # Sorting equal rows again and again is faster than sorting different ones; scores of thousands of queries
+            # at once are memory that is touched for the first time.
+            drawn = Pipeline(plan, _Drawn(n_items), None, ())
+            many = queries if n_items < ANSWERED else queries[:400]
+            fold = Fold(many, [q.history[-1:] for q in many])
+            self._measure("rank", n_items, float(len(many)) * n_items, quick_values, drawn, fold, parse("ndcg@10"))
             split = Split("made up", data, fold, fold)
             how = Evaluation(timed_queries=1)
-            self._measure("judge", n_items, 400.0 * n_items, evaluate, fitted, split, how, Ledger())
-        small, asked = _dataset(200, 10_000), [_dataset(200, 10_000).query(user) for user in range(50)]
-        self._measure("query", 1, 50.0, _score_each, Ease().fit(small), asked)
+            self._measure("judge", n_items, float(len(many)) * n_items, evaluate, drawn, split, how, Ledger())
         self._measure("events", 1, 60_000.0, Popularity().fit, _dataset(2_000, 60_000))
+
+    def _scores(self) -> None:
+        """Measure what a request takes beside `answering`, by the kind of model: alone, most of it is overhead."""
+        plan, few = Plan("made up", Spec("ease")), 200
+        rng = np.random.default_rng(0)
+        data = _dataset(few, 10_000)
+        asked = [data.query(user) for user in range(100)]
+        known = [answering(few).times(100.0)]
+        for kind, linear in (("query", Ease()), ("state", SequentialLinear())):
+            linear.n_items_, linear.weights_ = few, rng.random((few, few), dtype=np.float32)
+            self._measure(kind, 1, 100.0, _answer_each, Pipeline(plan, linear, None, ()), asked, beside=_work(known))
+        # Alone, a request meets rows that are not in the processor's caches, and leaves them full of its own.
+        for n_items in (1_000, 3_000, 6_000):
+            longer = _dataset(n_items, 60_000, length=120)
+            queries = [longer.query(user) for user in range(100)]
+            dense = Ease()
+            dense.n_items_, dense.weights_ = n_items, rng.random((n_items, n_items), dtype=np.float32)
+            met = float(sum(len(np.unique(q.history)) for q in queries)) * n_items
+            known = [answering(n_items).times(100.0), Expected((Work("query", 100.0),))]
+            fitted = Pipeline(plan, dense, None, ())
+            self._measure("gather-alone", n_items, met, _answer_each, fitted, queries, beside=_work(known))
+        for n_items in (2_000, 16_000):
+            people = _dataset(n_items, 300_000, length=80)
+            shape, model = DataShape.of(people), UserKnn().fit(people)
+            queries = [people.query(user) for user in range(40)]
+            ledger = Ledger()
+            with ledger.span("count"):
+                model.score(queries)
+            pairs = (ledger.entries[0].cost.flops or 0.0) / 2
+            besides = tuple(w for w in model.expected(shape).score.work or () if w.kind != "sparse-alone")
+            known = [answering(n_items).times(40.0), Expected(besides).times(40.0)]
+            fitted = Pipeline(plan, model, None, ())
+            self._measure(
+                "sparse-alone", shape.mean_popularity, pairs, _answer_each, fitted, queries, beside=_work(known)
+            )
+        for n_items in (1_000, 4_000):
+            data = _dataset(n_items, 60_000)
+            member = Popularity()
+            fused = Hybrid((member, Popularity(half_life_days=1.0))).fit(data)
+            queries = [data.query(user) for user in range(1_000)]
+            parts = member.expected(DataShape.of(data))
+            known = [(answering(n_items) + parts.score + parts.score).times(50.0)]
+            fitted = Pipeline(plan, fused, None, ())
+            self._measure(
+                "fuse-alone", n_items, 100.0 * n_items, _answer_each, fitted, queries[:50], beside=_work(known)
+            )
+            self._measure(
+                "fuse", n_items, 2_000.0 * n_items, fused.score, queries, beside=_work([parts.in_batch.times(2_000.0)])
+            )
 
     def _als(self) -> None:
         if util.find_spec("implicit") is None:
@@ -412,26 +518,51 @@ def _gram(chosen: sparse.csr_array) -> Any:
 
 
 def _answer_each(pipeline: Any, queries: Sequence[Query]) -> None:
-    for query in queries:
-        pipeline.recommend([query], 10)
+    with Ledger().span("recommend"):
+        for query in queries:
+            pipeline.recommend([query], 10)
 
 
-def _score_each(model: Ease, queries: Sequence[Query]) -> None:
-    for query in queries:
-        model.score([query])
+def _work(stages: Sequence[Expected]) -> list[Work]:
+    return [work for stage in stages for work in stage.work or ()]
 
 
-def _stored(store: ArrayCache, texts: Sequence[str]) -> None:
-    vectors = np.zeros((len(texts), 384), dtype=np.float32)
-    again = [f"{text} {time.perf_counter_ns()}" for text in texts]
-    for start in range(0, len(texts), 128):
-        keys = [sha256(text.encode()).hexdigest() for text in again[start : start + 128]]
-        store.get(keys)
-        store.put({key: (vector, Cost.zero()) for key, vector in zip(keys, vectors, strict=False)})
+@dataclass(init=False)
+class _Drawn(Scores):
+    """Gives every query scores of its own, which cost nothing to compute."""
+
+    def __init__(self, n_items: int) -> None:
+        self.n_items_ = n_items
+        self._drawn = np.random.default_rng(0).random((256, n_items), dtype=np.float32)
+
+    def fit(self, dataset: Dataset) -> Self:
+        return self
+
+    def score(self, queries: Sequence[Query]) -> Matrix:
+        return self._drawn[np.arange(len(queries)) % len(self._drawn)]
+
+
+def _store(path: Path, texts: Sequence[str]) -> None:
+    """Encode and keep ``texts`` in a new file, as the first run of a study does."""
+    Cached(_Zeros(), ArrayCache(path)).encode(texts)
+
+
+class _Zeros:
+    """Encodes at no cost, so that what remains is the cost of keeping vectors."""
+
+    def encode(self, texts: Sequence[str], *, role: Role = "item") -> Matrix:
+        return np.zeros((len(texts), 384), dtype=np.float32)
+
+    def fingerprint(self) -> str:
+        return "zeros"
 
 
 def _write(model: LanguageModel) -> Any:
     return model.generate(["The list of things:\n-"], max_tokens=24)
+
+
+def _rows(lists: Matrix) -> Any:
+    return [_row(values) for values in lists]
 
 
 def _row(values: np.ndarray[Any, Any]) -> Any:
@@ -460,8 +591,8 @@ def _log(n_items: int, n_events: int, *, length: int = 40) -> Interactions:
     return Interactions.from_events(users, items, _ids("u", int(users[-1]) + 1), _ids("i", n_items))
 
 
-def _dataset(n_items: int, n_events: int) -> Dataset:
-    log = _log(n_items, n_events)
+def _dataset(n_items: int, n_events: int, *, length: int = 40) -> Dataset:
+    log = _log(n_items, n_events, length=length)
     return Dataset(log, Catalog(log.items), "made up")
 
 

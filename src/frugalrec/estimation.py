@@ -12,7 +12,7 @@ from frugalrec.cost import Cost
 from frugalrec.data.shape import DataShape
 from frugalrec.errors import FrugalrecError
 from frugalrec.forecast import DAYS_A_MONTH, Traffic
-from frugalrec.interfaces import Expects, ExpectsText
+from frugalrec.interfaces import Expects, ExpectsText, TextEncoder
 from frugalrec.machine_profile import Profile
 from frugalrec.plan import Plan, Spec
 from frugalrec.prices import PriceSheet
@@ -164,7 +164,7 @@ class Estimator:
         found = stages or Stages()
         if stages is not None and found.fit.work is None:
             why = f"{label} cannot tell its cost for these data"
-        encode = self._encoding(plan)
+        encode = self._encoding(pipeline.encoders)
         fits, score, batch = [found.fit], found.score, found.in_batch
         request = score + answering(self.shape.items)
         if plan.reranker is not None:
@@ -212,22 +212,21 @@ class Estimator:
             setattr(recommender, name, before)
         return found
 
-    def _encoding(self, plan: Plan) -> Expected:
+    def _encoding(self, encoders: Sequence[TextEncoder]) -> Expected:
         total = Expected.nothing()
-        for key, spec in {str(spec.to_dict()): spec for spec in _encoders(plan)}.items():
+        for encoder in encoders:
+            key = repr(encoder)
             if key not in self._encoded:
-                self._encoded[key] = self._encoded_by(spec)
+                self._encoded[key] = self._encoded_by(encoder)
             total += self._encoded[key]
         return total
 
-    def _encoded_by(self, spec: Spec) -> Expected:
+    def _encoded_by(self, encoder: TextEncoder) -> Expected:
         try:
-            encoder: Any = registry.build("encoder", spec.component, spec.settings)
             if not isinstance(encoder, ExpectsText):
                 return Expected()
-            return encoder.expected(self.shape) + Expected(
-                (Work("store", self.shape.distinct_texts),), 0.0, 0.0, 0.0, 0.0, 0.0
-            )
+            stored = Expected((Work("store", self.shape.distinct_texts),), 0.0, 0.0, 0.0, 0.0, 0.0)
+            return encoder.expected(self.shape) + stored
         except FrugalrecError:
             return Expected()  # what is not there cannot be counted; trying the plan will say what is missing
 
@@ -242,6 +241,10 @@ class Estimator:
             seconds = Range(
                 min(seconds.low, *(s.low for s in known)), seconds.expected, max(seconds.high, *(s.high for s in known))
             )
+        if seconds is not None and what.peak_bytes and self.profile is not None:
+            # New memory may cost what it does at worst; formulas were compared with times where it did not.
+            worst = self.profile.seconds([Work("touch-worst", what.peak_bytes)])
+            seconds = Range(seconds.low, seconds.expected, seconds.high + (worst or 0.0))
         peak = None
         if what.peak_bytes is not None:
             peak = Range.around(what.peak_bytes, MEMORY_SPREAD * what.spread)

@@ -45,6 +45,9 @@ class Remembering:
     ``component`` is the encoder of the plan itself, which ``encoder`` may be a cache around.
     """
 
+    is_counted_alone = True
+    """What it takes is a stage of its own: an encoder made of it does not count it again."""
+
     def __init__(self, encoder: TextEncoder, component: TextEncoder | None = None) -> None:
         self.encoder = encoder
         self.component = encoder if component is None else component
@@ -68,7 +71,7 @@ class Remembering:
     @property
     def dim(self) -> int | None:
         """Dimension of the vectors, where the encoder says it without encoding anything."""
-        return getattr(self.component, "dim", None)
+        return getattr(self.component, "width", None) or getattr(self.component, "dim", None)
 
     def fingerprint(self) -> str:
         """Return the encoder's fingerprint."""
@@ -110,6 +113,11 @@ class Pipeline:
     ) -> None:
         self.plan, self.recommender, self.reranker = plan, recommender, reranker
         self._encoders, self._models = encoders, models
+
+    @property
+    def encoders(self) -> tuple[TextEncoder, ...]:
+        """The plan's encoders, each after those it is made of."""
+        return tuple(encoder.component for encoder in self._encoders)
 
     def fit(self, dataset: Dataset, ledger: Ledger | None = None) -> Self:
         """Encode the catalogue, then learn from the events."""

@@ -2,11 +2,17 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 
 from frugalrec.cost import Ledger
+from frugalrec.data.catalog import Catalog
+from frugalrec.data.dataset import Dataset
+from frugalrec.data.ids import IdMap
+from frugalrec.data.interactions import Interactions
+from frugalrec.data.shape import DataShape
 from frugalrec.encoders.bag_of_words import BagOfWords
 from frugalrec.encoders.bm25 import Bm25
 from frugalrec.encoders.compressed import Compressed, _dealt
@@ -186,3 +192,29 @@ def test_charges_by_formula() -> None:
 def test_settings_are_checked(settings: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match="compressed"):
         Compressed(BagOfWords(64), **settings)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_is_expected_is_what_is_charged(method: Any) -> None:
+    items = IdMap([f"i{k}" for k in range(len(TEXTS) + 1)])
+    none = np.empty(0, dtype=np.int32)
+    catalog = Catalog(items, {"title": [*TEXTS, ""]}, ("title",))
+    shape = DataShape.of(Dataset(Interactions.from_events(none, none, IdMap([]), items), catalog))
+    encoder = Compressed(BagOfWords(dim=64), method, dim=16)
+    expected = encoder.expected(shape)
+    ledger = Ledger()
+    with ledger.span("encode"):
+        encoder.fit([*TEXTS, ""])
+        vectors = encoder.encode([*TEXTS, ""])
+    charged = ledger.entries[0].cost
+    # The encoder below charges for the empty text what it does not expect of a catalogue's texts.
+    assert expected.flops == pytest.approx(charged.flops, rel=0.02)
+    assert vectors.shape[1] == encoder.width
+    assert expected.tokens_in == charged.tokens_in == 0
+
+
+def test_what_an_unknown_encoder_takes_stays_unknown() -> None:
+    items = IdMap(["a"])
+    none = np.empty(0, dtype=np.int32)
+    log = Interactions.from_events(none, none, IdMap([]), items)
+    assert Compressed(Gaussian()).expected(DataShape.of(Dataset(log, Catalog(items)))).work is None

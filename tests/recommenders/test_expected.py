@@ -18,13 +18,15 @@ from frugalrec.recommenders.als import Als
 from frugalrec.recommenders.chance import Chance
 from frugalrec.recommenders.content import Content
 from frugalrec.recommenders.ease import Ease
+from frugalrec.recommenders.fusion import Fusion
+from frugalrec.recommenders.future_ridge import FutureRidge
 from frugalrec.recommenders.hybrid import Hybrid
 from frugalrec.recommenders.item_knn import ItemKnn
 from frugalrec.recommenders.popularity import Popularity
 from frugalrec.recommenders.sequential_linear import SequentialLinear
 from frugalrec.recommenders.state_knn import StateKnn
 from frugalrec.recommenders.user_knn import UserKnn
-from frugalrec.registry import missing_extra
+from frugalrec.registry import build, missing_extra
 from frugalrec.testing.data import toy_dataset
 from frugalrec.testing.encoders import HashEncoder
 
@@ -91,6 +93,50 @@ def test_flops_of_queries_are_exact_in_the_mean(recommender: Any) -> None:
     expected = recommender.expected(DataShape.of(dataset)).score
     alone = sum(charged(recommender.score, [query]) for query in queries)
     assert alone == pytest.approx(len(queries) * expected.flops, rel=1e-6)
+
+
+def test_cuts_are_counted() -> None:
+    """Exact where nobody meets an item twice and the sums are dense."""
+    data = toy_dataset(n_users=60, n_items=24, length=18)
+    model = FutureRidge()
+    expected = model.expected(DataShape.of(data))
+    assert charged(model.fit, data) == pytest.approx(expected.fit.flops, rel=1e-9)
+    queries = [data.query(user) for user in range(data.n_users)]
+    assert sum(charged(model.score, [q]) for q in queries) == pytest.approx(60 * expected.score.flops, rel=1e-6)
+
+
+def test_learned_weights_are_within_what_is_admitted(dataset: Dataset) -> None:
+    model = Fusion((Ease(), Content(HashEncoder()), Popularity()))
+    expected = model.expected(DataShape.of(dataset)).fit
+    taken = charged(model.fit, dataset)
+    assert expected.flops is not None
+    assert expected.flops / expected.spread <= taken <= expected.flops * expected.spread
+
+
+@pytest.mark.parametrize("name", ["sasrec", "gru4rec"])
+@pytest.mark.parametrize("settings", [{}, {"loss": "sampled-softmax", "n_negatives": 7}, {"layers": 3}], ids=str)
+def test_products_of_a_network_are_counted(name: str, settings: dict[str, Any]) -> None:
+    """Exact where histories are equally long and fit into one window, and training does not stop early."""
+    if missing_extra("recommender", name):
+        pytest.skip("torch is not installed")
+    data = toy_dataset(n_users=70, n_items=24, length=12)
+    model = build("recommender", name, {"dimension": 8, "epochs": 3, "patience": 0, "length": 20, **settings})
+    expected = model.expected(DataShape.of(data))
+    assert expected.fit.spread == 1.0
+    assert charged(model.fit, data) == pytest.approx(expected.fit.flops, rel=1e-9)
+    queries = [data.query(user) for user in range(data.n_users)]
+    assert charged(model.score, queries) == pytest.approx(70 * expected.in_batch.flops, rel=1e-9)
+    assert charged(model.score, queries[:1]) == pytest.approx(expected.score.flops, rel=1e-9)
+
+
+@pytest.mark.parametrize("settings", [{"patience": 0}, {"patience": 2}, {"patience": 2, "refit": "restart"}], ids=str)
+def test_training_is_within_what_is_admitted(settings: dict[str, Any], dataset: Dataset) -> None:
+    if missing_extra("recommender", "sasrec"):
+        pytest.skip("torch is not installed")
+    model = build("recommender", "sasrec", {"dimension": 8, "epochs": 8, "length": 10, **settings})
+    expected = model.expected(DataShape.of(dataset)).fit
+    taken = charged(model.fit, dataset)
+    assert expected.flops / expected.spread <= taken <= expected.flops * expected.spread
 
 
 def test_sparse_sums_are_about_right() -> None:

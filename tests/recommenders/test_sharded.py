@@ -11,6 +11,7 @@ from frugalrec.data.dataset import Dataset
 from frugalrec.data.shards import ShardedLog
 from frugalrec.encoders.bag_of_words import BagOfWords
 from frugalrec.executors import executing
+from frugalrec.executors._work import PASSED_BYTES
 from frugalrec.executors.local import Local
 from frugalrec.recommenders import _sharded
 from frugalrec.recommenders._sharded import accumulated, accumulated_from, packed, unpacked
@@ -44,6 +45,27 @@ def test_shards_come_to_the_whole(data: Dataset, model: Ease) -> None:
         if isinstance(model, Ease) and not model.activity_discount:
             assert np.array_equal(array, whole[name]), name
         np.testing.assert_allclose(array, whole[name], rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_large_sums_are_made_where_others_find_them(data: Dataset, workers: int) -> None:
+    """Tables of megabytes pass between processes as files in memory: the same bits, and this process may write them."""
+    data = toy_dataset(n_users=150, n_items=200, length=30)
+    model = SequentialLinear(half_lives=(1.5, 15.0), gap_half_life=3600.0)
+    whole = model.accumulate(data.interactions)
+    assert isinstance(whole.gram, np.ndarray)
+    assert whole.gram.nbytes > PASSED_BYTES
+    with executing(Local(workers=workers)):
+        found = accumulated(model, data.interactions)
+    with executing(Local()):
+        alone = accumulated(model, data.interactions)
+    assert not found.upper
+    assert np.array_equal(found.gram, alone.gram)
+    assert np.array_equal(found.cross, alone.cross)
+    assert np.array_equal(found.gram, found.gram.T)
+    np.testing.assert_allclose(found.gram, whole.gram, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(found.cross, whole.cross, rtol=1e-12, atol=1e-12)
+    assert found.gram.flags.writeable
 
 
 def test_sparse_sums_survive(data: Dataset) -> None:

@@ -119,6 +119,22 @@ def test_taking_a_user_out_equals_never_having_had_them(log: Interactions, user:
     np.testing.assert_allclose(solve(forgotten, prior), solve(without, prior), rtol=0, atol=1e-8)
 
 
+@settings(max_examples=25, deadline=None)
+@given(log=logs(), owner=st.lists(st.integers(0, 1), min_size=N_USERS, max_size=N_USERS))
+def test_halves_of_symmetric_sums_add_up_to_the_whole(log: Interactions, owner: list[int]) -> None:
+    before = _statistics.DENSE_SHARE
+    _statistics.DENSE_SHARE = 0.0
+    try:
+        shard = np.array(owner)[log.user]
+        whole = [accumulate_states(log.take(shard == s), DECAYS, 1.0) for s in range(2)]
+        halves = [accumulate_states(log.take(shard == s), DECAYS, 1.0, upper=True) for s in range(2)]
+    finally:
+        _statistics.DENSE_SHARE = before
+    assert_same(halves[0].plus(halves[1]).whole(), whole[0] + whole[1], tolerance=0.0)
+    assert_same(halves[0] + whole[1], whole[0] + whole[1], tolerance=0.0)
+    assert_same(halves[0].plus(halves[1], overwrite=True).whole(), whole[0] + whole[1], tolerance=0.0)
+
+
 def test_sparse_and_dense_sums_mix() -> None:
     rng = np.random.default_rng(0)
     full = rng.random((4, 4))

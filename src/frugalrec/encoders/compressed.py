@@ -13,9 +13,11 @@ import numpy as np
 from scipy.cluster.vq import kmeans2, vq
 
 from frugalrec import cost
+from frugalrec.data.shape import DataShape
 from frugalrec.encoders._rows import unit_rows
 from frugalrec.errors import ConfigError, NotFittedError
-from frugalrec.interfaces import LearnsFromTexts, Matrix, Role, TextEncoder
+from frugalrec.interfaces import ExpectsText, LearnsFromTexts, Matrix, Role, TextEncoder
+from frugalrec.work import Expected, Work
 
 Codes = np.ndarray[Any, np.dtype[Any]]
 
@@ -116,6 +118,50 @@ class Compressed:
         if self.method == "binary" and role == "query":
             return unit_rows(self._centred(vectors))
         return self.unpack(self.pack(vectors))
+
+    @property
+    def width(self) -> int | None:
+        """Dimension of the vectors, where the encoder tells its own without encoding anything."""
+        inner = getattr(self.encoder, "width", None) or getattr(self.encoder, "dim", None)
+        if not isinstance(inner, int) or self.method not in ("pca", "truncate"):
+            return inner if isinstance(inner, int) else None
+        return min(self.dim or inner, inner)
+
+    def expected(self, shape: DataShape) -> Expected:
+        """Return what learning from each different item text and packing it take, with the encoder's part.
+
+        In a plan the encoder is asked once, before, and what it takes then is counted there.
+        """
+        inner = Expected.nothing()
+        if not getattr(self.encoder, "is_counted_alone", False):
+            if not isinstance(self.encoder, ExpectsText):
+                return Expected()
+            inner = self.encoder.expected(shape).times(2.0 if self._learns else 1.0)
+        width = getattr(self.encoder, "width", None) or getattr(self.encoder, "dim", None)
+        if not isinstance(width, int):
+            return Expected()
+        rows, d = shape.distinct_texts, float(width)
+        n = rows + (shape.n_texts < shape.items)  # items without text share one, which is empty
+        kept = float(min(self.dim or width, width))
+        work = [Work("stream", 40.0 * n * d, 4.0 * n * d)]
+        flops = 0.0
+        if self.method == "pca":
+            learning, packing = 2.0 * rows * d * d, 2.0 * d * kept * n
+            flops = learning + 9.0 * d**3 + packing
+            work += [Work("gemm-f64", learning, d), Work("eigen-f64", 9.0 * d**3, d), Work("gemm-f32", packing, kept)]
+        elif self.method == "product":
+            filled = math.ceil(width / self.part) * self.part
+            learning = 3.0 * _ROUNDS * _CENTROIDS * rows * filled if rows > _CENTROIDS else 0.0
+            packing = 3.0 * _CENTROIDS * n * d
+            flops = learning + packing
+            work.append(Work("gemm-f32", flops, _CENTROIDS))
+        elif self.method in ("int8", "binary"):
+            flops = 2.0 * n * d
+        # Centred copies, as float64 where axes are found.
+        peak = (16.0 if self.method == "pca" else 12.0) * n * d
+        # Texts that the encoder makes nothing of are not learned from; equal runs of dimensions are clustered once.
+        spread = {"product": 1.5, "pca": 1.01}.get(self.method, 1.0)
+        return inner + Expected(tuple(work), flops, 0.0, 0.0, peak, 4.0 * n * float(self.width or width), spread)
 
     def fingerprint(self) -> str:
         """Return a hash of the encoder, the settings and what was learned; raises `NotFittedError` before `fit`."""

@@ -12,12 +12,14 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from frugalrec import assets, cost
+from frugalrec.data.shape import DataShape
 from frugalrec.encoders._files import digest_of, files_in
 from frugalrec.encoders._rows import unit_rows
 from frugalrec.errors import ConfigError
 from frugalrec.interfaces import Matrix, Role
 from frugalrec.pretrained import load_network
 from frugalrec.text.preparation import Preparation, prepared
+from frugalrec.work import Expected, Work
 
 EXTRA = ("torch", "transformers")
 
@@ -92,6 +94,36 @@ class Transformers:
             cost.charge(tokens_in=float(sum(lengths)), flops=network.flops(lengths, self.layer))
         return vectors
 
+    @property
+    def dim(self) -> int:
+        """Dimension of the vectors; there is none, as of a missing attribute, until the model's files are here."""
+        if not self._is_here():
+            raise AttributeError("transformers.dim is known once the model's files are here")
+        return self._loaded().dim
+
+    def expected(self, shape: DataShape) -> Expected:
+        """Return what encoding each different item text once takes: tokens and FLOPs are counted, not guessed.
+
+        Nothing is fetched for it: without the model's files all is unknown. Time is that of products of matrices, which
+        torch comes near to on long texts alone.
+        """
+        if not self._is_here():
+            return Expected()
+        network = self._loaded()
+        texts, scale = shape.sampled_texts()
+        bare = network.known(network.tokens(self.item_prefix, self.max_tokens))
+        given = [text for text in (prepared(text, self.text) for text in texts) if text]
+        read = [network.tokens(self.item_prefix + text, self.max_tokens) for text in given]
+        lengths = sorted(len(ids) for ids in read if network.known(ids) > bare)
+        flops, dim = scale * network.flops(lengths, self.layer), float(network.dim)
+        widest = float(max(lengths, default=0))
+        weights = 4.0 * sum(p.numel() for p in network.model.parameters())
+        states = 4.0 * self.batch_size * widest * dim * (network.n_layers + 1 + 8)
+        held = 4.0 * shape.distinct_texts * dim
+        return Expected(
+            (Work("gemm-f32", flops, dim),), flops, scale * float(sum(lengths)), 0.0, weights + states + held, held, 2.0
+        )
+
     def fingerprint(self) -> str:
         """Return a hash of the files and of the settings that change vectors."""
         folder = self._found()
@@ -99,6 +131,10 @@ class Transformers:
         prefixes = (self.query_prefix, self.item_prefix)
         settings = (self.layer, self.pooling, self.max_tokens, *prefixes, self.text)
         return f"transformers-{hashlib.sha256(repr((digests, settings)).encode()).hexdigest()[:32]}"
+
+    def _is_here(self) -> bool:
+        cached = (status.asset.name for status in assets.status() if status.variant is not None)
+        return bool(self.path) or self._folder is not None or self.model in cached
 
     def _found(self) -> Path:
         if self._folder is None:

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 
 from frugalrec.errors import ConfigError
 from frugalrec.executors._executor import Arrays, Executor, Function, Result, Shard
+from frugalrec.executors._work import zeros
 
 KINDS = ("local", "ray")
 
@@ -62,4 +63,4 @@ def opened(kind: str, *, workers: int = 1, checkpoints: str = "", address: str =
     raise ConfigError(f"executor must be 'local' or 'ray', not '{kind}'")
 
 
-__all__ = ["KINDS", "Arrays", "Executor", "Function", "Result", "Shard", "current", "executing", "opened"]
+__all__ = ["KINDS", "Arrays", "Executor", "Function", "Result", "Shard", "current", "executing", "opened", "zeros"]

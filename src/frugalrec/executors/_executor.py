@@ -111,7 +111,7 @@ class Executor(ABC):
                 above.append(len(tasks) - 1)
             level = above + level[2 * len(above) :]
         (result,) = self._run(tasks, level, stage)
-        arrays = result.load()
+        arrays = result.load(own=True)
         result.release()  # what is mapped stays readable
         return arrays
 

@@ -9,7 +9,7 @@ from multiprocessing.context import SpawnProcess
 from typing import Any
 
 from frugalrec.executors._executor import STRAGGLES, Executor
-from frugalrec.executors._work import Function, Outcome, known, perform
+from frugalrec.executors._work import Function, Outcome, known, perform, shared_folder
 
 
 class Local(Executor):
@@ -80,7 +80,7 @@ class Local(Executor):
 
     def _passing(self) -> str:
         if self._scratch is None:
-            self._scratch = tempfile.TemporaryDirectory(prefix="frugalrec-", ignore_cleanup_errors=True)
+            self._scratch = shared_folder()
         return self._scratch.name
 
     def _lose(self, worker: int) -> None:

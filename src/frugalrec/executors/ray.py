@@ -7,6 +7,7 @@ import re
 import secrets
 import socket
 import sys
+import tempfile
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +15,7 @@ import frugalrec
 from frugalrec.cost import threads
 from frugalrec.errors import ConfigError, FrugalrecError, MissingExtraError
 from frugalrec.executors._executor import STRAGGLES, Executor
-from frugalrec.executors._work import Function, Outcome, Result, known, perform
+from frugalrec.executors._work import Function, Outcome, Result, known, perform, shared_folder
 
 EXTRA = ("ray", "ray")
 OLDEST = (2, 52)
@@ -67,6 +68,8 @@ class Ray(Executor):
         self._actors: dict[int, tuple[Any, list[Function]]] = {}
         self._running: dict[Any, int] = {}
         self._arrays: dict[Any, Any] = {}
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+        self._here = self._own and not address
         self._actor = self._ray.remote(num_cpus=1, max_restarts=0)(_Worker)
 
     def submit(self, worker: int, function: Function, payload: Any, folder: str) -> None:
@@ -81,7 +84,8 @@ class Ray(Executor):
         if known(functions, function) is None:
             self._taught(actor, function)
             functions.append(function)
-        outcome, arrays = actor.run.options(num_returns=2).remote(known(functions, function), payload, folder)
+        place = known(functions, function)
+        outcome, arrays = actor.run.options(num_returns=2).remote(place, payload, folder, self._passing())
         self._running[outcome] = worker
         self._arrays[outcome] = arrays
 
@@ -108,6 +112,15 @@ class Ray(Executor):
             self.stop(worker)
         if self._own:
             self._ray.shutdown()
+        if self._scratch is not None:
+            self._scratch.cleanup()
+            self._scratch = None
+
+    def _passing(self) -> str:
+        """Return a folder that all workers see: on a cluster of this machine alone, large arrays need not be copied."""
+        if self._here and self._scratch is None:
+            self._scratch = shared_folder()
+        return "" if self._scratch is None else self._scratch.name
 
     def _outcome(self, reference: Any) -> Outcome | None:
         errors = self._ray.exceptions
@@ -178,9 +191,9 @@ class _Worker:
     def learn(self, function: Function) -> None:
         self._functions.append(function)
 
-    def run(self, place: int, payload: Any, folder: str) -> tuple[Outcome, Any]:
-        outcome = perform(self._functions[place], payload, folder)
-        if outcome.result is None or outcome.result.folder:
+    def run(self, place: int, payload: Any, folder: str, passing: str) -> tuple[Outcome, Any]:
+        outcome = perform(self._functions[place], payload, folder, passing)
+        if outcome.result is None or outcome.result.folder or outcome.result.passed:
             return outcome, None
         # Arrays stay in the cluster's store until somebody adds them up.
         return replace(outcome, result=None), dict(outcome.result.arrays or {})

@@ -12,6 +12,7 @@ from typing import Any
 from frugalrec.data.shape import DataShape
 from frugalrec.interfaces import Expects
 from frugalrec.recommenders._approximate import KEPT, SOURCES, TARGETS
+from frugalrec.recommenders._base import BLOCK_BYTES
 from frugalrec.recommenders._statistics import DENSE_ROWS, DENSE_SHARE, HORIZON, NEGLIGIBLE, Decay
 from frugalrec.work import Expected, Stages, Work
 
@@ -26,7 +27,7 @@ def width_of(encoder: Any) -> int | None:
     """Return the dimension of an encoder's vectors; 0 without an encoder, None where it does not say."""
     if encoder is None:
         return 0
-    dim = getattr(encoder, "dim", None)
+    dim = getattr(encoder, "width", None) or getattr(encoder, "dim", None)
     return dim if isinstance(dim, int) else None
 
 
@@ -67,10 +68,11 @@ def expected_states(shape: DataShape, decays: Sequence[Decay], *, passes: int = 
     window = min(past / K + events, WINDOW_PAIRS)
     if dense:
         held = 8.0 * n * n * K * (K + 1)
-        # The last window's terms are gone before the table is made symmetric.
-        peak = held + max(8.0 * n * n, held * (passes - 1), 40.0 * window) + columns
+        # Blocks below the diagonal are filled last, when windows and the copy of a block that is turned are gone.
+        filled = passes * 8.0 * n * n * (K * (K + 1) / 2 + K)
+        peak = max(held, filled + max(8.0 * n * n, 40.0 * window)) + columns
         cells = n * n * K
-        work = (Work(kind, terms, n), Work("stream", 40.0 * n * n * K * (K + 1)))
+        work = (Work(kind, terms, n), *dense_tables(n, K))
     else:
         cells = K * shape.filled(following / max(K, 1))
         filled = 2.0 * shape.filled(past / (K * K)) * K * K
@@ -80,6 +82,13 @@ def expected_states(shape: DataShape, decays: Sequence[Decay], *, passes: int = 
         work = (Work(kind, terms, n), Work("stream", 60.0 * filled))
     spread = 1.0 if dense else 1.3
     return Expected(work, 2.0 * terms, 0.0, 0.0, peak, held, spread), cells
+
+
+def dense_tables(n: float, blocks: int) -> tuple[Work, ...]:
+    """Return the work of making dense sums of so many blocks, their terms aside."""
+    size = 8.0 * n * n * blocks * (blocks + 1)
+    # The tables themselves and the blocks that are turned round; a window is made, and added to its table.
+    return Work("touch", size + 8.0 * n * n), Work("stream", 4.0 * size, size)
 
 
 def is_dense(shape: DataShape, decays: Sequence[Decay]) -> bool:
@@ -151,22 +160,39 @@ def expected_text_space(shape: DataShape, dim: int, whitening: float) -> Expecte
     return Expected(tuple(work), flops, 0.0, 0.0, peak, 8.0 * n * d)
 
 
-def expected_weights(n: float, nonzeros: float, *, dense: bool, alone: bool = True) -> Expected:
+def expected_product(nonzeros: float, met: float, rows: float, columns: float, *, alone: bool) -> Work:
+    """Return the work of `_base.product` for one of its rows of ``nonzeros``, each meeting ``met`` entries.
+
+    The table on the right is ``rows`` × ``columns``; for many rows at once it is made dense where that pays.
+    """
+    if not alone and 12 * met > columns and 4 * rows * columns <= BLOCK_BYTES:
+        return Work("gather", nonzeros * columns, columns)
+    pairs = nonzeros * met
+    if alone:
+        return Work("sparse-alone", pairs, max(1.0, met))
+    filled = columns * -math.expm1(-pairs / max(columns, 1.0))
+    return Work("sparse-product", pairs, max(1.0, pairs / max(filled, 1.0)))
+
+
+def expected_weights(n: float, nonzeros: float, *, dense: bool, alone: bool = True, states: bool = False) -> Expected:
     """Return what one query with ``nonzeros`` history entries takes against item × item weights.
 
-    A query ``alone`` pays for looking up its own history.
+    A query ``alone`` pays for looking up its own history, more where ``states`` are made of it.
     """
-    own = (Work("query", 1.0),) if alone else ()
+    own = (Work("state" if states else "query", 1.0),) if alone else ()
     if dense:
-        return Expected((*own, Work("gather", nonzeros * n, n)), 2.0 * nonzeros * n, 0.0, 0.0, 4.0 * n, 0.0)
-    pairs = nonzeros * min(float(KEPT), n)
-    work = (*own, Work("sparse-product", pairs))
-    return Expected(work, 2.0 * pairs, 0.0, 0.0, 16.0 * n, 0.0, UNSOLVED_SPREAD)
+        gather = Work("gather-alone" if alone else "gather", nonzeros * n, n)
+        return Expected((*own, gather), 2.0 * nonzeros * n, 0.0, 0.0, 4.0 * n, 0.0)
+    met = min(float(KEPT), n)
+    work = (*own, expected_product(nonzeros, met, n, n, alone=alone))
+    return Expected(work, 2.0 * nonzeros * met, 0.0, 0.0, 16.0 * n, 0.0, UNSOLVED_SPREAD)
 
 
 __all__ = [
+    "dense_tables",
     "expected_blockwise",
     "expected_of",
+    "expected_product",
     "expected_solve",
     "expected_states",
     "expected_text_space",

@@ -46,6 +46,10 @@ class Linear(Scores):
     def accumulate(self, interactions: Interactions) -> Statistics:
         """Return the sums over the users of ``interactions``; the sums of disjoint users add up."""
 
+    def accumulate_part(self, interactions: Interactions) -> Statistics:
+        """Return sums that others will be added to: they may leave to `Statistics.whole` what can be done once."""
+        return self.accumulate(interactions)
+
     def accumulate_shards(self, log: ShardedLog) -> Statistics:
         """Return the sums over the users of a log on disk, by the executor in force.
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from frugalrec.data.dataset import Dataset, Query
 from frugalrec.data.interactions import IntArray, Interactions
+from frugalrec.data.shape import DataShape
 from frugalrec.errors import ConfigError
 from frugalrec.interfaces import Matrix, TextEncoder
 from frugalrec.recommenders._base import Scores, mask_scores, require_fitted
@@ -32,6 +33,7 @@ from frugalrec.torch_training import (
     train,
     unflattened,
 )
+from frugalrec.work import Expected, Work
 
 SCORED_AT_ONCE = 256
 """Histories that go through the network together when nothing is learned."""
@@ -184,6 +186,83 @@ class NeuralModel(Scores):
         return identity_of(type(self).__name__, kept, self.patience > 0, text, dataset.fingerprint())
 
 
+def expected_windows(shape: DataShape, length: int, batch_size: int, held: float) -> tuple[float, int, float]:
+    """Return the windows of an epoch, the width of the widest in a batch, and the events that are predicted.
+
+    ``held``: events of each user with three or more that are not learned from.
+    """
+    sizes, users = shape.lengths
+    sizes = np.where(sizes >= 3, sizes - held, sizes)
+    longer = sizes > length
+    # Where the newest window ends is drawn evenly from 1 to ``length`` events before the end.
+    newest = (length + 1) / 2
+    each = np.where(longer, 1.0 + np.maximum(sizes - newest, 0.0) / length + (length - 1) / (2 * length), 1.0)
+    counts = each * users
+    widths = np.minimum(sizes, length)
+    order = np.argsort(widths)
+    below = np.cumsum(counts[order]) / max(counts.sum(), 1.0)
+    widest = int(widths[order][min(int(np.searchsorted(below, 0.5 ** (1.0 / batch_size))), len(widths) - 1)])
+    return float(counts.sum()), max(1, widest), float(sizes @ users)
+
+
+def expected_tokens(shape: DataShape, length: int, at_once: int) -> tuple[int, int]:
+    """Return how many tokens the longest of many histories has, and one of mean length; the start is one."""
+    sizes, users = shape.lengths
+    below = np.cumsum(users) / max(float(users.sum()), 1.0)
+    place = min(int(np.searchsorted(below, 0.5 ** (1.0 / at_once))), len(sizes) - 1)
+    longest = float(sizes[place]) if len(sizes) else 0.0
+    return int(min(longest + 1, length)), int(min(round(shape.mean_history) + 1, length))
+
+
+def expected_epochs(model: NeuralModel) -> tuple[float, float]:
+    """Return about how many epochs early stopping takes, the refit's aside, and the factor by which that may be off.
+
+    Between the first that can be the last and all there are, the data decide: the geometric mean is taken.
+    """
+    if not model.patience:
+        return float(model.epochs), 1.0
+    first = min(model.patience + 1.0, float(model.epochs))
+    return math.sqrt(first * model.epochs), math.sqrt(model.epochs / first)
+
+
+def expected_training(
+    model: NeuralModel,
+    shape: DataShape,
+    epoch: Callable[[float], tuple[float, float]],
+    scored: float,
+    parameters: float,
+    a_window: float,
+) -> Expected:
+    """Return what `NeuralModel.fit` takes. ``cpu_seconds``, where they are given, may end it earlier.
+
+    ``epoch`` tells FLOPs and windows of one over all events less so many of each user; ``scored`` the FLOPs of one
+    query among many; ``parameters`` how many numbers are learned; ``a_window`` the floats alive for one in a batch.
+    """
+    epochs, spread = expected_epochs(model)
+    flops, windows = epoch(1.0 if model.patience else 0.0)
+    passes, more = epochs, 0.0
+    if model.patience:
+        judged = min(float(model.validation_users), shape.n_users)
+        more = epochs * judged * scored
+        if model.refit != "none":
+            kept = max(1.0, epochs - model.patience)
+            again = math.ceil(CONTINUED * kept) if model.refit == "continue" else kept
+            more += again * epoch(0.0)[0]
+            passes += again
+    steps = passes * math.ceil(windows / model.batch_size)
+    total = epochs * flops + more
+    work = (
+        Work("gemm-f32", total, float(model.dimension)),
+        # Adam reads and writes four numbers a parameter; what is done to single elements, some ten times what is alive.
+        Work("stream", steps * (32.0 * parameters + 40.0 * model.batch_size * a_window), 1 << 26),
+    )
+    # Parameters, gradients, Adam's two means, the best so far and what is kept.
+    peak = 4.0 * (6.0 * parameters + 3.0 * model.batch_size * a_window)
+    # Histories of one length that fit into a window leave nothing to chance.
+    even = len(shape.lengths[0]) == 1 and shape.lengths[0][0] <= model.length and not model.patience
+    return Expected(work, total, 0.0, 0.0, peak, 4.0 * parameters, spread if even else 1.2 * spread)
+
+
 def ndcg_at_10(scores_of: Callable[[Sequence[Query]], Matrix], queries: Sequence[Query], wanted: IntArray) -> float:
     """Return mean NDCG@10 of one wanted item a query, equal scores sharing their average rank.
 
@@ -202,4 +281,13 @@ def ndcg_at_10(scores_of: Callable[[Sequence[Query]], Matrix], queries: Sequence
     return float(np.concatenate(gains).mean())
 
 
-__all__ = ["CONTINUED", "SCORED_AT_ONCE", "NeuralModel", "ndcg_at_10"]
+__all__ = [
+    "CONTINUED",
+    "SCORED_AT_ONCE",
+    "NeuralModel",
+    "expected_epochs",
+    "expected_tokens",
+    "expected_training",
+    "expected_windows",
+    "ndcg_at_10",
+]

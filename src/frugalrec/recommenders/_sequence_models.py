@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -12,9 +13,17 @@ import numpy as np
 from frugalrec.cost import charge
 from frugalrec.data.dataset import Dataset, Query
 from frugalrec.data.interactions import Interactions
+from frugalrec.data.shape import DataShape
 from frugalrec.errors import ConfigError
 from frugalrec.interfaces import Matrix, TextEncoder
-from frugalrec.recommenders._neural import SCORED_AT_ONCE, NeuralModel
+from frugalrec.recommenders._expected import expected_text_space, width_of
+from frugalrec.recommenders._neural import (
+    SCORED_AT_ONCE,
+    NeuralModel,
+    expected_tokens,
+    expected_training,
+    expected_windows,
+)
 from frugalrec.recommenders._text import TextSpace, encode_items
 from frugalrec.recommenders._windows import Windows, tokens_of
 from frugalrec.torch_training import (
@@ -25,6 +34,7 @@ from frugalrec.torch_training import (
     Tensor,
     require_torch,
 )
+from frugalrec.work import Expected, Stages, Work
 
 
 @dataclass
@@ -95,6 +105,34 @@ class SequenceModel(NeuralModel):
         scores[:, ~self.seen_] = scores.min(axis=1, initial=np.inf, keepdims=True)
         return scores
 
+    def expected(self, shape: DataShape) -> Stages:
+        """Return what training and scoring take, as far as `_neural.expected_epochs` tells how long training goes on.
+
+        Windows and their widths are those of the mean, which is exact where all histories are as long and fit into one.
+        """
+        if self.encoder is not None and width_of(self.encoder) is None:
+            return Stages()
+        n, d = shape.items, float(self.dimension)
+        candidates = n if self.loss == "cross-entropy" else 1.0 + self.n_negatives
+        size = float(sum(math.prod(shape_) for shape_ in self.shapes(int(n)).values()))
+        text = expected_start(shape, width_of(self.encoder) or 0, self.dimension)
+
+        def epoch(held: float) -> tuple[float, float]:
+            windows, width, events = expected_windows(shape, self.length, self.batch_size, held)
+            # The products of `states` are linear in the number of histories of one width.
+            flops = windows * self.training_flops(1, width) + BACKWARD * 2.0 * events * candidates * d
+            return flops, windows
+
+        width, behind = expected_tokens(shape, self.length, SCORED_AT_ONCE)
+        among = self.network_flops(1, width) + 2.0 * n * d
+        fit = expected_training(self, shape, epoch, among, size, self.length * candidates + 40.0 * self.length * d)
+        scored = self.network_flops(1, behind) + 2.0 * n * d
+        alone = Expected(
+            (Work("state", 2.0), Work("stream", 4.0 * n * d, 1 << 26)), scored, 0.0, 0.0, 8.0 * n, 0.0, 2.0
+        )
+        batch = Expected((Work("gemm-f32", among, d),), among, 0.0, 0.0, 8.0 * n, 0.0, 2.0)
+        return Stages(text + fit, alone, batch)
+
     def _loss(
         self, torch: Any, parameters: dict[str, Tensor], windows: Windows, rows: Rows, rng: np.random.Generator
     ) -> tuple[Tensor, int]:
@@ -115,6 +153,17 @@ class SequenceModel(NeuralModel):
             scored = n * (1 + self.n_negatives)
         charge(flops=self.training_flops(*tokens.shape) + BACKWARD * 2.0 * scored * self.dimension)
         return torch.nn.functional.cross_entropy(logits, wanted, reduction="sum"), n
+
+
+def expected_start(shape: DataShape, dim: int, kept: int) -> Expected:
+    """Return what `start_from_texts` takes for texts of ``dim``; nothing without."""
+    if not dim:
+        return Expected.nothing()
+    n, d = shape.n_texts, float(dim)
+    turned = 2.0 * n * d * d + 9.0 * d**3 + 2.0 * n * d * min(kept, dim)
+    work = (Work("gemm-f64", turned - 9.0 * d**3, d), Work("eigen-f64", 9.0 * d**3, d))
+    more = Expected(work, turned, 0.0, 0.0, 24.0 * n * d, 0.0)
+    return expected_text_space(shape, dim, 0.0) + more
 
 
 def start_from_texts(embeddings: Matrix, dataset: Dataset, encoder: TextEncoder) -> None:

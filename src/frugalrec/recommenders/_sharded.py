@@ -23,6 +23,8 @@ from frugalrec.recommenders._statistics import Statistics, Table
 EVENTS_A_SHARD = 250_000
 MOST_SHARDS = 16
 
+_FORM = 2  # goes up when what is kept of a shard changes
+
 Columns = tuple[np.ndarray[Any, Any] | None, ...]
 
 
@@ -46,7 +48,7 @@ def accumulated(model: Any, log: Interactions) -> Statistics:
     for first, last in pairwise(users.tolist()):
         payload = _columns(log, first, last)
         shards.append(Shard(payload, _key(bare, log.n_items, *payload[1]) if executor.checkpoints else ""))
-    return unpacked(executor.reduce(function, added, shards, stage="sums over users"))
+    return unpacked(executor.reduce(function, added, shards, stage="sums over users")).whole()
 
 
 def accumulated_from(model: Any, log: ShardedLog) -> Statistics:
@@ -63,7 +65,7 @@ def accumulated_from(model: Any, log: ShardedLog) -> Statistics:
 
         executor = Local()
     shards = [Shard(place, _key(bare, len(log.items), log.fingerprint, place)) for place in places]
-    return unpacked(executor.reduce(function, added, shards, stage="sums over users"))
+    return unpacked(executor.reduce(function, added, shards, stage="sums over users")).whole()
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +78,7 @@ class _OfColumns:
         assert user is not None
         assert item is not None
         users = IdMap(np.full(n_users, "", dtype=object))  # nobody asks what they are called
-        return packed(self.model.accumulate(Interactions(user, item, users, self.items, value, timestamp)))
+        return packed(self.model.accumulate_part(Interactions(user, item, users, self.items, value, timestamp)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +87,7 @@ class _OfFiles:
     log: ShardedLog
 
     def __call__(self, place: int) -> Arrays:
-        return packed(self.model.accumulate(self.log.read(place)))
+        return packed(self.model.accumulate_part(self.log.read(place)))
 
 
 def _columns(log: Interactions, first: int, last: int) -> tuple[int, Columns]:
@@ -106,7 +108,7 @@ def _key(model: Any, *parts: Any) -> str:
         for f in dataclasses.fields(model)
         if f.init and f.metadata.get("stage") not in ("solve", "score") and not f.name.endswith("_")
     }
-    digest = sha256(repr((frugalrec.__version__, type(model).__name__, sorted(settings.items()))).encode())
+    digest = sha256(repr((_FORM, frugalrec.__version__, type(model).__name__, sorted(settings.items()))).encode())
     for part in parts:
         digest.update(part.tobytes() if isinstance(part, np.ndarray) else repr(part).encode())
         digest.update(b"\x00")
@@ -115,22 +117,22 @@ def _key(model: Any, *parts: Any) -> str:
 
 def packed(statistics: Statistics) -> Arrays:
     """Return statistics as arrays of numbers."""
-    counts = np.array([statistics.n_users, statistics.n_events], dtype=np.int64)
+    counts = np.array([statistics.n_users, statistics.n_events, statistics.upper], dtype=np.int64)
     arrays: dict[str, np.ndarray[Any, Any]] = {"counts": counts, **_parts("gram", statistics.gram)}
     return arrays if statistics.cross is None else {**arrays, **_parts("cross", statistics.cross)}
 
 
 def unpacked(arrays: Arrays) -> Statistics:
     """Inverse of `packed`."""
-    n_users, n_events = (int(count) for count in arrays["counts"])
+    n_users, n_events, upper = (int(count) for count in arrays["counts"])
     gram, cross = _table(arrays, "gram"), _table(arrays, "cross")
     assert gram is not None
-    return Statistics(gram, cross, n_users, n_events)
+    return Statistics(gram, cross, n_users, n_events, bool(upper))
 
 
 def added(left: Arrays, right: Arrays) -> Arrays:
-    """Return the sum of two packed statistics."""
-    return packed(unpacked(left) + unpacked(right))
+    """Return the sum of two packed statistics, in the first one's tables where they can be written."""
+    return packed(unpacked(left).plus(unpacked(right), overwrite=True))
 
 
 def _parts(name: str, table: Table) -> Mapping[str, np.ndarray[Any, Any]]:

@@ -15,7 +15,7 @@ alone, so adding and subtracting users stays exact.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -23,6 +23,7 @@ from scipy import sparse
 
 from frugalrec.cost import charge
 from frugalrec.data.interactions import FloatArray, Interactions
+from frugalrec.executors import zeros
 
 NEGLIGIBLE = 1e-3
 HORIZON = 5
@@ -45,21 +46,56 @@ class Statistics:
 
     They are float64, and float32 beyond `DENSE_ROWS` rows, where they take gigabytes and are solved approximately.
     A commutative monoid under ``+``; ``-`` takes users out again. For models that predict a user's items from one
-    another (EASE) ``cross`` is None.
+    another (EASE) ``cross`` is None. ``upper``: a dense ``gram`` is filled on and above the diagonal of its blocks
+    alone, so that sums of parts need no memory for what `whole` mirrors once they are added up.
     """
 
     gram: Table
     cross: Table | None
     n_users: int
     n_events: int
+    upper: bool = False
 
     def __add__(self, other: Statistics) -> Statistics:
+        if self.upper and other.upper:
+            return self.plus(other)
+        a, b = self.whole(), other.whole()
         return Statistics(
-            _plus(self.gram, other.gram),
-            None if self.cross is None or other.cross is None else _plus(self.cross, other.cross),
+            _plus(a.gram, b.gram),
+            None if a.cross is None or b.cross is None else _plus(a.cross, b.cross),
+            a.n_users + b.n_users,
+            a.n_events + b.n_events,
+        )
+
+    def plus(self, other: Statistics, *, overwrite: bool = False) -> Statistics:
+        """Return ``self + other``; with ``overwrite``, in the dense tables of ``self`` where they can be written."""
+        if self.upper != other.upper:
+            return self + other
+        n = self._items if self.upper else 0
+        return Statistics(
+            _sum(self.gram, other.gram, n, overwrite=overwrite),
+            None if self.cross is None or other.cross is None else _sum(self.cross, other.cross, overwrite=overwrite),
             self.n_users + other.n_users,
             self.n_events + other.n_events,
+            self.upper,
         )
+
+    def whole(self) -> Statistics:
+        """Return the statistics with every block of ``gram``; a table that can be written is completed in place."""
+        if not self.upper:
+            return self
+        assert isinstance(self.gram, np.ndarray)
+        gram = self.gram if self.gram.flags.writeable else self.gram.copy()
+        n = self._items
+        for k in range(0, len(gram), n):
+            for m in range(k + n, len(gram), n):
+                gram[m : m + n, k : k + n] = gram[k : k + n, m : m + n].T
+        return replace(self, gram=gram, upper=False)
+
+    @property
+    def _items(self) -> int:
+        assert self.cross is not None
+        return int(self.cross.shape[1])
 
     def __sub__(self, other: Statistics) -> Statistics:
         return self + other.scaled(-1.0)
@@ -72,6 +108,7 @@ class Statistics:
             None if self.cross is None else self.cross * factor,
             sign * self.n_users,
             sign * self.n_events,
+            self.upper,
         )
 
     @property
@@ -88,6 +125,18 @@ def dtype_of(rows: int) -> type[np.floating[Any]]:
 def _plus(a: Table, b: Table) -> Table:
     # scipy adds a dense table to a sparse one, not a sparse one to a dense one.
     return b + a if isinstance(b, np.ndarray) else a + b
+
+
+def _sum(a: Table, b: Table, n: int = 0, *, overwrite: bool) -> Table:
+    """Return ``a + b``; with ``n``, of blocks of that side on and above the diagonal alone: others are not touched."""
+    if not isinstance(a, np.ndarray) or not isinstance(b, np.ndarray):
+        return _plus(a, b)
+    # Memory that is touched for the first time can cost more than the adding.
+    total = a if overwrite and a.flags.writeable else zeros(a.shape, a.dtype)
+    for first in range(0, len(a), n or len(a)):
+        part = np.s_[first : first + (n or len(a)), first if n else 0 :]
+        np.add(a[part], b[part], out=total[part])
+    return total
 
 
 def _nbytes(table: Table) -> int:
@@ -115,9 +164,12 @@ class Decay:
         return gamma
 
 
-def accumulate_states(log: Interactions, decays: Sequence[Decay], target_half_life: float) -> Statistics:
+def accumulate_states(
+    log: Interactions, decays: Sequence[Decay], target_half_life: float, *, upper: bool = False
+) -> Statistics:
     """Sum ``x xᵀ`` and ``x yᵀ`` over all states with a target of all users in ``log``.
 
+    With ``upper``, a dense gram is left as `Statistics.upper` says, for sums that others will be added to.
     Time grows with the number of event pairs within a block's reach, about 10 half-lives.
     """
     n, K = log.n_items, len(decays)
@@ -147,12 +199,14 @@ def accumulate_states(log: Interactions, decays: Sequence[Decay], target_half_li
     diagonals = [
         [np.bincount(log.item, weights=tails[k, m], minlength=n).astype(np.float64) for m in range(K)] for k in range(K)
     ]
-    return Statistics(
+    found = Statistics(
         gram=gram.symmetric(diagonals),
         cross=cross.transposed(),
         n_users=int(np.count_nonzero(lengths)),
         n_events=len(log),
+        upper=dense and K > 1,
     )
+    return found if upper else found.whole()
 
 
 def _reach(gamma: FloatArray, position: Codes) -> Codes:
@@ -257,30 +311,34 @@ class _Dense:
 
     def __init__(self, n: int, rows: int, columns: int) -> None:
         self.n, self.rows, self.columns = n, rows, columns
-        self._table = np.zeros((rows * n, columns * n))
+        self._table = zeros((rows * n, columns * n), np.dtype(np.float64))
 
     def put(self, k: int, m: int, items: range, window: sparse.csr_array) -> None:
-        """Set the rows ``items`` of block (k, m)."""
-        top, left = k * self.n + items.start, m * self.n
-        self._table[top : top + len(items), left : left + self.n] = window.toarray()
+        """Set the rows ``items`` of block (k, m); of a square table, below the diagonal, those of its transpose."""
+        rows = slice(items.start, items.stop)
+        if self.columns == 1 or k == m:
+            self._block(k, m)[rows] = window.toarray()
+        elif k < m:
+            self._block(k, m)[rows] += window.toarray()
+        else:
+            self._block(m, k)[:, rows] += window.toarray().T
 
     def symmetric(self, diagonals: Sequence[Sequence[FloatArray]]) -> Table:
-        """Return the table plus its transpose plus the diagonals of its blocks."""
-        n = self.n
+        """Return the table plus its transpose plus the diagonals of its blocks, on and above the diagonal."""
         for k in range(self.rows):
+            block = self._block(k, k)
+            block[:] = block + block.T
             for m in range(k, self.columns):
-                upper = self._table[k * n : (k + 1) * n, m * n : (m + 1) * n]
-                lower = self._table[m * n : (m + 1) * n, k * n : (k + 1) * n]
-                both = upper + lower.T
-                both[np.arange(n), np.arange(n)] += diagonals[k][m]
-                upper[:] = both
-                lower[:] = both.T
+                np.einsum("ii->i", self._block(k, m))[:] += diagonals[k][m]
         return self._table
+
+    def _block(self, k: int, m: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+        return self._table[k * self.n : (k + 1) * self.n, m * self.n : (m + 1) * self.n]
 
     def transposed(self) -> Table:
         """Return the table with each of its blocks transposed."""
         for k in range(self.rows):
-            block = self._table[k * self.n : (k + 1) * self.n]
+            block = self._block(k, 0)
             block[:] = block.T.copy()
         return self._table
 

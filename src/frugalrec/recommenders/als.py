@@ -110,13 +110,13 @@ class Als(Scores):
         fit = Expected((Work("als", flops, f), Work("events", shape.n_events)), flops, 0.0, 0.0, peak, held)
         own = 0.0 if self.alpha == 1.0 else 2 * f**2 * shape.mean_distinct
         scoring = 2 * f**2 + 2 * f * n + 2 * f * shape.mean_distinct + own
-        # The item factors are turned into float64 at every call.
-        alone = (Work("query", 1.0), Work("stream", (20.0 + 4.0) * f * n, 1 << 26), Work("gemm-f64", f**3 / 3 + own, f))
+        # The item factors are turned into float64 at every call, and read again for the scores.
+        alone = (Work("query", 1.0), Work("stream", (12.0 + 4.0) * f * n, 1 << 26), Work("gemm-f64", f**3 / 3 + own, f))
         batch = scoring + (0.0 if self.alpha == 1.0 else f**3 / 3)
         return Stages(
             fit,
             Expected(alone, scoring + f**3 / 3, 0.0, 0.0, 8.0 * f * n, 0.0),
-            Expected((Work("gemm-f32", batch, f),), batch, 0.0, 0.0, 4.0 * n, 0.0),
+            Expected((Work("gemm-f32", batch, f), Work("touch", 4.0 * n)), batch, 0.0, 0.0, 4.0 * n, 0.0),
         )
 
     def explain(self, query: Query, items: IntArray) -> list[tuple[Reason, ...]]:

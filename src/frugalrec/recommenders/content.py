@@ -98,7 +98,8 @@ class Content(Scores):
             return Stages(fit)  # what distances charge a batch cannot be told for a query
         flops = (2.0 * shape.mean_distinct + 8.0 + 2.0 * n) * dim
         alone = Expected((Work("query", 1.5), Work("stream", 4.0 * n * dim, 1 << 26)), flops, 0.0, 0.0, 8.0 * n, 0.0)
-        return Stages(fit, alone, Expected((Work("gemm-f32", flops, dim),), flops, 0.0, 0.0, 4.0 * n, 0.0))
+        among = (Work("gemm-f32", flops, dim), Work("gather", shape.mean_distinct * dim, dim))
+        return Stages(fit, alone, Expected(among, flops, 0.0, 0.0, 4.0 * n, 0.0))
 
     def explain(self, query: Query, items: IntArray) -> list[tuple[Reason, ...]]:
         """Return the request's words, where it has any, and the history items whose texts are most similar."""

@@ -134,7 +134,9 @@ class Ease(Linear):
         work = (
             Work("sparse-product", shape.squares, max(1.0, shape.squares / max(cells, 1.0))),
             Work("events", shape.n_events),
-            Work("stream", 40.0 * cells + 2 * held),
+            # Turning a product's columns into rows costs as much as moving some 250 bytes a cell.
+            Work("stream", 250.0 * cells + 2 * held, 12.0 * cells),
+            Work("touch", 24.0 * cells + (held if dense else 0.0)),
         )
         sums = Expected(work, 2.0 * shape.squares, 0.0, 0.0, peak, held, 1.0 if dense else 1.15)
         # Counting items takes 2 FLOPs a cell of each pair; whatever text adds comes on top.
@@ -146,7 +148,8 @@ class Ease(Linear):
         if is_sparse(self.solver, int(n)):
             solved = expected_blockwise(shape, 1, dim)
             return Stages(replace(sums + text + solved, held_bytes=solved.held_bytes), *weights(dense=False))
-        flops, steps = n**3, [Work(f"invert-{name}", n**3, n), Work("stream", 8 * width * n * n)]
+        flops, steps = n**3, [Work(f"invert-{name}", n**3, n), Work("stream", 8 * width * n * n, width * n * n)]
+        steps.append(Work("touch", 2 * width * n * n))
         beside = 2.0
         if dim:
             similar = 2.0 * n * n * dim
@@ -155,7 +158,8 @@ class Ease(Linear):
                 Work(f"invert-{name}", 2.0 * n**3, n),
                 Work(f"gemm-{name}", 2.0 * n**3, n),
                 Work(f"gemm-{name}", similar, dim),
-                Work("stream", 24 * width * n * n),
+                Work("stream", 24 * width * n * n, width * n * n),
+                Work("touch", 5 * width * n * n),
             ]
             beside = 5.0
         solved = Expected(tuple(steps), flops, 0.0, 0.0, beside * width * n * n, width * n * n)

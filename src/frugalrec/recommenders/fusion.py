@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
@@ -12,10 +12,19 @@ from scipy.optimize import minimize
 from frugalrec.cost import charge
 from frugalrec.data.dataset import Dataset, Query
 from frugalrec.data.interactions import FloatArray, IntArray
+from frugalrec.data.shape import DataShape
 from frugalrec.errors import ConfigError, DataError
 from frugalrec.interfaces import Recommender
 from frugalrec.recommenders._base import BLOCK_BYTES
+from frugalrec.recommenders._expected import expected_of
 from frugalrec.recommenders._fused import Fused, Mask, scores_cold_items, standardised
+from frugalrec.work import Expected, Stages, Work
+
+STEPS = 12.0
+"""About how often the solver looks at the held-out users before the weights stand still."""
+
+UNKNOWN_STEPS = 3.0
+"""How far that may be off."""
 
 Cube = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -81,6 +90,31 @@ class Fusion(Fused):
             member.fit(dataset)
         self.warm_ = dataset.interactions.popularity > 0
         return self
+
+    def expected(self, shape: DataShape) -> Stages:
+        """Return what fitting and scoring take: the members' parts twice, and the search for weights."""
+        parts = [part for member in self.members if (part := expected_of(member, shape)) is not None]
+        if len(parts) < len(self.members):
+            return Stages()
+        n, members = shape.items, len(self.members)
+        room = max(1.0, BLOCK_BYTES // (4 * max(1.0, n) * (members + 3)))
+        asked = min(float(self.max_users), room, shape.n_users)
+        places = sum(scores_cold_items(m) for m in self.members) if shape.n_warm < n else 0
+        fit = Expected.nothing()
+        for part in parts:
+            standardising = Expected((Work("fuse", n, n),), 6.0 * n, 0.0, 0.0, 0.0, 0.0)
+            fit += part.fit + (part.in_batch + standardising).times(asked)
+        cube = 4.0 * (members + 3) * n * asked
+        looks = STEPS * (4.0 * members + 4.0) * n * asked
+        fit += Expected((Work("stream", 4.0 * looks, cube),), looks, 0.0, 0.0, cube, 0.0, UNKNOWN_STEPS)
+        for part in parts:
+            fit += part.fit
+        compared = n * (members + places)
+        fused = Expected((Work("fuse-alone", compared, n),), 8.0 * n * (members + places), 0.0, 0.0, 40.0 * n, 0.0, 1.3)
+        score, batch = fused, replace(fused, work=(Work("fuse", compared, n),))
+        for part in parts:
+            score, batch = score + part.score, batch + part.in_batch
+        return Stages(fit, score, batch)
 
     def _weights(self) -> tuple[float, ...]:
         return tuple(self.weights_.tolist())

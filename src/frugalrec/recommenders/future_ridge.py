@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
@@ -12,13 +12,25 @@ from scipy import sparse
 from frugalrec.cost import charge
 from frugalrec.data.dataset import Query, Reason
 from frugalrec.data.interactions import IntArray, Interactions
+from frugalrec.data.shape import DataShape
 from frugalrec.errors import ConfigError
 from frugalrec.interfaces import Matrix, TextEncoder
-from frugalrec.recommenders._approximate import Solver, Weights, check_solver, entries, solve_by_size, times, work
+from frugalrec.recommenders._approximate import (
+    Solver,
+    Weights,
+    check_solver,
+    entries,
+    is_sparse,
+    solve_by_size,
+    times,
+    work,
+)
 from frugalrec.recommenders._base import history_reasons, query_matrix, require_fitted
+from frugalrec.recommenders._expected import expected_blockwise, expected_solve, expected_weights
 from frugalrec.recommenders._linear import Linear
 from frugalrec.recommenders._ridge import Prior
 from frugalrec.recommenders._statistics import DENSE_ROWS, Statistics
+from frugalrec.work import Expected, Stages, Work
 
 
 @dataclass
@@ -87,6 +99,40 @@ class FutureRidge(Linear):
         """Return float32 ``(n_queries, n_items)``; 2 · (history items) · n_items FLOPs a query."""
         require_fitted(self, "weights_")
         return times(self._histories(queries), self.weights_)
+
+    def expected(self, shape: DataShape) -> Stages:
+        """Return what fitting and scoring take; where users come back to items, users of different items stand in."""
+        n, (sizes, users) = shape.items, shape.distinct
+        squares = crossed = 0.0
+        for cut in self.cuts:
+            before = np.where(sizes > 1, np.maximum(1.0, np.floor(cut * sizes)), sizes)
+            squares += float(before**2 @ users)
+            crossed += float(before * (sizes - before) @ users)
+        cells = [shape.filled(terms) for terms in (squares, crossed)]
+        dense = max(cells) >= 0.1 * n * n and n <= DENSE_ROWS
+        held = 16.0 * n * n if dense else 12.0 * sum(cells)
+        work = (
+            *(
+                Work("sparse-product", t, max(1.0, t / max(c, 1.0)))
+                for t, c in zip((squares, crossed), cells, strict=True)
+            ),
+            Work("events", 4.0 * len(self.cuts) * shape.n_events),
+            # Tables of one cut and of all before it become a new one.
+            Work("stream", 36.0 * len(self.cuts) * sum(cells), 1 << 26),
+            Work("touch", held),
+        )
+        peak = 36.0 * sum(cells) + (held if dense else 0.0) + 60.0 * shape.n_chosen
+        exact = shape.n_chosen == shape.n_events and dense
+        sums = Expected(work, 2.0 * (squares + crossed), 0.0, 0.0, peak, held, 1.0 if exact else 1.3)
+        if is_sparse(self.solver, int(n)):
+            solved = expected_blockwise(shape, 1, 0)
+        else:
+            solved = expected_solve(n, 1, cells[1], sparse=not dense, precision="float32", prior_dim=0)
+        alone, batch = (
+            expected_weights(n, shape.mean_distinct, dense=not is_sparse(self.solver, int(n)), alone=alone)
+            for alone in (True, False)
+        )
+        return Stages(replace(sums + solved, held_bytes=solved.held_bytes), alone, batch)
 
     def explain(self, query: Query, items: IntArray) -> list[tuple[Reason, ...]]:
         """Return the history items with the largest terms in each score; exact, since a score is their sum."""

@@ -109,8 +109,11 @@ class Hybrid(Fused):
         weighted = [(m, p) for m, p, w in zip(self.members, parts, self._weights(), strict=True) if w > 0]
         places = sum(scores_cold_items(m) for m, _ in weighted) if shape.n_warm < n else 0
         an_item = len(weighted) * {"z-score": 8.0, "reciprocal-rank": 5.0, "scale": 2.0}[self.method] + 8.0 * places
-        passes = (Work("query", 1.0), Work("stream", 1000.0 * n * len(weighted), 1 << 26))
-        fused = Expected(passes, an_item * n, 0.0, 0.0, 40.0 * n, 0.0, 1.3)
+        # Placing cold items sorts the warm ones twice.
+        compared, sorted_ = n * (len(weighted) + places), Work("rank", 2.0 * n if places else 0.0, n)
+        alone = (Work("fuse-alone", compared, n), sorted_, Work("query", 1.0 if places else 0.0))
+        among = (Work("fuse", compared, n), sorted_)
+        fused = Expected(alone, an_item * n, 0.0, 0.0, 40.0 * n, 0.0, 1.3)
         fit = Expected.nothing()
         for part in parts:
             fit += part.fit
@@ -119,7 +122,7 @@ class Hybrid(Fused):
         for part in parts:
             scaled = Expected((Work("stream", 500.0 * n, 1 << 26),), 4.0 * n, 0.0, 0.0, 12.0 * n * sampled, 0.0, 1.3)
             fit += (part.in_batch + scaled).times(sampled)
-        score, batch = fused, replace(fused, work=passes[1:])
+        score, batch = fused, replace(fused, work=among)
         for _, part in weighted:
             score, batch = score + part.score, batch + part.in_batch
         return Stages(fit, score, batch)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -15,6 +15,7 @@ from frugalrec.data.interactions import IntArray
 from frugalrec.data.shape import DataShape
 from frugalrec.interfaces import Matrix
 from frugalrec.recommenders._base import BLOCK_BYTES, Scores, history_reasons, product, query_matrix, require_fitted
+from frugalrec.recommenders._expected import expected_product
 from frugalrec.work import Expected, Stages, Work
 
 BM25_K1 = 1.2
@@ -91,16 +92,23 @@ class ItemKnn(Scores):
         peak = 48.0 * chosen + 8.0 * twice * block + 2.0 * held
         work = (
             Work("sparse-product", twice * products, max(1.0, products / max(cells, 1.0))),
-            Work("rows", n),
+            Work("rows", n, max(1.0, cells / n)),
             Work("events", 2.0 * shape.n_events),
-            Work("stream", 40.0 * cells),
+            Work("stream", 40.0 * cells, 8.0 * block),
+            Work("touch", 8.0 * twice * block),
         )
-        met = shape.mean_distinct * kept / n
-        scored = (Work("query", 1.0), Work("sparse-product", met), Work("stream", 12.0 * n))
-        score = Expected(scored, 2.0 * met, 0.0, 0.0, 8.0 * n, 0.0, 1.5)
+        met = kept / n
+        flops_a_query = 2.0 * shape.mean_distinct * met
+
+        def scored(*, alone: bool) -> Expected:
+            product = expected_product(shape.mean_distinct, met, n, n, alone=alone)
+            own = (Work("query", 1.0),) if alone else ()
+            work = (*own, product, Work("stream", 12.0 * n))
+            return Expected(work, flops_a_query, 0.0, 0.0, 8.0 * n, 0.0, 1.5)
+
         spread = 1.15 if self.shrinkage > 0 else 1.0
-        batch = replace(score, work=scored[1:])
-        return Stages(Expected(work, flops, 0.0, 0.0, peak, held, spread), score, batch)
+        fit = Expected(work, flops, 0.0, 0.0, peak, held, spread)
+        return Stages(fit, scored(alone=True), scored(alone=False))
 
     def explain(self, query: Query, items: IntArray) -> list[tuple[Reason, ...]]:
         """Return the history items whose votes weighed most for each item."""

@@ -110,15 +110,20 @@ class SequentialLinear(Linear):
 
     def accumulate(self, interactions: Interactions) -> Statistics:
         """Return the sums over the users of ``interactions``; sums of disjoint users add up."""
+        return self.accumulate_part(interactions).whole()
+
+    def accumulate_part(self, interactions: Interactions) -> Statistics:
+        """Return the sums with one half of the symmetric table."""
         if self.gap_half_life and interactions.timestamp is None:
             raise DataError(
                 "gap_half_life needs timestamps, and this log has none", hint="set gap_half_life = 0 in the plan"
             )
-        statistics = accumulate_states(interactions, self._decays(), self.target_half_life)
+        settings = self._decays(), self.target_half_life
+        statistics = accumulate_states(interactions, *settings, upper=True)
         if self.reversed_weight:
-            backwards = accumulate_states(_reversed(interactions), self._decays(), self.target_half_life)
-            counts = {"n_users": statistics.n_users, "n_events": statistics.n_events}
-            statistics = replace(statistics + backwards.scaled(self.reversed_weight), **counts)
+            backwards = accumulate_states(_reversed(interactions), *settings, upper=True).scaled(self.reversed_weight)
+            n_users, n_events = statistics.n_users, statistics.n_events
+            statistics = replace(statistics.plus(backwards, overwrite=True), n_users=n_users, n_events=n_events)
         return statistics
 
     def solve(self, statistics: Statistics) -> Self:
@@ -163,14 +168,16 @@ class SequentialLinear(Linear):
             )  # fmt: skip
         reaches = [-np.log2(_FAINT) * d.half_life if d.unit == "positions" else 0.0 for d in decays]
         seen = sum(shape.mean_reached(float(reach)) for reach in reaches)
-        score, batch = (expected_weights(n, seen, dense=not sparse, alone=alone) for alone in (True, False))
+        score, batch = (
+            expected_weights(n, seen, dense=not sparse, alone=alone, states=True) for alone in (True, False)
+        )
         if any(d.unit == "seconds" for d in decays):
             # How many items lie within seconds of the newest, only the queries know.
             score, batch = (replace(part, spread=max(part.spread, 1.5)) for part in (score, batch))
         if dim and self.text_weight:
             flops = 2.0 * n * dim
             score += Expected(
-                (Work("query", 1.0), Work("stream", 4.0 * n * dim, 1 << 26)), flops, 0.0, 0.0, 8.0 * n, 0.0
+                (Work("state", 1.0), Work("stream", 4.0 * n * dim, 1 << 26)), flops, 0.0, 0.0, 8.0 * n, 0.0
             )
             batch += Expected((Work("gemm-f32", flops, dim),), flops, 0.0, 0.0, 8.0 * n, 0.0)
         held = (solved.held_bytes or 0.0) + 8.0 * n * dim
