@@ -307,9 +307,8 @@ def generated(
     facts: Facts, templates: dict[str, list[str]], each: int, dice: random.Random, chinese: bool
 ) -> Iterator[Question]:
     kinds = facts.values["kind"]
-    common = [
-        v for v, n in Counter(v for row in kinds for v in row).most_common() if n >= 10 and v.lower() != "unknown"
-    ]
+    often = Counter(value for row in kinds for value in sorted(row)).most_common()
+    common = [value for value, n in often if n >= 10 and value.lower() != "unknown"]
     known = [y for y in facts.years if y is not None]
     by_title: dict[str, list[int]] = defaultdict(list)
     for code, title in enumerate(facts.titles):
