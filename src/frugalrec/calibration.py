@@ -7,7 +7,6 @@ moves them little; rates of several threads are by the clock, since that is what
 
 from __future__ import annotations
 
-import operator
 import os
 import statistics
 import tempfile
@@ -41,6 +40,7 @@ from frugalrec.machine_profile import Power, Profile, hardware
 from frugalrec.metrics import parse
 from frugalrec.pipeline import Pipeline
 from frugalrec.plan import Plan, Spec
+from frugalrec.recommenders._approximate import times
 from frugalrec.recommenders._base import Scores
 from frugalrec.recommenders._expected import dense_tables
 from frugalrec.recommenders._ridge import invert
@@ -202,8 +202,8 @@ class _Bench:
         for n_items in (1_500, 4_000, 6_000):
             chosen = _log(n_items, 60_000).matrix()
             weights = np.ones((n_items, n_items), dtype=np.float32)
-            histories = sparse.csr_array(chosen[:200].astype(np.float32))
-            self._measure("gather", n_items, float(histories.nnz) * n_items, operator.matmul, histories, weights)
+            histories = sparse.csr_array(chosen[:2_000].astype(np.float32))
+            self._measure("gather", n_items, float(histories.nnz) * n_items, times, histories, weights)
         for length in (400, 4_000):
             lists = np.random.default_rng(0).random((200, length), dtype=np.float32)
             self._measure("rows", length, 200.0, _rows, lists)

@@ -11,7 +11,7 @@ from frugalrec.data.dataset import Query
 from frugalrec.errors import ConfigError
 from frugalrec.interfaces import Recommender
 from frugalrec.plan import Plan, Spec
-from frugalrec.recommenders._approximate import is_sparse, solve_sparse, work, zero_diagonal_sparse
+from frugalrec.recommenders._approximate import is_sparse, solve_sparse, times, work, zero_diagonal_sparse
 from frugalrec.recommenders._ridge import Prior, solve
 from frugalrec.recommenders._statistics import Decay, Statistics, accumulate_states
 from frugalrec.recommenders.ease import Ease
@@ -109,6 +109,18 @@ def test_a_saved_model_answers_the_same(tmp_path) -> None:
     fitted.save(tmp_path)
     query = [data.query(0)]
     np.testing.assert_array_equal(plan.build().load(tmp_path).score(query), fitted.score(query))
+
+
+@pytest.mark.parametrize("n_histories", [1, 40])
+def test_products_by_columns_have_the_same_bits(n_histories: int) -> None:
+    dice = np.random.default_rng(0)
+    weights = dice.normal(size=(30, 600)).astype(np.float32)
+    histories = sparse.random_array((n_histories, 30), density=0.5, format="csr", dtype=np.float32, rng=dice)
+    ledger = Ledger()
+    with ledger.span("times"):
+        scores = times(histories, weights)
+    np.testing.assert_array_equal(scores, histories @ weights)
+    assert ledger.total().flops == 2.0 * histories.nnz * 600
 
 
 def test_the_choice_goes_by_size() -> None:

@@ -30,6 +30,11 @@ TARGETS = 64
 KEPT = 400
 """Weights kept of each target: those that move scores most, |w_i| sqrt(g_ii)."""
 
+REUSED = 4
+"""Rows of dense weights that are met so many times on average are worth copying in parts that fit a cache."""
+
+COLUMNS = 256
+
 _AXES = 24
 _ROUNDS = 2
 
@@ -71,7 +76,15 @@ def times(left: sparse.csr_array, weights: Weights) -> np.ndarray[Any, Any]:
     """Return ``left @ weights`` in float32; charges 2 FLOPs for each pair of entries that meet."""
     if isinstance(weights, np.ndarray):
         charge(flops=2.0 * left.nnz * weights.shape[1])
-        return np.asarray(left.astype(weights.dtype) @ weights, dtype=np.float32)
+        left = left.astype(weights.dtype)
+        if left.nnz < REUSED * len(weights):
+            return np.asarray(left @ weights, dtype=np.float32)
+        # Many histories meet each row many times: some columns at a time, the rows stay in a cache.
+        scores = np.empty((left.shape[0], weights.shape[1]), dtype=np.float32)
+        for first in range(0, weights.shape[1], COLUMNS):
+            columns = slice(first, first + COLUMNS)
+            scores[:, columns] = left @ np.ascontiguousarray(weights[:, columns])
+        return scores
     return product(left.astype(weights.dtype), weights)
 
 
