@@ -103,7 +103,9 @@ def tune(
 
     Members that are best alone are not best together: where a fusion's weights are searched, so are those settings of
     its members that only scoring depends on, unless the plan as it was ``written``, before plans it refers to were put
-    in with what was found for them, fixes them. They are called ``members.PLACE.SETTING``.
+    in with what was found for them, fixes them. They are called ``members.PLACE.SETTING``. The search begins with
+    members as they were found alone or as they are by default, whichever are better together, and moves their settings
+    where the gain is above its standard error.
     """
     space = search_space(plan.recommender)
     space |= members_space(space, (written or plan).recommender)
@@ -245,8 +247,7 @@ class _Climb:
 
     def run(self) -> Tuned:
         dear = [name for name, (stage, _) in self._space.items() if stage != "score"]
-        # Where no fit is needed at all, another round is cheap; weights and members' settings lean on each other.
-        best, value = self._with_cheap(self._settings, self._search.passes if dear else 2 * self._search.passes)
+        best, value = self._with_cheap(self._start(), self._search.passes)
         if self._search.first in dear:
             place = dear.index(self._search.first)
             dear = dear[place:] + dear[:place]
@@ -269,6 +270,19 @@ class _Climb:
         per_query = self._per_query.get(tuple(best.values()), np.empty(0))
         timed = self._fit_seconds, self._query_seconds
         return Tuned(plan, value, self._tried, self._complete, per_query, *timed, stopped_at)
+
+    def _start(self) -> dict[str, Any]:
+        """Return where to begin: with members as they were found alone, or as they are by default, if that is better.
+
+        Either is judged with weights of its own.
+        """
+        of_members = [name for name in self._space if name not in self._own]
+        default = {name: _of_member(name, {}, self._plan.recommender, by_default=True) for name in of_members}
+        if all(self._settings[name] == value for name, value in default.items()):
+            return self._settings
+        alone, value = self._with_cheap(self._settings, self._search.passes, members=False)
+        other, reached = self._with_cheap({**self._settings, **default}, self._search.passes, members=False)
+        return other if reached > value else alone
 
     def _spec(self, settings: Mapping[str, Any]) -> Spec:
         """Return the recommender with ``settings``, those of its members among them."""
@@ -295,13 +309,15 @@ class _Climb:
             setattr(candidate, name, value)
         return self._seconds_per_work * float(candidate.work(self._split.train.n_items))
 
-    def _with_cheap(self, settings: dict[str, Any], passes: int) -> tuple[dict[str, Any], float]:
-        """Search the settings that only scoring depends on, the others as given."""
+    def _with_cheap(
+        self, settings: dict[str, Any], passes: int, *, members: bool = True
+    ) -> tuple[dict[str, Any], float]:
+        """Search the settings that only scoring depends on, those of members too or not, the others as given."""
         best, value = dict(settings), self._value(settings)
         for _ in range(passes):
             moved = False
             for name, (stage, candidates) in self._space.items():
-                if stage != "score":
+                if stage != "score" or not (members or name in self._own):
                     continue
                 for place, candidate in self._moves(name, candidates):
                     tried = {**best, name: candidate if place is None else _placed(best[name], place, candidate)}
@@ -309,11 +325,20 @@ class _Climb:
                         continue
                     if self._out_of_time():
                         break
-                    if (reached := self._value(tried)) > value:
+                    if (reached := self._value(tried)) > value and (name in self._own or self._shown(tried, best)):
                         best, value, moved = tried, reached, True
             if not moved:
                 break
         return best, value
+
+    def _shown(self, tried: Mapping[str, Any], best: Mapping[str, Any]) -> bool:
+        """Whether ``tried`` is better by a standard error of the paired difference (Breiman et al. 1984).
+
+        Members bring many settings, and few users would choose among them by chance.
+        """
+        gains = self._per_query[tuple(tried.values())] - self._per_query[tuple(best.values())]
+        gains = gains[np.isfinite(gains)]
+        return bool(gains.mean() > gains.std() / np.sqrt(len(gains)))
 
     def _moves(self, name: str, candidates: Sequence[Any]) -> list[tuple[int | None, Any]]:
         """Return the values to try, each with its place in a setting that has one value a member."""
@@ -404,11 +429,13 @@ def _place_of(name: str) -> tuple[int, str]:
     return int(place), setting
 
 
-def _of_member(name: str, start: Mapping[str, Any], spec: Spec) -> Any:
+def _of_member(name: str, start: Mapping[str, Any], spec: Spec, *, by_default: bool = False) -> Any:
     """Return a member's setting where a search starts: as found for a plan of that kind, as it is, or its default."""
     place, setting = _place_of(name)
     member = spec.settings["members"][place]
     declared = registry.settings_of(registry.load("recommender", member.component))[setting.replace("_", "-")]
+    if by_default:
+        return _default(declared)
     known = [m for m in start.get("members", ())[place : place + 1] if m.component == member.component]
     return next((m.settings[setting] for m in (*known, member) if setting in m.settings), _default(declared))
 
