@@ -123,7 +123,7 @@ class Compressed:
     def width(self) -> int | None:
         """Dimension of the vectors, where the encoder tells its own without encoding anything."""
         inner = getattr(self.encoder, "width", None) or getattr(self.encoder, "dim", None)
-        if not isinstance(inner, int) or self.method not in ("pca", "truncate"):
+        if not isinstance(inner, int) or self.method not in ("pca", "opq", "truncate"):
             return inner if isinstance(inner, int) else None
         return min(self.dim or inner, inner)
 
@@ -145,22 +145,25 @@ class Compressed:
         kept = float(min(self.dim or width, width))
         work = [Work("stream", 40.0 * n * d, 4.0 * n * d)]
         flops = 0.0
-        if self.method == "pca":
-            learning, packing = 2.0 * rows * d * d, 2.0 * d * kept * n
-            flops = learning + 9.0 * d**3 + packing
-            work += [Work("gemm-f64", learning, d), Work("eigen-f64", 9.0 * d**3, d), Work("gemm-f32", packing, kept)]
-        elif self.method == "product":
-            filled = math.ceil(width / self.part) * self.part
+        if self.method in ("pca", "opq"):
+            axes = 2.0 * rows * d * d
+            turned = rows + n if self.method == "opq" else float(n)  # what is clustered is turned before
+            work += [Work("gemm-f64", axes, d), Work("eigen-f64", 9.0 * d**3, d)]
+            work.append(Work("gemm-f32", 2.0 * d * kept * turned, kept))
+            flops += axes + 9.0 * d**3 + 2.0 * d * kept * turned
+        if self.method in ("product", "opq"):
+            d_coded = kept if self.method == "opq" else d
+            filled = math.ceil(d_coded / self.part) * self.part
             learning = 3.0 * _ROUNDS * _CENTROIDS * rows * filled if rows > _CENTROIDS else 0.0
-            packing = 3.0 * _CENTROIDS * n * d
-            flops = learning + packing
-            work.append(Work("gemm-f32", flops, _CENTROIDS))
-        elif self.method in ("int8", "binary"):
+            coding = learning + 3.0 * _CENTROIDS * n * d_coded
+            flops += coding
+            work.append(Work("gemm-f32", coding, _CENTROIDS))
+        if self.method in ("int8", "binary"):
             flops = 2.0 * n * d
         # Centred copies, as float64 where axes are found.
-        peak = (16.0 if self.method == "pca" else 12.0) * n * d
+        peak = (16.0 if self.method in ("pca", "opq") else 12.0) * n * d
         # Texts that the encoder makes nothing of are not learned from; equal runs of dimensions are clustered once.
-        spread = {"product": 1.5, "pca": 1.01}.get(self.method, 1.0)
+        spread = {"product": 1.5, "opq": 1.5, "pca": 1.01}.get(self.method, 1.0)
         return inner + Expected(tuple(work), flops, 0.0, 0.0, peak, 4.0 * n * float(self.width or width), spread)
 
     def fingerprint(self) -> str:
