@@ -306,11 +306,10 @@ class Forecaster:
 
     def _towards(self, size: Size, step: float) -> Size:
         """Return a size between the run's (0) and ``size`` (1), by logarithms; traffic starts at one a second."""
-        if step >= 1.0:
-            return size
 
         def between(a: float, b: float) -> float:
-            return math.exp(math.log(max(a, 1e-9)) + step * (math.log(b) - math.log(max(a, 1e-9))))
+            a = max(a, 1e-9)
+            return min(max(math.exp(math.log(a) + step * (math.log(b) - math.log(a))), min(a, b)), max(a, b))
 
         return replace(
             size,
