@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -377,3 +378,16 @@ def test_what_an_encoder_learned_is_saved_with_the_model(dataset: Dataset, tmp_p
     assert loaded.model_bytes == fitted.model_bytes > 4 * (1 << 17)
     with pytest.raises(NotFittedError, match="learned from no catalogue"):
         Plan("p", LEARNED).build()._encoders[0].encode(["story"], role="query")
+
+
+def test_a_model_saved_by_another_version_is_refused(tmp_path: Path) -> None:
+    plan = Plan("p", Spec("popularity"))
+    plan.build().fit(toy_dataset()).save(tmp_path)
+    with np.load(tmp_path / "model.npz") as saved:
+        arrays = dict(saved)
+    tree = json.loads(arrays["state"].tobytes())
+    del tree["form"]  # as the first versions wrote it
+    arrays["state"] = np.frombuffer(json.dumps(tree).encode(), dtype=np.uint8)
+    np.savez(tmp_path / "model.npz", **arrays)
+    with pytest.raises(DataError, match="saved by another version"):
+        plan.build().load(tmp_path)

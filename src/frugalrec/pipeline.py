@@ -37,6 +37,7 @@ from frugalrec.plan import Plan, Spec, map_specs
 from frugalrec.spending import Rate, computing
 
 _MODEL_FILE = "model.npz"
+_FORM = 2  # raised when a component's learned state comes to mean something else
 
 
 class Remembering:
@@ -185,7 +186,8 @@ class Pipeline:
     def save(self, folder: Path) -> None:
         """Write what was learned as one file of arrays and JSON, whole or not at all."""
         arrays: dict[str, np.ndarray[Any, Any]] = {}
-        tree = {"plan": self._shape(), "recommender": _freeze(self.recommender, "recommender", arrays)}
+        tree = {"form": _FORM, "plan": self._shape()}
+        tree["recommender"] = _freeze(self.recommender, "recommender", arrays)
         if self.reranker is not None:
             tree["reranker"] = _freeze(self.reranker, "reranker", arrays)
         tree["encoders"] = [_freeze(e.component, f"encoder.{i}", arrays) for i, e in enumerate(self._encoders)]
@@ -201,19 +203,21 @@ class Pipeline:
     def load(self, folder: Path) -> Self:
         """Read what `save` wrote, for the same plan.
 
-        Raises `NotFittedError` when nothing was saved, and `DataError` when it is damaged or of another plan.
+        Raises `NotFittedError` when nothing was saved, and `DataError` when it is damaged, of another plan or of a
+        version that kept something else under the same names.
         """
         again = "fit it again: frugalrec run"
         try:
             with np.load(folder / _MODEL_FILE, allow_pickle=False) as arrays:
                 tree = json.loads(arrays["state"].tobytes())
+                if tree.get("form") != _FORM:
+                    raise DataError(f"{folder}: the model was saved by another version of frugalrec", hint=again)
                 if tree["plan"] != self._shape():
                     raise DataError(f"{folder}: the saved model is not of the plan '{self.plan.name}'", hint=again)
                 _thaw(self.recommender, tree["recommender"], arrays)
                 if self.reranker is not None:
                     _thaw(self.reranker, tree["reranker"], arrays)
-                # What was saved before encoders learned anything has no such entry.
-                for encoder, frozen in zip(self._encoders, tree.get("encoders", []), strict=False):
+                for encoder, frozen in zip(self._encoders, tree["encoders"], strict=True):
                     _thaw(encoder.component, frozen, arrays)
         except FileNotFoundError as error:
             raise NotFittedError(f"{folder}: no saved model ({_MODEL_FILE} is missing)", hint=again) from error
