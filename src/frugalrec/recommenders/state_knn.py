@@ -166,7 +166,6 @@ class StateKnn(Scores):
         With them come the terms of their cosines, ``(n, reach)`` from the oldest item to the newest, and the cosines.
         """
         recent = sliding_window_view(self.item_, self.reach)
-        times = None if self.times_ is None else sliding_window_view(self.times_, self.reach)
         lags = np.arange(self.reach)[::-1]
         by_lag = np.exp2(-lags / self.half_life).astype(np.float32)
         for start in range(0, len(queries), QUERIES_AT_ONCE):
@@ -180,13 +179,16 @@ class StateKnn(Scores):
                 likely = bounds[0] + _largest(estimates.data[bounds[0] : bounds[-1]], self.pool)
                 stretch = np.searchsorted(bounds, likely, side="right") - 1
                 states = np.sort(STRETCH * stretch + estimates.indices[likely])
-                terms = weights[recent[states]]
+                terms = weights.take(recent[states])
                 terms *= by_lag
-                terms *= lags <= self.past_[states][:, None]
-                if times is not None:
-                    ages = times[states]
-                    np.subtract(ages[:, -1:], ages, out=ages)
-                    terms *= self._recency(ages.astype(np.float32))
+                young = np.flatnonzero(self.past_[states] < self.reach - 1)
+                terms[young] *= lags <= self.past_[states[young], None]
+                if self.times_ is not None:
+                    # Few of the items are the query's: the ages of the others are not looked at.
+                    row_of, place = np.divmod(np.flatnonzero(terms != 0.0), self.reach)
+                    at = states[row_of]
+                    ages = self.times_[at + (self.reach - 1)] - self.times_[at + place]
+                    terms[row_of, place] *= self._recency(ages.astype(np.float32))
                 size = float(np.linalg.norm(weights))
                 cosines = terms.sum(axis=1) / (self.norms_[states] * (size or 1.0))
                 charge(flops=3.0 * terms.size)
