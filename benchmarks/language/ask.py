@@ -343,7 +343,7 @@ def checked(facts: Facts, kind: str, text: str, asked: dict[str, object], code: 
         def exact(talk: Conversation, answer: Answer) -> bool:
             if not any(true):
                 return answer.kind == "question" and answer.count == 0 and talk.constraints.filters
-            return answer.kind == "items" and talk.matching(talk.constraints).tolist() == true
+            return answer.kind == "items" and talk.shortlist.matching(talk.constraints).tolist() == true
 
         return exact
     if kind == "count":
@@ -366,7 +366,7 @@ def is_about(facts: Facts, code: int, answer: Answer) -> bool:
 
 def grounded(talk: Conversation, answer: Answer) -> bool:
     """Whether every item named is in the catalogue under its own title, and has every value that is said of it."""
-    catalog = talk.dataset.catalog
+    catalog = talk.catalog
     for item in answer.items:
         if item.item not in catalog.items:
             return False

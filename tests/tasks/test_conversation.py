@@ -201,7 +201,7 @@ def test_nothing_is_invented_whatever_is_said(first: str, second: str) -> None:
             assert item.title == TITLES[code]
             assert item.attributes == talk.attributes.of(code)
         if answer.kind == "items" and answer.constraints:
-            mask = talk.matching(talk.constraints)
+            mask = talk.shortlist.matching(talk.constraints)
             assert all(mask[DATA.catalog.items.code(item.item)] for item in answer.items)
 
 
