@@ -1,6 +1,6 @@
 """Other libraries beside our plans, in one process: the same split, the same ranks and the same tuning for all.
 
-    pip install implicit pandas torch==2.13.0 typeguard lenskit && pip install --no-deps rectools
+    pip install implicit pandas torch==2.13.0 typeguard pytorch-lightning lenskit && pip install --no-deps rectools
     python benchmarks/quality/peers.py movielens-1m
     python benchmarks/quality/peers.py beauty --data DIR      # DIR holds sequences.txt.gz and items.tsv.gz
 
@@ -149,8 +149,9 @@ class RecTools(Peer):
         from rectools.dataset import Dataset as Table
         from rectools.dataset import Interactions
 
-        rows = pd.DataFrame({"user_id": user, "item_id": self.code[item], "weight": 1.0, "datetime": pd.Timestamp(0)})
-        rows = rows[rows["item_id"] >= 0].drop_duplicates(["user_id", "item_id"])
+        order = pd.to_datetime(np.arange(len(item)), unit="s")
+        rows = pd.DataFrame({"user_id": user, "item_id": self.code[item], "weight": 1.0, "datetime": order})
+        rows = rows[rows["item_id"] >= 0].drop_duplicates(["user_id", "item_id"], keep="last")
         return Table(self.users, self.items, Interactions(rows))
 
     def judge(self, fold: Fold) -> dict[str, _table.Values]:
@@ -245,6 +246,34 @@ def rectools(name: str, flops: Callable[[sparse.csr_array], float | None]) -> Ca
     return lambda s, _: RecTools(lambda: of("rectools.models", name)(recommend_n_threads=1, **extra, **s), flops)
 
 
+def rectools_sasrec(settings: Mapping[str, Any], seed: int) -> Peer:
+    """Return RecTools' SASRec, 64 factors, the newest 50 items, full cross-entropy, adding nothing to the disk."""
+
+    def trainer() -> Any:
+        return of("pytorch_lightning", "Trainer")(
+            max_epochs=settings["epochs"],
+            accelerator="cpu",
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+
+    def make() -> Any:
+        of("pytorch_lightning", "seed_everything")(seed, verbose=False)
+        model = of("rectools.models.nn.transformers.sasrec", "SASRecModel")
+        return model(
+            n_factors=64,
+            session_max_len=50,
+            loss="softmax",
+            recommend_torch_device="cpu",
+            get_trainer_func=trainer,
+            **settings,
+        )
+
+    return RecTools(make)
+
+
 def lenskit(
     module: str, name: str, flops: Callable[[sparse.csr_array], float | None] = lambda _: None
 ) -> Callable[[Mapping[str, Any], int], Peer]:
@@ -279,6 +308,9 @@ CONTENDERS: dict[str, Contender] = {
     ),
     "RecTools PureSVD": Contender(
         "rectools", rectools("PureSVDModel", lambda _: None), grid(factors=(32, 64, 16, 128))
+    ),
+    "RecTools SASRec": Contender(
+        "rectools", rectools_sasrec, grid(epochs=(20, 40, 80, 160)), "64 factors, newest 50 items, full cross-entropy"
     ),
     "LensKit EASE": Contender(
         "lenskit", lenskit("lenskit.knn", "EASEScorer", ease(1.0)), grid(regularization=(300.0, 1000.0, 100.0, 3000.0))
