@@ -10,11 +10,12 @@ from frugalrec.config import Config, parse_config
 from frugalrec.data.dataset import Dataset, Split
 from frugalrec.errors import ConfigError
 from frugalrec.estimation import Estimator, PlanEstimate, Range, total
+from frugalrec.expectations import estimated_plans, estimator_for, too_large
 from frugalrec.machine_profile import Profile, hardware
 from frugalrec.plan import Plan, Spec
 from frugalrec.prices import PriceSheet
-from frugalrec.study import estimated_plans, estimator_for, split_of, too_large
 from frugalrec.testing.data import toy_dataset
+from frugalrec.trying import split_of
 from frugalrec.work import UNITS
 
 EVERY_RATE = {kind: {1: ((1.0, 1e6),)} for kind in UNITS}

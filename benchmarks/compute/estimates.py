@@ -40,9 +40,10 @@ from frugalrec.data.ids import IdMap
 from frugalrec.data.shape import DataShape
 from frugalrec.datasets import load_data
 from frugalrec.evaluation import Evaluation, evaluate
+from frugalrec.expectations import estimator_for, plans_of
 from frugalrec.prices import PriceSheet
 from frugalrec.stores.array_cache import ArrayCache
-from frugalrec.study import estimator_for, plans_of, split_of
+from frugalrec.trying import split_of
 
 LEAST_SECONDS = 0.05
 LEAST_BYTES = 32 * 2**20

@@ -125,7 +125,10 @@ class ComputeSection(_Section):
     """``[compute]``: who does the work while plans are tried and the chosen one is fitted."""
 
     executor: Literal["local", "ray"] = Field("local", description="this machine, or a Ray cluster (extra ray)")
-    workers: int = Field(1, ge=1, description="processes that encode texts and add up users' events")
+    workers: int = Field(1, ge=1, description="processes that share the work")
+    parallel: Literal["shards", "trials"] = Field(
+        "shards", description="what they share: texts and users of one plan, or whole plans, tried side by side"
+    )
     checkpoints: str = Field("", description="folder or URL for finished parts; empty: none are kept")
     ray_address: str = Field("", description="a cluster that runs already; empty: one for this study")
 
@@ -276,6 +279,7 @@ seconds = 60                           # of CPU for each plan; settings are chos
 [compute]                              # who does the work; the same numbers come out
 # executor = "ray"                     # default: "local"
 # workers = 2
+# parallel = "trials"                  # whole plans side by side; default: "shards", the texts and users of one plan
 
 [plans]
 # only = ["popularity", "ease", "sequential-text"]

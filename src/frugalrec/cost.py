@@ -132,6 +132,11 @@ class Entry:
             "reused": self.reused.to_dict(),
         }
 
+    @classmethod
+    def from_dict(cls, table: Mapping[str, Any]) -> Entry:
+        """Return what `to_dict` was made of."""
+        return cls(**{**table, "cost": Cost.from_dict(table["cost"]), "reused": Cost.from_dict(table["reused"])})
+
 
 class Span:
     """An open stage. `charge` adds to it; closing it measures time and memory and appends an `Entry`."""
@@ -271,9 +276,10 @@ class Ledger:
                 fees=span._charged.get("fees", 0.0),
             )
             span.entry = Entry(name, span.plan, phase, span.units, cost, span._reused, depth, started)
-            self._append(span.entry)
+            self.append(span.entry)
 
-    def _append(self, entry: Entry) -> None:
+    def append(self, entry: Entry) -> None:
+        """Add a span that was closed elsewhere, by a worker."""
         with self._lock:
             self.entries.append(entry)
             if self._path is not None:

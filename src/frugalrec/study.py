@@ -10,35 +10,44 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import frugalrec
-from frugalrec import progress, registry
+from frugalrec import progress
 from frugalrec.budgets import Budget
 from frugalrec.config import Config
 from frugalrec.cost import Ledger, threads
 from frugalrec.data.dataset import Dataset, Split
-from frugalrec.data.shape import DataShape
-from frugalrec.errors import AssetError, BudgetError, ConfigError, DataError, FrugalrecError, MissingExtraError
-from frugalrec.estimation import Estimator, PlanEstimate, Range
-from frugalrec.evaluation import SLICES, Evaluation, Trial, evaluate
+from frugalrec.errors import BudgetError, ConfigError
+from frugalrec.estimation import PlanEstimate, Range
+from frugalrec.evaluation import Trial
+from frugalrec.executors import Executor, Shard, current
+from frugalrec.expectations import (
+    estimate_words,
+    estimated_plans,
+    estimator_for,
+    keep_comparison,
+    plans_of,
+    too_large,
+)
 from frugalrec.floors import Floor, parse_slices
 from frugalrec.forecast import Traffic, bill
-from frugalrec.interfaces import ArrayStore, Matrix, TextEncoder
+from frugalrec.interfaces import ArrayStore
 from frugalrec.machine import available_memory_bytes
 from frugalrec.machine_profile import Profile
 from frugalrec.pipeline import Pipeline
 from frugalrec.plan import Plan, Spec
 from frugalrec.plan_search import BASELINES, Dropped, Halving, seconds_of
 from frugalrec.planner import Decision, decide
-from frugalrec.portfolio import chosen_plans, default_plans, not_applicable, references_of
+from frugalrec.portfolio import references_of
 from frugalrec.prices import PriceSheet
 from frugalrec.spending import SpendCap, metering
-from frugalrec.tuning import Search, kin, search_space, tune
+from frugalrec.trial_files import TrialFiles
+from frugalrec.trying import NOT_TRIED, Attempt, Tried, Trying, TryingElsewhere, item_vectors, split_of
+from frugalrec.tuning import kin, search_space
 
 LONG_SECONDS = 20.0
 """Of plans that are expected to take longer, it is said before they are begun."""
@@ -61,6 +70,15 @@ class Skipped:
 
     plan: str
     reason: str
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """A plan that is to be tried, under which key it is kept, and what is expected of it."""
+
+    attempt: Attempt
+    key: str
+    expected: PlanEstimate
 
 
 @dataclass
@@ -86,11 +104,13 @@ class Study:
         self.split: Split = split_of(self.config, self.dataset)
         self.estimator = estimator_for(self.config, self.split, self.prices, self.profile)
         self.data_fingerprint = self.dataset.fingerprint()
-        self._vectors = self._item_vectors()
         # What an earlier run of this folder spent counts: a cap is of the study, not of the process.
         self.cap = SpendCap(
             self.config.budget.lm_dollars, currency=self.prices.currency, path=self.folder / "spent.jsonl"
         )
+        self._files = TrialFiles(self.folder, self.say)
+        vectors = item_vectors(self.dataset)
+        self._trying = Trying(self.config, self.split, vectors, self.ledger, self.cap, self.store)
 
     @property
     def traffic(self) -> Traffic:
@@ -117,6 +137,11 @@ class Study:
     def _run(self) -> Decision:
         plans = self.plans()
         limit = seconds_of(self.config.search.seconds, self.config.search.dollars, self.prices)
+        if limit is not None and self.config.compute.parallel == "trials":
+            raise ConfigError(
+                "[search] drops plans by what those before them reached: they are tried one by one",
+                hint="leave out parallel = 'trials', or [search]",
+            )
         trials: dict[str, Trial] = {}
         try:
             if limit is None:
@@ -144,25 +169,83 @@ class Study:
     def _notes(self, plans: Sequence[Plan], trials: Mapping[str, Trial]) -> Iterator[str]:
         if self.interrupted:
             yield f"interrupted when {len(trials)} of {len(plans)} plans were done: the same command goes on from there"
+        if self.config.compute.parallel == "trials" and self.config.compute.workers > 1:
+            yield f"{self.config.compute.workers} plans at a time were tried: seconds were taken beside other work"
         yield from (f"{s.plan} was not tried: {s.reason}" for s in self.skipped)
         yield from (f"{d.plan} was {d.reason}" for d in self.dropped)
 
     def _try_all(self, plans: Sequence[Plan], trials: dict[str, Trial]) -> None:
-        finished = self._finished()
-        for i, plan in enumerate(plans):
-            progress.report("plans", i, len(plans))
-            reason = self._not_applicable(plan, trials)
-            if reason is not None:
-                self._skip(plan.name, reason)
-                continue
-            resolved = plan.resolved({n: t.plan for n, t in trials.items()})
-            start = _found(resolved, trials)
-            self._finish(resolved, start, self.config.tuning.seconds, self._key(resolved, start), finished, trials)
+        finished = self._files.finished()
+        workers = current() if self.config.compute.parallel == "trials" else None
+        waiting = list(plans)
+        while waiting:
+            ready = [plan for plan in waiting if self._settled(plan, plans, waiting)] if workers else waiting[:1]
+            waiting = [plan for plan in waiting if plan not in ready]
+            begun: dict[str, _Begun] = {}
+            for plan in ready:
+                progress.report("plans", len(plans) - len(waiting) - len(ready), len(plans))
+                if (one := self._begin(plan, plans, finished, trials)) is None:
+                    continue
+                if workers is not None and self._beside_others(one, workers):
+                    begun[plan.name] = one
+                else:
+                    self._finish(one, trials)
+            if workers is not None and begun:
+                self._finish_elsewhere(begun, workers, trials)
         progress.report("plans", len(plans), len(plans))
+        order = {plan.name: place for place, plan in enumerate(plans)}
+        in_order = sorted(trials.items(), key=lambda item: order[item[0]])
+        trials.clear()
+        trials.update(in_order)
+
+    def _settled(self, plan: Plan, plans: Sequence[Plan], waiting: Sequence[Plan]) -> bool:
+        """Whether all that ``plan`` builds on, and the plan whose settings its search begins with, have been tried."""
+        open_, skipped = {p.name for p in waiting}, {s.plan for s in self.skipped}
+        if not open_.isdisjoint(references_of(plan)):
+            return False
+        before = plans[: plans.index(plan)]
+        alike = (p for p in before if p.name not in skipped and kin(p.recommender, plan.recommender))
+        first = next(alike, None)
+        return first is None or first.name not in open_
+
+    def _begin(
+        self, plan: Plan, plans: Sequence[Plan], finished: Mapping[str, Trial], trials: dict[str, Trial]
+    ) -> _Begun | None:
+        if (reason := self._not_applicable(plan, trials)) is not None:
+            self._skip(plan.name, reason)
+            return None
+        resolved = plan.resolved({n: t.plan for n, t in trials.items()})
+        start = _found(resolved, [trials[p.name] for p in plans if p.name in trials])
+        attempt = self._attempt(resolved, start, self.config.tuning.seconds)
+        return self._expected(attempt, self._key(resolved, start), finished, trials)
+
+    def _beside_others(self, one: _Begun, workers: Executor) -> bool:
+        """Whether as many plans like this one as there are workers fit into memory, and no cap on money is shared."""
+        if self.cap.limit is not None and one.attempt.plan.language_model:
+            return False
+        free, peak = available_memory_bytes(), one.expected.peak_bytes
+        return free is None or peak is None or peak.expected * workers.workers <= free
+
+    def _finish_elsewhere(self, begun: Mapping[str, _Begun], workers: Executor, trials: dict[str, Trial]) -> None:
+        """Try plans side by side; each is kept as soon as it is finished."""
+        key = f"trials of {self.folder.resolve()} {self.data_fingerprint}"
+        make = partial(TryingElsewhere, self.config, self.dataset, self.prices, self.store is not None)
+        function = workers.remembered(key, make)
+        shards = [Shard(one.attempt.to_dict()) for one in begun.values()]
+        for place, result in workers.completed(function, shards, stage="trials"):
+            one = list(begun.values())[place]
+            tried = Tried.from_arrays(result.load())
+            for entry in tried.entries:
+                self.ledger.append(entry)
+            self.cap.reserve(0.0).settle(tried.spent)
+            if tried.trial is None:
+                self._skip(one.attempt.plan.name, tried.reason)
+            else:
+                self._note(one, tried.trial, trials)
 
     def _search(self, plans: Sequence[Plan], trials: dict[str, Trial], limit: float) -> None:
         """Drop plans early, then try what is left in full, within ``limit`` CPU seconds, the best first."""
-        finished = self._finished()
+        finished = self._files.finished()
         asked_for = [self.config.search.model_dump(), [plan.to_dict() for plan in plans]]
         key = sha256(json.dumps(asked_for, sort_keys=True).encode()).hexdigest()[:8]
         halving = Halving(
@@ -212,7 +295,7 @@ class Study:
             fit = 0.0 if look is None else look.fit_seconds * look.growth
             seconds = min(self.config.tuning.seconds, room) if room > 2 * fit else 0.0
             start = None if look is None else look.plan.recommender
-            if start is not None and (alike := _found(plan, trials)) is not None:
+            if start is not None and (alike := _found(plan, list(trials.values()))) is not None:
                 start = start.with_settings(**alike.settings)
             if not seconds and start is not None:
                 found = {n: v for n, v in start.settings.items() if n in search_space(plan.recommender)}
@@ -220,40 +303,49 @@ class Study:
             began = time.process_time()
             own = f"{key}-{self._key(by_name[name], None)}"
             first = "" if look is None else look.stopped_at
-            if self._finish(plan, start, seconds, own, finished, trials, first):
+            begun = self._expected(self._attempt(plan, start, seconds, first), own, finished, trials)
+            if begun is not None and self._finish(begun, trials):
                 halving.note(own, time.process_time() - began)
         progress.report("plans", len(names), len(names))
 
-    def _finish(
-        self,
-        plan: Plan,
-        start: Spec | None,
-        seconds: float,
-        key: str,
-        finished: Mapping[str, Trial],
-        trials: dict[str, Trial],
-        first: str = "",
-    ) -> bool:
-        """Try a resolved plan in full, or take what an earlier run found; whether anything was done."""
+    def _attempt(self, plan: Plan, start: Spec | None, seconds: float, first: str = "") -> Attempt:
+        by_name = {p.name: p for p in self.plans()}
+        return Attempt(plan, by_name[plan.name].resolved(by_name), start, seconds, first)
+
+    def _expected(
+        self, attempt: Attempt, key: str, finished: Mapping[str, Trial], trials: dict[str, Trial]
+    ) -> _Begun | None:
+        """Return a plan with what is expected of it; None where an earlier run did it, or it does not fit."""
+        plan = attempt.plan
         if key in finished:
             trials[plan.name] = finished[key]
             self.say(f"{plan.name}: already done, taken from {self.folder.name}")
-            return False
-        expected = self.estimator.estimate(plan, start.settings if start else None)
+            return None
+        expected = self.estimator.estimate(plan, attempt.start.settings if attempt.start else None)
         if (reason := too_large(expected, available_memory_bytes())) is not None:
             self._skip(plan.name, reason)
-            return False
+            return None
         if expected.seconds is not None and expected.seconds.expected > LONG_SECONDS:
             self.say(f"{plan.name}: {estimate_words(expected)} expected")
+        return _Begun(attempt, key, expected)
+
+    def _finish(self, one: _Begun, trials: dict[str, Trial]) -> bool:
+        """Try a plan in full, in this process; whether that could be done."""
         try:
-            trial = self._try(plan, start, seconds, first)
-        except (DataError, MissingExtraError, AssetError, BudgetError, MemoryError) as error:
-            self._skip(plan.name, str(error) or "out of memory")
+            trial = self._trying(one.attempt)
+        except NOT_TRIED as error:
+            self._skip(one.attempt.plan.name, str(error) or "out of memory")
             return False
-        self._keep(trial, key)
-        trials[plan.name] = trial
-        self.say(_line(trial, self._compare(trial, expected)))
+        self._note(one, trial, trials)
         return True
+
+    def _note(self, one: _Begun, trial: Trial, trials: dict[str, Trial]) -> None:
+        self._files.keep(trial, one.key)
+        trials[trial.name] = trial
+        compared = keep_comparison(
+            self.folder / "estimates.jsonl", trial, one.expected, self.estimator, self.ledger.entries
+        )
+        self.say(_line(trial, compared))
 
     def _too_large(self, plan: Plan) -> str | None:
         known = {p.name: p for p in self.plans()}
@@ -277,13 +369,6 @@ class Study:
         ):
             return plan.build(self.store).fit(self.dataset, self.ledger)
 
-    def _item_vectors(self) -> Matrix | None:
-        """Return unit vectors of the item texts, for the diversity of lists: the same whatever the plan."""
-        if not any(text.strip() for text in self.dataset.catalog.texts()):
-            return None
-        encoder: TextEncoder = registry.build("encoder", "bag-of-words", {})
-        return encoder.encode(self.dataset.catalog.texts(), role="item")
-
     def _not_applicable(self, plan: Plan, tried: Mapping[str, Any] | None) -> str | None:
         for name in references_of(plan):
             if tried is not None and name not in tried:
@@ -295,63 +380,6 @@ class Study:
     def _skip(self, plan: str, reason: str) -> None:
         self.skipped.append(Skipped(plan, reason))
         self.say(f"{plan}: not tried ({reason.splitlines()[0]})")
-
-    def _try(self, plan: Plan, start: Spec | None, seconds: float, first: str = "") -> Trial:
-        config = self.config
-        search = Search(seconds, config.tuning.max_queries, seed=config.seed, first=first)
-        how = Evaluation(
-            config.quality.metric,
-            config.evaluation.metrics,
-            config.evaluation.max_queries,
-            config.evaluation.timed_queries,
-            config.seed,
-        )
-        per_request = plan.language_model == "per request"
-        if per_request:
-            how = replace(how, timed_queries=min(how.timed_queries, config.evaluation.lm_queries))
-        refusals = self.cap.refusals
-        begin = start.settings if start else {}
-        by_name = {p.name: p for p in self.plans()}
-        written = by_name[plan.name].resolved(by_name)
-        tuned = tune(plan, self.split, how.metric, search, self.ledger, self.store, begin, written)
-        pipeline = tuned.plan.build(self.store).fit(self.split.train, self.ledger)
-        limit = config.evaluation.lm_queries if per_request else 0
-        with self.ledger.span("evaluate", plan=f"{plan.name} (evaluation)", phase="once"):
-            trial = evaluate(pipeline, self.split, how, self.ledger, max_queries=limit, vectors=self._vectors)
-        if self.cap.refusals > refusals:
-            # A reranker degrades where a call is refused. What was measured is then another plan than this one.
-            raise BudgetError(
-                f"the spend cap of {self.prices.currency} {self.cap.limit:g} was reached while it was tried",
-                hint="raise [budget] lm_dollars",
-            )
-        validation = None if np.isnan(tuned.value) else tuned.value
-        return replace(trial, validation=validation, tuning=tuned.tried)
-
-    def _compare(self, trial: Trial, before: PlanEstimate) -> Range | None:
-        """Keep what was expected of each stage beside what it took, and return how long until ready was expected.
-
-        Of the fit, with the settings that tuning chose; of the rest, as it was before the plan was begun.
-        """
-        with_settings = self.estimator.estimate(trial.plan)
-        stages = {**with_settings.stages, "tune": before.stages["tune"]}
-        spent = {"encode": trial.cost["once"], "fit": trial.cost["refresh"], "request": trial.cost["request"]}
-        for name, label in (("tune", "tuning"), ("evaluate", "evaluation")):
-            entry = next((e for e in self.ledger.entries[::-1] if e.plan == f"{trial.name} ({label})"), None)
-            if entry is not None:
-                spent[name] = entry.cost
-        lines = [
-            {
-                "plan": trial.name,
-                "component": "encoder" if name == "encode" else trial.plan.recommender.component,
-                "expected": stages[name].to_dict(),
-                "actual": cost.to_dict(),
-                "profile": None if self.profile is None else self.profile.created,
-            }
-            for name, cost in spent.items()
-        ]
-        with (self.folder / "estimates.jsonl").open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(line) + "\n" for line in lines)
-        return with_settings.ready_seconds
 
     def _key(self, plan: Plan, start: Spec | None) -> str:
         config = self.config
@@ -369,90 +397,6 @@ class Study:
         ]
         return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
-    def _keep(self, trial: Trial, key: str) -> None:
-        values = self.folder / "values"
-        values.mkdir(exist_ok=True)
-        np.save(values / f"{key}.npy", np.stack([trial.values, *(trial.slice_values[name] for name in SLICES)]))
-        with (self.folder / "trials.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"key": key, **trial.to_dict()}) + "\n")
-
-    def _finished(self) -> dict[str, Trial]:
-        """Return the trials that an earlier run left in the folder, by key; half a line at the end is no trial."""
-        found: dict[str, Trial] = {}
-        path = self.folder / "trials.jsonl"
-        if not path.exists():
-            return found
-        text = path.read_text(encoding="utf-8")
-        if text and not text.endswith("\n"):
-            with path.open("a", encoding="utf-8") as file:
-                file.write("\n")  # so that the next trial does not end up on the half line
-        for line in text.splitlines():
-            try:
-                table = json.loads(line)
-                values = np.load(self.folder / "values" / f"{table['key']}.npy", allow_pickle=False)
-                whole, *parts = np.atleast_2d(values)  # runs of before slices were kept have one row
-                found[table["key"]] = Trial.from_dict(table, whole, dict(zip(SLICES, parts, strict=False)))
-            except (ValueError, KeyError, TypeError, OSError, EOFError, FrugalrecError):
-                self.say("one trial of an earlier run could not be read and is done again")
-        return found
-
-
-def split_of(config: Config, dataset: Dataset) -> Split:
-    """Return the split that ``[split]`` asks for."""
-    settings = {k.replace("-", "_"): v for k, v in (config.split.model_extra or {}).items()}
-    where = f"[split] kind = '{config.split.kind}'"
-    split: Split = registry.build("split", config.split.kind, settings, where=where).split(dataset)
-    return split
-
-
-def plans_of(config: Config, dataset: Dataset) -> list[Plan]:
-    """Return the plans to try, those they refer to included, in an order in which references point backwards."""
-    known = [*default_plans(dataset), *config.own_plans()]
-    names = [p.name for p in known]
-    for name in names:
-        if names.count(name) > 1:
-            raise ConfigError(f"two plans are called '{name}'", hint="give your own plan another name")
-    wanted = config.plans.only
-    for name in wanted:
-        if name not in names and (reason := not_applicable(name, dataset)):
-            raise ConfigError(f"the plan '{name}' does not apply to these data: {reason}")
-    return chosen_plans(known, [*wanted, *(p.name for p in config.own_plans())] if wanted else names)
-
-
-def estimator_for(config: Config, split: Split, prices: PriceSheet, profile: Profile | None) -> Estimator:
-    """Return what estimates plans on the training part of ``split``."""
-    queries = len(split.test)
-    if config.evaluation.max_queries:
-        queries = min(queries, config.evaluation.max_queries)
-    return Estimator(config, DataShape.of(split.train), prices, profile, (float(queries), float(len(split.validation))))
-
-
-def estimated_plans(config: Config, dataset: Dataset, estimator: Estimator) -> list[PlanEstimate]:
-    """Return what trying each plan will take with the settings that its search begins with."""
-    found: dict[str, Plan] = {}
-    for plan in plans_of(config, dataset):
-        found[plan.name] = plan.resolved(found)
-    return [estimator.estimate(plan) for plan in found.values()]
-
-
-def too_large(expected: PlanEstimate, free_bytes: float | None) -> str | None:
-    """Return why a plan is not begun: it would need more memory than there is, even if less than expected."""
-    if free_bytes is None or expected.peak_bytes is None or expected.peak_bytes.low <= free_bytes:
-        return None
-    return (
-        f"it is expected to need {expected.peak_bytes.expected / 2**30:.1f} GiB of memory, "
-        f"and {free_bytes / 2**30:.1f} GiB are free"
-    )
-
-
-def estimate_words(expected: PlanEstimate) -> str:
-    """Return what is expected of a plan in a few words."""
-    seconds, peak = expected.seconds, expected.peak_bytes
-    told = [] if seconds is None else [f"{seconds.expected:.0f} s ({seconds.low:.0f} to {seconds.high:.0f})"]
-    if peak is not None:
-        told.append(f"{peak.expected / 2**30:.2f} GiB")
-    return ", ".join(told)
-
 
 def _line(trial: Trial, expected: Range | None = None) -> str:
     score = trial.score
@@ -465,10 +409,10 @@ def _line(trial: Trial, expected: Range | None = None) -> str:
     return f"{trial.name}: {trial.metric} {quality}, ready in {seconds:.1f} s{told}, {tried}"
 
 
-def _found(plan: Plan, trials: Mapping[str, Trial]) -> Spec | None:
+def _found(plan: Plan, trials: Sequence[Trial]) -> Spec | None:
     """Return the first tried recommender of the same kind: the search of a twin with text starts from its settings.
 
     So text is judged by what it adds to the best that was found without, not by how far two searches happened to get.
     """
-    tried = (t.plan.recommender for t in trials.values())
+    tried = (trial.plan.recommender for trial in trials)
     return next((spec for spec in tried if kin(spec, plan.recommender)), None)

@@ -87,3 +87,25 @@ def first_time(folder: str, name: str) -> bool:
     except FileExistsError:
         return False
     return True
+
+
+def halves_of(payload: tuple[int, str]) -> dict[str, Any]:
+    return halves(payload[0])
+
+
+def first_waits_for_others(payload: tuple[int, str]) -> dict[str, Any]:
+    """Number 0 is done when the three others are."""
+    x, folder = payload
+    done = Path(folder) / "done"
+    while x == 0 and (not done.exists() or len(done.read_text().split()) < 3):
+        time.sleep(0.01)
+    return noted(payload)
+
+
+def counted_and_slow(payload: tuple[int, str]) -> dict[str, Any]:
+    """Number 4 takes a second more than the others."""
+    x, folder = payload
+    with (Path(folder) / "begun").open("a") as file:
+        file.write(f"{x}\n")
+    time.sleep(float(x == 4))
+    return halves(x)

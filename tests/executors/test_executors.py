@@ -192,3 +192,20 @@ def test_what_went_into_a_kept_sum_is_deleted_at_a_restart(tmp_path: Path) -> No
     assert len(list(parts.iterdir())) == 3
     assert run() == whole
     assert len(list(parts.iterdir())) == 1
+
+
+def test_what_is_finished_first_comes_first_where_that_is_asked(two: Executor, tmp_path: Path) -> None:
+    shards = [Shard(payload) for payload in in_folder(tmp_path, 4)]
+    for executor, waits in ((two, jobs.first_waits_for_others), (Local(), jobs.halves_of)):
+        found = [
+            (place, float(result.load()["y"][0])) for place, result in executor.completed(waits, shards, stage="waits")
+        ]
+        assert sorted(found) == [(x, x / 2) for x in range(4)]
+        assert found[-1][0] == (0 if executor is two else 3)
+
+
+def test_what_is_slow_is_not_begun_twice_where_order_does_not_matter(tmp_path: Path) -> None:
+    with executing(Local(workers=2, straggles=0.0)) as executor:
+        shards = [Shard(payload) for payload in in_folder(tmp_path, 5)]
+        assert len(list(executor.completed(jobs.counted_and_slow, shards, stage="slow"))) == 5
+    assert sorted((tmp_path / "begun").read_text().split()) == ["0", "1", "2", "3", "4"]

@@ -9,21 +9,25 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import jobs
 import numpy as np
 import pytest
 
+from frugalrec.config import parse_config
 from frugalrec.data.dataset import Dataset
 from frugalrec.encoders._cached import Cached
 from frugalrec.encoders.bag_of_words import BagOfWords
 from frugalrec.errors import ConfigError, MissingExtraError
 from frugalrec.executors import Executor, Shard, executing
 from frugalrec.executors.local import Local
+from frugalrec.prices import PriceSheet
 from frugalrec.recommenders import _sharded
 from frugalrec.recommenders.ease import Ease
 from frugalrec.recommenders.sequential_linear import SequentialLinear
 from frugalrec.stores.array_cache import ArrayCache
+from frugalrec.study import Study
 from frugalrec.testing.data import toy_dataset
 
 
@@ -150,6 +154,23 @@ def test_a_worker_that_is_killed_changes_nothing(ray: Executor, tmp_path: Path) 
     # What was finished is there for an executor that has nothing to do with the cluster.
     with executing(Local(checkpoints=ray.checkpoints)) as after:
         assert after.reduce(jobs.always_dies, jobs.plus, shards, stage="sum")["y"][0] == 7.5
+
+
+def test_whole_plans_are_tried_as_in_one_process(
+    ray: Executor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = toy_dataset(n_users=40, n_items=30)
+    only = ["popularity", "ease", "sequential", "neighbours", "blend"]
+
+    def tried(folder: str, **compute: Any) -> dict[str, list[float]]:
+        table = {"data": {"interactions": "toy.csv"}, "plans": {"only": only}, "tuning": {"seconds": 0.0}}
+        study = Study(parse_config({**table, "compute": compute}, "a test"), data, PriceSheet.load(), tmp_path / folder)
+        return {choice.name: choice.trial.values.tolist() for choice in study.run().choices}
+
+    alone = tried("one")
+    monkeypatch.setattr("frugalrec.executors._ambient", _Always(ray))
+    assert tried("two", executor="ray", workers=2, parallel="trials") == alone
+    assert list(alone) == only
 
 
 def test_an_address_where_nothing_is() -> None:

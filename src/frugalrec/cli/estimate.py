@@ -40,9 +40,10 @@ def estimate(
     from frugalrec.config import load_config
     from frugalrec.datasets import load_data
     from frugalrec.estimation import total
+    from frugalrec.expectations import estimated_plans, estimator_for
     from frugalrec.machine import available_memory_bytes
     from frugalrec.prices import PriceSheet
-    from frugalrec.study import estimated_plans, estimator_for, split_of
+    from frugalrec.trying import split_of
 
     settings = load_config(config)
     dataset, _ = load_data(settings.data, config.parent, offline=True, seed=settings.seed)

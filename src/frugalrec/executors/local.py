@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 import tempfile
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -94,11 +95,12 @@ class Local(Executor):
 
 def _serve(connection: Connection) -> None:
     """What a worker's process does: learn functions, and answer what they say of payloads, until nobody asks."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who gives out the work, and ends this process
     functions: list[Function] = []
     while True:
         try:
             message = connection.recv()
-        except (EOFError, KeyboardInterrupt):
+        except EOFError:
             return
         if isinstance(message, tuple):
             place, *rest = message

@@ -1,0 +1,104 @@
+"""What a study expects of its plans before it begins them, and how that is said and kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from frugalrec.config import Config
+from frugalrec.cost import Cost, Entry
+from frugalrec.data.dataset import Dataset, Split
+from frugalrec.data.shape import DataShape
+from frugalrec.errors import ConfigError
+from frugalrec.estimation import Estimator, PlanEstimate, Range
+from frugalrec.evaluation import Trial
+from frugalrec.machine_profile import Profile
+from frugalrec.plan import Plan
+from frugalrec.portfolio import chosen_plans, default_plans, not_applicable
+from frugalrec.prices import PriceSheet
+
+
+def plans_of(config: Config, dataset: Dataset) -> list[Plan]:
+    """Return the plans to try, those they refer to included, in an order in which references point backwards."""
+    known = [*default_plans(dataset), *config.own_plans()]
+    names = [p.name for p in known]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"two plans are called '{name}'", hint="give your own plan another name")
+    wanted = config.plans.only
+    for name in wanted:
+        if name not in names and (reason := not_applicable(name, dataset)):
+            raise ConfigError(f"the plan '{name}' does not apply to these data: {reason}")
+    return chosen_plans(known, [*wanted, *(p.name for p in config.own_plans())] if wanted else names)
+
+
+def estimator_for(config: Config, split: Split, prices: PriceSheet, profile: Profile | None) -> Estimator:
+    """Return what estimates plans on the training part of ``split``."""
+    queries = len(split.test)
+    if config.evaluation.max_queries:
+        queries = min(queries, config.evaluation.max_queries)
+    return Estimator(config, DataShape.of(split.train), prices, profile, (float(queries), float(len(split.validation))))
+
+
+def estimated_plans(config: Config, dataset: Dataset, estimator: Estimator) -> list[PlanEstimate]:
+    """Return what trying each plan will take with the settings that its search begins with."""
+    found: dict[str, Plan] = {}
+    for plan in plans_of(config, dataset):
+        found[plan.name] = plan.resolved(found)
+    return [estimator.estimate(plan) for plan in found.values()]
+
+
+def too_large(expected: PlanEstimate, free_bytes: float | None) -> str | None:
+    """Return why a plan is not begun: it would need more memory than there is, even if less than expected."""
+    if free_bytes is None or expected.peak_bytes is None or expected.peak_bytes.low <= free_bytes:
+        return None
+    return (
+        f"it is expected to need {expected.peak_bytes.expected / 2**30:.1f} GiB of memory, "
+        f"and {free_bytes / 2**30:.1f} GiB are free"
+    )
+
+
+def estimate_words(expected: PlanEstimate) -> str:
+    """Return what is expected of a plan in a few words."""
+    seconds, peak = expected.seconds, expected.peak_bytes
+    told = [] if seconds is None else [f"{seconds.expected:.0f} s ({seconds.low:.0f} to {seconds.high:.0f})"]
+    if peak is not None:
+        told.append(f"{peak.expected / 2**30:.2f} GiB")
+    return ", ".join(told)
+
+
+def keep_comparison(
+    path: Path, trial: Trial, before: PlanEstimate, estimator: Estimator, entries: Sequence[Entry]
+) -> Range | None:
+    """Add to ``path`` what was expected of each stage beside what it took; return how long until ready was expected.
+
+    Of the fit, with the settings that tuning chose; of the rest, as it was before the plan was begun.
+    """
+    with_settings = estimator.estimate(trial.plan)
+    stages = {**with_settings.stages, "tune": before.stages["tune"]}
+    spent: dict[str, Cost] = {
+        "encode": trial.cost["once"],
+        "fit": trial.cost["refresh"],
+        "request": trial.cost["request"],
+    }
+    for name, label in (("tune", "tuning"), ("evaluate", "evaluation")):
+        entry = next((e for e in reversed(entries) if e.plan == f"{trial.name} ({label})"), None)
+        if entry is not None:
+            spent[name] = entry.cost
+    lines = [
+        {
+            "plan": trial.name,
+            "component": "encoder" if name == "encode" else trial.plan.recommender.component,
+            "expected": stages[name].to_dict(),
+            "actual": cost.to_dict(),
+            "profile": None if estimator.profile is None else estimator.profile.created,
+        }
+        for name, cost in spent.items()
+    ]
+    with path.open("a", encoding="utf-8") as file:
+        file.writelines(json.dumps(line) + "\n" for line in lines)
+    return with_settings.ready_seconds
+
+
+__all__ = ["estimate_words", "estimated_plans", "estimator_for", "keep_comparison", "plans_of", "too_large"]
