@@ -190,3 +190,49 @@ def test_expected_tokens(tiny, colours, fitted):
     read = np.mean([len(fitted._title(i)) for i in range(24)]) * (5 + 18)
     assert stages.score.tokens_in == pytest.approx(read, rel=0.4)
     assert stages.fit.tokens_in == pytest.approx(60 * 25 * stages.score.tokens_in)
+
+
+def spent_on(reranker, queries, rankings):
+    ledger = Ledger()
+    with ledger.span("rerank"):
+        found = reranker.rerank(queries, rankings)
+    return found, ledger.total(reused=False), ledger.total()
+
+
+def test_a_pair_is_read_once_whoever_asks(tiny, colours):
+    plain = encoder(tiny, history_length=1, epochs=2).fit(colours)
+    keeping = encoder(tiny, history_length=1, epochs=2, pairs=1000).fit(colours)
+    np.testing.assert_array_equal(keeping.parameters_, plain.parameters_)
+    scores = np.array([3.0, 2.0, 1.0])
+    first = Query(history=np.array([5, 0], dtype=np.int32)), Ranking(np.array([3, 4, 6]), scores)
+    other = Query(history=np.array([2, 7, 0], dtype=np.int32)), Ranking(np.array([6, 9, 3]), scores)
+    for asked, read in ((first, 12), (other, 6), (first, 0)):
+        (expected,) = plain.rerank([asked[0]], [asked[1]])
+        (found,), spent, _ = spent_on(keeping, [asked[0]], [asked[1]])
+        np.testing.assert_array_equal(found.items, expected.items)
+        np.testing.assert_allclose(found.scores, expected.scores, atol=1e-4)
+        assert spent.tokens_in == read
+    _, now, ever = spent_on(keeping, [other[0]], [other[1]])
+    assert (now.tokens_in, now.flops) == (0, 0)
+    assert now.tokens_cached == ever.tokens_in > 0
+    assert ever.flops > 0
+
+
+def test_kept_pairs_end_with_a_fit(tiny, colours):
+    queries, before = lists_of(colours)
+    reranker = encoder(tiny, history_length=1, epochs=1, pairs=1000).fit(colours)
+    if reranker.weights_[1] <= 0:
+        pytest.fail("the model is not run, so nothing is tested")
+    reranker.rerank(queries, before)
+    assert spent_on(reranker, queries, before)[1].tokens_in == 0
+    reranker.fit(colours)
+    assert spent_on(reranker, queries, before)[1].tokens_in > 0
+
+
+def test_what_failed_is_not_kept(tiny, colours, monkeypatch):
+    queries, before = lists_of(colours)
+    reranker = encoder(tiny, history_length=1, pairs=1000).fit(colours)
+    with monkeypatch.context() as broken:
+        broken.setattr(reranker, "_loaded", lambda: 1 / 0)
+        assert all(found.degraded for found in reranker.rerank(queries, before))
+    assert not any(found.degraded for found in reranker.rerank(queries, before))

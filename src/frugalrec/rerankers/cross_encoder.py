@@ -12,7 +12,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from frugalrec import assets, progress
-from frugalrec.cost import charge
+from frugalrec.cost import Cost, Ledger, charge, charge_reused
 from frugalrec.data.dataset import Dataset, Query, Ranking
 from frugalrec.data.interactions import FloatArray, IntArray
 from frugalrec.data.shape import DataShape
@@ -20,6 +20,7 @@ from frugalrec.errors import ConfigError, NotFittedError
 from frugalrec.interfaces import Recommender
 from frugalrec.rerankers._order import reordered, standard
 from frugalrec.rerankers._packed import Method, PackedTransformer, Request, read_scores
+from frugalrec.rerankers._pairs import Pairs
 from frugalrec.rerankers._practice import Practice, Rows, conditional_logit, practise
 from frugalrec.spending import Rate, computing
 from frugalrec.torch_training import (
@@ -44,7 +45,7 @@ VALIDATED = 0.2
 DOUBT = 1.0
 """Ridge on the two weights of the blend, in lists: without evidence both are 0."""
 
-NOT_A_MATTER_OF_RESULT = ("epochs", "patience", "cpu_seconds", "checkpoint", "retriever", "batch_size")
+NOT_A_MATTER_OF_RESULT = ("epochs", "patience", "cpu_seconds", "checkpoint", "retriever", "batch_size", "pairs")
 
 
 @dataclass
@@ -63,6 +64,12 @@ class CrossEncoder:
     ``tokenizer.json``), BERT-like. ``method`` trains the ``layers`` last layers whole (``full``; 0: all of them), or
     adapters of ``rank`` in them (``lora``, Hu et al. 2021): less to keep and less to overfit, hardly less to compute.
     ``epochs`` 0 asks the model as it came. The history is read once for all candidates, newest item first.
+
+    What is said of a candidate depends on the last ``history_length`` items alone, whoever asks. The newest ``pairs``
+    of such histories and candidates are kept in memory and not read again until the next `fit`: the same numbers up to
+    rounding (of texts that fit the model's context), charged as reused, their tokens as ``tokens_cached``. It pays with
+    ``history_length`` 1, where pairs come back; how often depends on the traffic, so `expected`, and the trial of a
+    plan, count every pair as read.
 
     Training stops after ``epochs``, after ``patience`` without a better one, or with the epoch in which ``cpu_seconds``
     are spent; ``checkpoint`` names a folder from which a killed run goes on. The same seed gives the same weights.
@@ -97,6 +104,7 @@ class CrossEncoder:
     cpu_seconds: float = 0.0
     seed: int = 0
     checkpoint: str = ""
+    pairs: int = 0
     tokens_: IntArray = field(init=False, repr=False, compare=False)
     offsets_: Rows = field(init=False, repr=False, compare=False)
     parameters_: Flat = field(init=False, repr=False, compare=False)
@@ -105,11 +113,13 @@ class CrossEncoder:
     qualities_: tuple[float, ...] = field(init=False, repr=False, compare=False)
     _network: PackedTransformer | None = field(default=None, init=False, repr=False, compare=False)
     _rate: Rate = field(default_factory=Rate, init=False, repr=False, compare=False)
+    _known: Pairs = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        self._known = Pairs(self.pairs)
         for name, least in (
             *((name, 1) for name in ("depth", "history_length", "words", "rank", "requests", "tail")),
-            *((name, 0) for name in ("layers", "epochs")),
+            *((name, 0) for name in ("layers", "epochs", "pairs")),
         ):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} must be at least {least}, not {getattr(self, name)}")
@@ -119,6 +129,7 @@ class CrossEncoder:
 
     def fit(self, dataset: Dataset) -> Self:
         """Practise on held-out events; raises `MissingExtraError` without the extra, `AssetError` without the model."""
+        self._known = Pairs(self.pairs)
         self._network = network = PackedTransformer(self._folder())
         read = [network.tokens(text, self.words) for text in _texts(dataset)]
         self.tokens_ = np.fromiter((i for ids in read for i in ids), dtype=np.int32)
@@ -165,7 +176,7 @@ class CrossEncoder:
             rows = asked[start : start + self.batch_size]
             requests = [self._request(queries[i], rankings[i]) for i in rows]
             try:
-                values = self._read(requests)
+                values = self._told([(queries[i], rankings[i]) for i in rows], requests)
             except Exception:
                 # Whatever a model raises, a request that has candidates gets them.
                 logging.getLogger(__name__).warning("the cross-encoder failed; the old order stands", exc_info=True)
@@ -181,6 +192,34 @@ class CrossEncoder:
     def weights_bytes(self) -> int:
         """Size of the weights, which whoever runs the model must hold in memory."""
         return (self._folder() / "model.safetensors").stat().st_size
+
+    def _told(self, asked: Sequence[tuple[Query, Ranking]], requests: Sequence[Request]) -> list[FloatArray]:
+        """Return what the model says of each candidate, read now or kept from earlier."""
+        if not self.pairs:
+            return self._read(requests)
+        histories = [tuple(query.history[-self.history_length :].tolist()) for query, _ in asked]
+        items = [ranking.items[: self.depth].tolist() for _, ranking in asked]
+        found = [self._known.get(*each) for each in zip(histories, items, strict=True)]
+        missing = [[i for i, value in enumerate(values) if value is None] for values in found]
+        rows = [row for row, gaps in enumerate(missing) if gaps]
+        new: list[FloatArray] = []
+        if rows:
+            # The span is a child of the ambient one, which therefore gets every charge as well.
+            with Ledger().span("read") as span:
+                new = self._read([(requests[r][0], [requests[r][1][i] for i in missing[r]]) for r in rows])
+            assert span.entry is not None
+            price = span.entry.cost / sum(map(len, new))
+            for row, said in zip(rows, new, strict=True):
+                self._known.put(histories[row], [items[row][i] for i in missing[row]], said, price)
+        spared, told = Cost.zero(), []
+        for row, (values, gaps) in enumerate(zip(found, missing, strict=True)):
+            for value in filter(None, values):
+                spared += value[1]
+            fresh = iter(new[rows.index(row)] if gaps else ())
+            told.append(np.array([next(fresh) if value is None else value[0] for value in values]))
+        charge_reused(spared)
+        charge(flops=0.0, tokens_cached=spared.tokens_in or 0.0)
+        return told
 
     def _read(self, requests: Sequence[Request]) -> list[FloatArray]:
         network = self._loaded()
