@@ -1,0 +1,60 @@
+"""Measures a machine profile: the rate of every kind of work that cost formulas are made of, in less than a minute.
+
+Where the work is ours (sums over pairs of events, answering a request), the component that does it is run on a made-up
+log; where it is a library's, the library. Single-threaded rates are by CPU time, so that other work on the machine
+moves them little; rates of several threads are by the clock, since that is what threads are for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from importlib import metadata
+
+from frugalrec import progress
+from frugalrec.calibration import _arithmetic, _hardware, _reading, _recommending
+from frugalrec.calibration._bench import Bench
+from frugalrec.calibration._hardware import candidates, disk_latency, recommended_threads
+from frugalrec.machine_profile import Profile, hardware
+
+SECONDS = 45.0
+"""No measurement is begun after this many seconds."""
+
+_STEPS: tuple[tuple[str, Callable[[Bench], None]], ...] = (
+    ("matrix products", _arithmetic.products),
+    ("factorisations", _arithmetic.factors),
+    ("memory and sparse tables", _arithmetic.memory),
+    ("sums over users", _recommending.pairs),
+    ("answers", _recommending.answers),
+    ("requests", _recommending.scores),
+    ("matrix factorisation", _recommending.als),
+    ("texts", _reading.texts),
+    ("language models", _reading.language_models),
+    ("threads", _hardware.threads),
+)
+
+
+def calibrate(*, tdp_watts: float | None = None, seconds: float = SECONDS) -> Profile:
+    """Measure this machine. Nothing is fetched: what is not installed or cached is left out, and a note says so."""
+    bench = Bench(seconds)
+    for i, (name, step) in enumerate(_STEPS):
+        progress.report("calibrate", i, len(_STEPS))
+        if bench.over:
+            bench.notes.append(f"{name}: not measured, out of time")
+            continue
+        step(bench)
+    progress.report("calibrate", len(_STEPS), len(_STEPS))
+    return Profile(
+        hardware=hardware(),
+        rates={kind: {n: tuple(sorted(p)) for n, p in by.items()} for kind, by in bench.rates.items()},
+        threads=_hardware.threads_of(bench),
+        disk=disk_latency(),
+        power=_hardware.power(tdp_watts),
+        contention=bench.contention,
+        created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        versions={name: metadata.version(name) for name in ("frugalrec", "numpy", "scipy", "onnxruntime")},
+        notes=tuple(bench.notes),
+    )
+
+
+__all__ = ["SECONDS", "calibrate", "candidates", "disk_latency", "recommended_threads"]

@@ -1,0 +1,118 @@
+"""Products, factorisations, memory and sparse tables."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from scipy import linalg, sparse
+
+from frugalrec.calibration._bench import Bench
+from frugalrec.calibration._made_up import log_of
+from frugalrec.interfaces import Matrix
+from frugalrec.recommenders._approximate import times
+from frugalrec.recommenders._ridge import invert
+
+_FACTOR_SIZES = (512, 1024, 3072)
+_TOUCHED = 1 << 28
+
+
+def products(bench: Bench) -> None:
+    """Measure dense products."""
+    for name, dtype in (("f32", np.float32), ("f64", np.float64)):
+        for n in (256, 2048):
+            a = np.random.default_rng(0).standard_normal((n, n)).astype(dtype)
+            bench.measure(f"gemm-{name}", n, 2.0 * n**3, np.matmul, a, a)
+
+
+def factors(bench: Bench) -> None:
+    """Measure factorisations, substitutions and inverses."""
+    for name, dtype in (("f32", np.float32), ("f64", np.float64)):
+        for n in _FACTOR_SIZES:
+            if name == "f64" and n > 1024:
+                n = 2048
+            definite = definite_of(n, dtype)
+            potrf, potrs = linalg.get_lapack_funcs(("potrf", "potrs"), (definite,))
+            factor = potrf(definite, lower=False)[0]
+            bench.measure(f"factor-{name}", n, n**3 / 3, potrf, definite)
+            bench.measure(
+                f"substitute-{name}", n, 2.0 * n**2 * (n // 4), _substitution(potrs, factor, definite[:, : n // 4])
+            )
+            bench.measure(f"invert-{name}", n, float(n) ** 3, _inverted, definite)
+    square = definite_of(384, np.float64)
+    bench.measure("eigen-f64", 384, 9.0 * 384**3, lambda: np.linalg.eigh(square))
+
+
+def memory(bench: Bench) -> None:
+    """Measure memory, and products with sparse tables."""
+    _touch(bench)
+    for size in (1 << 22, 1 << 26):
+        source = np.ones(size // 8)
+        target = np.empty_like(source)
+        bench.measure("stream", size, 2.0 * size, np.copyto, target, source)
+    # A product writes a cell for the first pair that falls into it and adds for the others: what a pair costs
+    # depends on how many pairs share a cell.
+    for n_items, n_events, length in (
+        (8_000, 40_000, 10),
+        (3_000, 60_000, 40),
+        (1_500, 90_000, 150),
+        (800, 90_000, 300),
+    ):
+        chosen = log_of(n_items, n_events, length=length).matrix().astype(np.float64)
+        lengths = np.diff(chosen.indptr).astype(np.float64)
+        products = float(lengths @ lengths)
+        bench.measure("sparse-product", products / _gram(chosen).nnz, products, _gram, chosen)
+    for n_items in (1_500, 4_000, 6_000):
+        chosen = log_of(n_items, 60_000).matrix()
+        weights = np.ones((n_items, n_items), dtype=np.float32)
+        histories = sparse.csr_array(chosen[:2_000].astype(np.float32))
+        bench.measure("gather", n_items, float(histories.nnz) * n_items, times, histories, weights)
+    for length in (400, 4_000):
+        lists = np.random.default_rng(0).random((200, length), dtype=np.float32)
+        bench.measure("rows", length, 200.0, _rows, lists)
+
+
+def _touch(bench: Bench) -> None:
+    """Measure what memory costs that is written for the first time: in the (geometric) middle, and at worst.
+
+    A virtual machine whose host takes freed memory back may need ten times as long, or not, as it happens.
+    """
+    taken = []
+    for _ in range(6):
+        began = time.process_time()
+        np.ones(_TOUCHED // 8)
+        taken.append(max(time.process_time() - began, 1e-9))
+    for kind, seconds in (("touch", (min(taken) * max(taken)) ** 0.5), ("touch-worst", max(taken))):
+        bench.rates[kind] = {1: [(1.0, _TOUCHED / seconds)]}
+
+
+def definite_of(n: int, dtype: type[np.floating[Any]]) -> np.ndarray[Any, Any]:
+    """Return a positive definite matrix of ``n`` rows, in the order of Fortran."""
+    drawn = np.random.default_rng(0).standard_normal((n, n)).astype(dtype)
+    return np.asfortranarray((drawn + drawn.T) / 2 + 4 * n**0.5 * np.eye(n, dtype=dtype))
+
+
+def _substitution(potrs: Any, factor: np.ndarray[Any, Any], right: np.ndarray[Any, Any]) -> Callable[[], Any]:
+    return lambda: potrs(factor, np.asfortranarray(right), lower=False)
+
+
+def _inverted(definite: np.ndarray[Any, Any]) -> Any:
+    return invert(definite.copy(order="F"))
+
+
+def _gram(chosen: sparse.csr_array) -> Any:
+    return chosen.T @ chosen
+
+
+def _rows(lists: Matrix) -> Any:
+    return [_row(values) for values in lists]
+
+
+def _row(values: np.ndarray[Any, Any]) -> Any:
+    """Do what item-knn does for a row of similarities."""
+    other = (values > 0.1) & (np.arange(len(values)) != 3)
+    kept = values[other]
+    best = np.argpartition(kept, len(kept) - 100)[len(kept) - 100 :]
+    return np.argsort(best), kept[best]

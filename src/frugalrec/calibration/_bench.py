@@ -1,0 +1,91 @@
+"""The instrument: measures the rate of one kind of work, within the time for all."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from threadpoolctl import threadpool_limits
+
+from frugalrec.machine_profile import Profile
+from frugalrec.work import Work
+
+Points = list[tuple[float, float]]
+
+_SLICE = 0.2  # seconds for one rate, at least
+_SLOW = 0.4  # seconds a call, above which one is enough
+_MOST = 40  # times that what is fast is repeated
+
+
+class Bench:
+    """Rates by kind of work, number of threads and size; notes on what could not be measured."""
+
+    def __init__(self, seconds: float) -> None:
+        self.until = time.perf_counter() + seconds
+        self.rates: dict[str, dict[int, Points]] = {}
+        self.notes: list[str] = []
+        self.cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self._ratios: list[float] = []
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more is to be begun."""
+        return time.perf_counter() > self.until
+
+    @property
+    def contention(self) -> float | None:
+        """How many times its CPU time work took by the clock; None before anything was measured."""
+        return statistics.median(self._ratios) if self._ratios else None
+
+    def measure(
+        self,
+        kind: str,
+        size: float,
+        amount: float,
+        call: Callable[..., Any],
+        *given: Any,
+        threads: int = 1,
+        beside: Sequence[Work] = (),
+    ) -> None:
+        """Add the rate of ``amount`` units a call: the median of several, the first of which only warms up.
+
+        A call does the work ``beside`` as well, whose rates are known by now; its time is taken off.
+        """
+        if self.over:
+            self.notes.append(f"{kind} {size:,.0f}: not measured, out of time")
+            return
+        with threadpool_limits(limits=threads):
+            taken: list[float] = []
+            begun = time.perf_counter()
+            # Many of what is fast, two of what is slow, one of what is very slow, beside the first.
+            while len(taken) < (2 if sum(taken) > _SLOW else 3) or (
+                len(taken) < _MOST and time.perf_counter() - begun < _SLICE
+            ):
+                wall, cpu = time.perf_counter(), time.process_time()
+                call(*given)
+                wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+                if threads == 1 and cpu > 1e-3:
+                    self._ratios.append(wall / cpu)
+                taken.append(max(cpu if threads == 1 else wall, 1e-9))
+        whole = statistics.median(taken[1:])  # the first warms up
+        known = Profile({}, {k: {n: sorted(p) for n, p in by.items()} for k, by in self.rates.items()}).seconds(beside)
+        # What is taken off was measured at another moment: it may not eat up what was looked for.
+        own = max(whole - (known or 0.0), whole / 10)
+        self.rates.setdefault(kind, {}).setdefault(threads, []).append((float(size), amount / own))
+
+
+def by_the_clock(call: Callable[[], Any], amount: float) -> float:
+    """Return ``amount`` by second of the clock, the better of two calls after one to warm up."""
+    call()
+    taken = []
+    for _ in range(2):
+        begun = time.perf_counter()
+        call()
+        taken.append(time.perf_counter() - begun)
+    return amount / min(taken)
+
+
+__all__ = ["Bench", "Points", "by_the_clock"]

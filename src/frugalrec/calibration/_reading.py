@@ -1,0 +1,121 @@
+"""Encoders and language models, those whose weights are here."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Sequence
+from importlib import util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from frugalrec import assets, registry
+from frugalrec.calibration._bench import Bench
+from frugalrec.cost import Ledger
+from frugalrec.encoders._cached import Cached
+from frugalrec.encoders.bag_of_words import BagOfWords
+from frugalrec.encoders.e5 import E5
+from frugalrec.encoders.onnx import Onnx
+from frugalrec.encoders.static import Static
+from frugalrec.interfaces import LanguageModel, Matrix, Role, TextEncoder
+from frugalrec.stores.array_cache import ArrayCache
+
+_LENGTHS = (6, 16, 40, 126)
+SENTENCE = "the quick brown fox jumps over a lazy dog while seven old ships sail north under silent stars "
+
+
+def texts(bench: Bench) -> None:
+    """Measure encoders."""
+    rng = np.random.default_rng(0)
+
+    def titles() -> list[str]:
+        # Words of this call alone, each several times: what is remembered of words is not counted.
+        fresh = int(rng.integers(0, 1 << 20))
+        return [" ".join(f"{fresh:05x}{w:x}" for w in row) for row in rng.integers(0, 1 << 11, (1_000, 5))]
+
+    bench.measure("words", 1, float(sum(map(len, titles()))), lambda: BagOfWords().encode(titles()))
+    with tempfile.TemporaryDirectory() as folder:
+        bench.measure("store", 1, 1_000.0, lambda: _store(Path(folder) / f"{time.perf_counter_ns()}", titles()))
+    if registry.missing_extra("encoder", "e5") is None:
+        for length in _LENGTHS:
+            _encode(bench, length, E5(threads=1), "encode e5", share=0.25)
+    if is_cached(Static.model):
+        _encode(bench, _LENGTHS[0], Static(), "encode static")
+    if not is_cached(Onnx.model):
+        bench.notes.append(
+            "encoder: not measured, its weights are not cached (frugalrec assets fetch all-minilm-l6-v2-int8)"
+        )
+        return
+    for length in _LENGTHS:
+        _encode(bench, length, Onnx(threads=1), "encode")
+
+
+def language_models(bench: Bench) -> None:
+    """Measure reading and writing of the language models that are here."""
+    if util.find_spec("llama_cpp") is None:
+        bench.notes.append("language models: not measured, pip install 'frugalrec[llm]'")
+        return
+    from frugalrec.llms.llama_cpp import LlamaCpp
+
+    cached = [s.asset.name for s in assets.status() if s.variant is not None and _is_gguf(s.variant)]
+    if not cached:
+        bench.notes.append("language models: none is cached (frugalrec assets list)")
+    for name in cached:
+        model = LlamaCpp(model=name, context=512)
+        prompt = (SENTENCE * 8)[:700]
+        ledger = Ledger()
+        with ledger.span("once"):
+            model.loglikelihoods(prompt, [" end"])
+        tokens = ledger.entries[0].cost.tokens_in or 1.0
+        bench.measure(f"prompt {name}", 1, tokens, model.loglikelihoods, prompt, [" end"])
+        with ledger.span("write"):
+            model.generate(["The list of things:\n-"], max_tokens=24)
+        written = ledger.entries[1].cost.tokens_out or 1.0
+        if written > 1:
+            bench.measure(f"write {name}", 1, written, _write, model)
+
+
+def _encode(bench: Bench, length: int, encoder: TextEncoder, kind: str, *, share: float = 1.0) -> None:
+    words = (SENTENCE * 10).split()
+    many = 64 if length < 20 else 32 if length < 64 else 8
+    texts = [" ".join(words[i % 5 : i % 5 + length - 2]) for i in range(int(many * share))]
+    tokens = tokens_of(encoder, texts[:1])
+    bench.measure(kind, tokens, tokens * len(texts), lambda: encoder.encode(texts))
+
+
+def _store(path: Path, texts: Sequence[str]) -> None:
+    """Encode and keep ``texts`` in a new file, as the first run of a study does."""
+    Cached(_Zeros(), ArrayCache(path)).encode(texts)
+
+
+class _Zeros:
+    """Encodes at no cost, so that what remains is the cost of keeping vectors."""
+
+    def encode(self, texts: Sequence[str], *, role: Role = "item") -> Matrix:
+        return np.zeros((len(texts), 384), dtype=np.float32)
+
+    def fingerprint(self) -> str:
+        return "zeros"
+
+
+def _write(model: LanguageModel) -> Any:
+    return model.generate(["The list of things:\n-"], max_tokens=24)
+
+
+def tokens_of(encoder: TextEncoder, texts: Sequence[str]) -> float:
+    """Return how many tokens an encoder makes of ``texts``."""
+    ledger = Ledger()
+    with ledger.span("tokens"):
+        encoder.encode(texts)
+    return ledger.entries[0].cost.tokens_in or 1.0
+
+
+def _is_gguf(variant: Any) -> bool:
+    return any(file.name.endswith(".gguf") for file in variant.files)
+
+
+def is_cached(asset: str) -> bool:
+    """Whether the weights of ``asset`` are on this machine."""
+    return any(s.asset.name == asset and s.variant is not None for s in assets.status())

@@ -1,0 +1,174 @@
+"""Sums over users, answers and requests, by the components that do them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import util
+from typing import Any, Self
+
+import numpy as np
+
+from frugalrec.calibration._bench import Bench
+from frugalrec.calibration._made_up import dataset_of, log_of
+from frugalrec.cost import Ledger
+from frugalrec.data.dataset import Dataset, Fold, Query, Split
+from frugalrec.data.interactions import Interactions
+from frugalrec.data.shape import DataShape
+from frugalrec.evaluation import Evaluation, evaluate, quick_values
+from frugalrec.interfaces import Matrix
+from frugalrec.metrics import parse
+from frugalrec.pipeline import Pipeline
+from frugalrec.plan import Plan, Spec
+from frugalrec.recommenders._base import Scores
+from frugalrec.recommenders._expected import dense_tables
+from frugalrec.recommenders._statistics import Decay, accumulate_states
+from frugalrec.recommenders.ease import Ease
+from frugalrec.recommenders.hybrid import Hybrid
+from frugalrec.recommenders.popularity import Popularity
+from frugalrec.recommenders.sequential_linear import SequentialLinear
+from frugalrec.recommenders.state_knn import StateKnn
+from frugalrec.recommenders.user_knn import UserKnn
+from frugalrec.work import ANSWERED, Expected, Work, answering
+
+_DECAYS = (Decay(3.0, "positions"),)
+
+
+def pairs(bench: Bench) -> None:
+    """Measure sums over pairs of events."""
+    for kind, n_items, n_events in (
+        ("pairs-dense", 800, 40_000),
+        ("pairs-dense", 2_000, 120_000),
+        ("pairs-dense", 4_000, 400_000),
+        ("pairs-sparse", 8_000, 60_000),
+        ("pairs-sparse", 30_000, 60_000),
+    ):
+        dense = kind == "pairs-dense"
+        log = log_of(n_items, n_events, length=120 if dense else 9)
+        tables = dense_tables(n_items, 1) if dense else ()
+        bench.measure(
+            kind,
+            n_items,
+            _terms(log),
+            lambda x=log: accumulate_states(x, [Decay(3.0, "positions")], 1.0),
+            beside=tables,
+        )
+    data = dataset_of(2_000, 60_000)
+    bench.measure("states", 1, 60_000.0 * 30, lambda: StateKnn().fit(data))
+
+
+def answers(bench: Bench) -> None:
+    """Measure answering, ranking and judging."""
+    plan = Plan("popularity", Spec("popularity"))
+    for n_items in (1_000, 4_000, ANSWERED):
+        data = dataset_of(n_items, 240_000 if n_items == 4_000 else 60_000)
+        fitted = plan.build().fit(data)
+        queries = [data.query(user) for user in range(data.n_users)]
+        bench.measure("answer", n_items, 100.0, _answer_each, fitted, queries[:100])
+        # Sorting equal rows again and again is faster than sorting different ones; scores of thousands of queries
+        # at once are memory that is touched for the first time.
+        drawn = Pipeline(plan, _Drawn(n_items), None, ())
+        many = queries if n_items < ANSWERED else queries[:400]
+        fold = Fold(many, [q.history[-1:] for q in many])
+        bench.measure("rank", n_items, float(len(many)) * n_items, quick_values, drawn, fold, parse("ndcg@10"))
+        split = Split("made up", data, fold, fold)
+        how = Evaluation(timed_queries=1)
+        bench.measure("judge", n_items, float(len(many)) * n_items, evaluate, drawn, split, how, Ledger())
+    bench.measure("events", 1, 60_000.0, Popularity().fit, dataset_of(2_000, 60_000))
+
+
+def scores(bench: Bench) -> None:
+    """Measure what a request takes beside `answering`, by the kind of model: alone, most of it is overhead."""
+    plan, few = Plan("made up", Spec("ease")), 200
+    rng = np.random.default_rng(0)
+    data = dataset_of(few, 10_000)
+    asked = [data.query(user) for user in range(100)]
+    known = [answering(few).times(100.0)]
+    for kind, linear in (("query", Ease()), ("state", SequentialLinear())):
+        linear.n_items_, linear.weights_ = few, rng.random((few, few), dtype=np.float32)
+        bench.measure(kind, 1, 100.0, _answer_each, Pipeline(plan, linear, None, ()), asked, beside=_work(known))
+    # Alone, a request meets rows that are not in the processor's caches, and leaves them full of its own.
+    for n_items in (1_000, 3_000, 6_000):
+        longer = dataset_of(n_items, 60_000, length=120)
+        queries = [longer.query(user) for user in range(100)]
+        dense = Ease()
+        dense.n_items_, dense.weights_ = n_items, rng.random((n_items, n_items), dtype=np.float32)
+        met = float(sum(len(np.unique(q.history)) for q in queries)) * n_items
+        known = [answering(n_items).times(100.0), Expected((Work("query", 100.0),))]
+        fitted = Pipeline(plan, dense, None, ())
+        bench.measure("gather-alone", n_items, met, _answer_each, fitted, queries, beside=_work(known))
+    for n_items in (2_000, 16_000):
+        people = dataset_of(n_items, 300_000, length=80)
+        shape, model = DataShape.of(people), UserKnn().fit(people)
+        queries = [people.query(user) for user in range(40)]
+        ledger = Ledger()
+        with ledger.span("count"):
+            model.score(queries)
+        pairs = (ledger.entries[0].cost.flops or 0.0) / 2
+        besides = tuple(w for w in model.expected(shape).score.work or () if w.kind != "sparse-alone")
+        known = [answering(n_items).times(40.0), Expected(besides).times(40.0)]
+        fitted = Pipeline(plan, model, None, ())
+        bench.measure("sparse-alone", shape.mean_popularity, pairs, _answer_each, fitted, queries, beside=_work(known))
+    for n_items in (1_000, 4_000):
+        data = dataset_of(n_items, 60_000)
+        member = Popularity()
+        fused = Hybrid((member, Popularity(half_life_days=1.0))).fit(data)
+        queries = [data.query(user) for user in range(1_000)]
+        parts = member.expected(DataShape.of(data))
+        known = [(answering(n_items) + parts.score + parts.score).times(50.0)]
+        fitted = Pipeline(plan, fused, None, ())
+        bench.measure("fuse-alone", n_items, 100.0 * n_items, _answer_each, fitted, queries[:50], beside=_work(known))
+        bench.measure(
+            "fuse", n_items, 2_000.0 * n_items, fused.score, queries, beside=_work([parts.in_batch.times(2_000.0)])
+        )
+
+
+def als(bench: Bench) -> None:
+    """Measure matrix factorisation, where implicit is installed."""
+    if util.find_spec("implicit") is None:
+        bench.notes.append("als: not measured, implicit is not installed (pip install 'frugalrec[als]')")
+        return
+    from frugalrec.recommenders.als import Als
+
+    data = dataset_of(1_500, 60_000)
+    for factors in (64, 128):
+        ledger = Ledger()
+        with ledger.span("fit"):
+            Als(factors=factors, iterations=1).fit(data)
+        flops = ledger.entries[0].cost.flops
+        assert flops is not None
+        bench.measure("als", factors, flops, Als(factors=factors, iterations=1).fit, data)
+
+
+def _answer_each(pipeline: Any, queries: Sequence[Query]) -> None:
+    with Ledger().span("recommend"):
+        for query in queries:
+            pipeline.recommend([query], 10)
+
+
+def _work(stages: Sequence[Expected]) -> list[Work]:
+    return [work for stage in stages for work in stage.work or ()]
+
+
+@dataclass(init=False)
+class _Drawn(Scores):
+    """Gives every query scores of its own, which cost nothing to compute."""
+
+    def __init__(self, n_items: int) -> None:
+        self.n_items_ = n_items
+        self._drawn = np.random.default_rng(0).random((256, n_items), dtype=np.float32)
+
+    def fit(self, dataset: Dataset) -> Self:
+        return self
+
+    def score(self, queries: Sequence[Query]) -> Matrix:
+        return self._drawn[np.arange(len(queries)) % len(self._drawn)]
+
+
+def _terms(log: Interactions) -> float:
+    ledger = Ledger()
+    with ledger.span("pairs"):
+        accumulate_states(log, _DECAYS, 1.0)
+    flops = ledger.entries[0].cost.flops
+    assert flops is not None
+    return flops / 2
