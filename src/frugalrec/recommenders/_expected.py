@@ -70,7 +70,10 @@ def expected_states(shape: DataShape, decays: Sequence[Decay], *, passes: int = 
         held = 8.0 * n * n * K * (K + 1)
         # Blocks below the diagonal are filled last, when windows and the copy of a block that is turned are gone.
         filled = passes * 8.0 * n * n * (K * (K + 1) / 2 + K)
-        peak = max(held, filled + max(8.0 * n * n, 40.0 * window)) + columns
+        # A window's product is held sparse and dense before it is added; windows are alike where codes are in no order.
+        product = n * n * min(1.0, window / max(past / K + events, 1.0))
+        peak = max(held, filled + max(8.0 * n * n, 40.0 * window + 12.0 * min(window, product) + 8.0 * product))
+        peak += columns
         cells = n * n * K
         work = (Work(kind, terms, n), *dense_tables(n, K))
     else:
