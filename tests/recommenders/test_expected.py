@@ -25,6 +25,7 @@ from frugalrec.recommenders.item_knn import ItemKnn
 from frugalrec.recommenders.popularity import Popularity
 from frugalrec.recommenders.sequential_linear import SequentialLinear
 from frugalrec.recommenders.state_knn import StateKnn
+from frugalrec.recommenders.text_mapping import TextMapping
 from frugalrec.recommenders.user_knn import UserKnn
 from frugalrec.registry import build, missing_extra
 from frugalrec.testing.data import toy_dataset
@@ -95,6 +96,19 @@ def test_flops_of_queries_are_exact_in_the_mean(recommender: Any) -> None:
     assert alone == pytest.approx(len(queries) * expected.flops, rel=1e-6)
 
 
+def test_predicted_scores_are_counted_and_so_is_a_fit_without_new_items(dataset: Dataset) -> None:
+    model = TextMapping(Ease(), HashEncoder(), warm_loss=0.1)
+    warm = toy_dataset(n_users=60, n_items=24, length=18)
+    expected = model.expected(DataShape.of(warm))
+    assert charged(model.fit, warm) == pytest.approx(expected.fit.flops, rel=1e-9)
+    data = toy_dataset(n_users=60, n_items=24, cold=2, length=18)
+    model.fit(data)
+    assert model.trade_.size
+    queries = [data.query(user) for user in range(data.n_users)]
+    alone = sum(charged(model.score, [query]) for query in queries)
+    assert alone == pytest.approx(60 * model.expected(DataShape.of(data)).score.flops, rel=1e-6)
+
+
 def test_cuts_are_counted() -> None:
     """Exact where nobody meets an item twice and the sums are dense."""
     data = toy_dataset(n_users=60, n_items=24, length=18)
@@ -106,7 +120,16 @@ def test_cuts_are_counted() -> None:
 
 
 def test_learned_weights_are_within_what_is_admitted(dataset: Dataset) -> None:
-    model = Fusion((Ease(), Content(HashEncoder()), Popularity()))
+    within_what_is_admitted(Fusion((Ease(), Content(HashEncoder()), Popularity())), dataset)
+
+
+def test_a_rehearsed_launch_is_within_what_is_admitted() -> None:
+    within_what_is_admitted(
+        TextMapping(Ease(), HashEncoder()), toy_dataset(n_users=400, n_items=300, cold=30, length=30)
+    )
+
+
+def within_what_is_admitted(model: Any, dataset: Dataset) -> None:
     expected = model.expected(DataShape.of(dataset)).fit
     taken = charged(model.fit, dataset)
     assert expected.flops is not None

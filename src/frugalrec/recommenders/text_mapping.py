@@ -14,6 +14,7 @@ from scipy.optimize import minimize
 from frugalrec.cost import charge
 from frugalrec.data.dataset import Dataset, Query, Reason
 from frugalrec.data.interactions import FloatArray, IntArray
+from frugalrec.data.shape import DataShape
 from frugalrec.errors import ConfigError
 from frugalrec.interfaces import Explains, Matrix, Recommender, TextEncoder
 from frugalrec.recommenders._base import (
@@ -26,7 +27,9 @@ from frugalrec.recommenders._base import (
     require_fitted,
     top_k,
 )
+from frugalrec.recommenders._expected import expected_of, expected_text_space, width_of
 from frugalrec.recommenders._text import TextSpace, encode_items, unit_rows
+from frugalrec.work import Expected, Stages, Work
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 DEPTH = 50
@@ -37,6 +40,8 @@ LEAST_SLOPE = 1e-3
 """A curve rises at least this much from knot to knot, so that it can be followed back to a score."""
 STEPS = 201
 """How many additions to the worth of cold items the rehearsal tries."""
+GUESSED_STEPS = 60.0
+"""How often the regression behind a curve is expected to be evaluated; at most about 200 times."""
 DISCOUNTS = 1.0 / np.log2(np.arange(2, 12))
 
 
@@ -140,6 +145,37 @@ class TextMapping(Scores):
             predicted = _follow(worth, self.curves_[0, ::-1])
         scores[:, self.cold_] = predicted
         return scores
+
+    def expected(self, shape: DataShape) -> Stages:
+        """Return what fitting and scoring take; how many steps the curves of the rehearsal take is a guess."""
+        dim, parts = width_of(self.encoder), expected_of(self.member, shape)
+        if dim is None or parts is None:
+            return Stages()
+        n, d, cold = shape.items, float(dim), shape.items - shape.n_warm
+        mapping = (Work("gemm-f64", n * d * d, d), Work("factor-f64", d**3 / 3, d), Work("gemm-f64", 2 * n * d * d, d))
+        mapped = Expected(mapping, 3.0 * n * d * d + d**3 / 3, 0.0, 0.0, 16.0 * n * d, 8.0 * n * d)
+
+        def said(new: float, alone: bool) -> Expected:
+            flops = 2.0 * d * (n + new) + 2.0 * d * (shape.mean_distinct + new)
+            moved = Work("stream", 8.0 * n * d, 1 << 26) if alone else Work("gemm-f32", flops, d)
+            return Expected((moved, Work("rank", n, n)), flops, 0.0, 0.0, 16.0 * n, 0.0)
+
+        fit = expected_text_space(shape, dim, self.whitening) + mapped + parts.fit
+        if cold and shape.n_texts:
+            users = min(float(self.max_users), max(1.0, BLOCK_BYTES // (16 * n)), shape.n_users)
+            launched = float(np.clip(cold, self.launched * shape.n_warm, 3 * self.launched * shape.n_warm))
+            # A listed item has a feature for each step of its curves, two of the user's, and a constant.
+            warm = min(float(DEPTH), shape.n_warm - launched) * (len(KNOTS) + 2)
+            cells = users * (warm + min(float(DEPTH), launched) * (2 * len(KNOTS) + 1))
+            steps = (Work("stream", 32.0 * cells * GUESSED_STEPS),)
+            learned = Expected(steps, 4.0 * cells * GUESSED_STEPS, 0.0, 0.0, 16.0 * cells, 0.0)
+            judged = (parts.in_batch + said(launched, alone=False)).times(users)
+            held = Expected((Work("touch", 40.0 * users * n),), 0.0, 0.0, 0.0, 40.0 * users * n, 0.0)
+            fit = replace(fit + mapped + parts.fit + judged + learned + held, spread=max(parts.fit.spread, 2.0))
+        held_bytes = (parts.fit.held_bytes or 0.0) + 8.0 * n * d
+        return Stages(
+            replace(fit, held_bytes=held_bytes), parts.score + said(cold, True), parts.in_batch + said(cold, False)
+        )
 
     def explain(self, query: Query, items: IntArray) -> list[tuple[Reason, ...]]:
         """Return the member's reasons; for a cold item, history that reads like it, and reasons for what lifts it."""
