@@ -109,7 +109,8 @@ def _against_the_best(values: FloatArray, best: FloatArray, name: str, floor: Fl
     reference = float(np.nanmean(best[~np.isnan(values)]))
     if not reference:
         return Standing(gap.low >= 0, "no signal", 0.0 if gap.low >= 0 else None)
-    why = f"{gap.mean / reference:+.1%} against {name} (at worst {gap.low / reference:+.1%})"
+    worst = max(gap.low / reference, -1.0)  # nothing can lose more than all
+    why = f"{gap.mean / reference:+.1%} against {name} (at worst {worst:+.1%})"
     return Standing(gap.low >= -floor.margin * reference, why, max(0.0, -gap.low / reference))
 
 
