@@ -12,6 +12,8 @@ from typing import Any
 from frugalrec.executors._executor import STRAGGLES, Executor
 from frugalrec.executors._work import Function, Outcome, known, perform, shared_folder
 
+_PATIENCE = 2.0  # seconds for a process to end by itself
+
 
 class Local(Executor):
     """One worker: shard after shard in this process, nothing copied. More: as many processes, begun when needed.
@@ -72,7 +74,11 @@ class Local(Executor):
             connection.close()
 
     def close(self) -> None:
-        """Kill all processes."""
+        """Let all processes end, which hear that nobody asks any more; kill those that do not."""
+        for _, connection, _ in self._processes.values():
+            connection.close()
+        for process, _, _ in self._processes.values():
+            process.join(_PATIENCE)
         for worker in list(self._processes):
             self.stop(worker)
         if self._scratch is not None:
