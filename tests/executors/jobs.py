@@ -109,3 +109,8 @@ def counted_and_slow(payload: tuple[int, str]) -> dict[str, Any]:
         file.write(f"{x}\n")
     time.sleep(float(x == 4))
     return halves(x)
+
+
+def slowly_noted(payload: tuple[int, str]) -> dict[str, Any]:
+    time.sleep(1.0)
+    return noted(payload)

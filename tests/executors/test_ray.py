@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,6 +17,7 @@ import jobs
 import numpy as np
 import pytest
 
+from frugalrec import array_files
 from frugalrec.config import parse_config
 from frugalrec.data.dataset import Dataset
 from frugalrec.encoders._cached import Cached
@@ -154,6 +157,55 @@ def test_a_worker_that_is_killed_changes_nothing(ray: Executor, tmp_path: Path) 
     # What was finished is there for an executor that has nothing to do with the cluster.
     with executing(Local(checkpoints=ray.checkpoints)) as after:
         assert after.reduce(jobs.always_dies, jobs.plus, shards, stage="sum")["y"][0] == 7.5
+
+
+@pytest.mark.parametrize("lost", ["gcs_server", ""], ids=["head", "all"])
+def test_a_cluster_that_is_lost_loses_no_finished_shard(lost: str, tmp_path: Path) -> None:
+    """Without its head a job ends as if nothing had happened; without all of the cluster, the next run goes on."""
+    if find_spec("ray") is None:
+        pytest.skip("the extra ray is not installed")
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+    command = [sys.executable, str(Path(__file__).with_name("cluster_job.py")), str(tmp_path)]
+    job = subprocess.Popen(command, env=clean, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    done = tmp_path / "done"
+    deadline = time.monotonic() + 120
+    while not done.exists() or len(done.read_text().split()) < 3:
+        assert job.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    for pid, name in _descendants(job.pid):
+        if lost in name:
+            os.kill(pid, signal.SIGKILL)
+    if not lost:
+        job.kill()  # Ray itself ends the process, after a minute
+        job.communicate()
+        kept = _finished(tmp_path / "parts")
+        job = subprocess.Popen(command, env=clean, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    else:
+        kept = {str(x) for x in range(8)}
+    said, _ = job.communicate(timeout=180)
+    assert said.split()[-1] == "14.0"
+    times = done.read_text().split()
+    assert kept
+    assert {times.count(x) for x in kept} == {1}
+    assert set(times) == {str(x) for x in range(8)}
+
+
+def _finished(parts: Path) -> set[str]:
+    return {one.name.removeprefix("shard-") for one in parts.iterdir() if array_files.note_of(str(one)) is not None}
+
+
+def _descendants(pid: int) -> list[tuple[int, str]]:
+    """Return the processes below ``pid``, each with its name."""
+    told = subprocess.run(["ps", "-eo", "pid=,ppid=,comm="], capture_output=True, text=True, check=True).stdout
+    rows = [line.split(None, 2) for line in told.splitlines()]
+    found, parents = [], [pid]
+    while parents:
+        parent = parents.pop()
+        below = [(int(child), name) for child, above, name in rows if int(above) == parent]
+        found += below
+        parents += [child for child, _ in below]
+    return found
 
 
 def test_whole_plans_are_tried_as_in_one_process(
