@@ -162,6 +162,28 @@ def test_training_is_within_what_is_admitted(settings: dict[str, Any], dataset: 
     assert expected.flops / expected.spread <= taken <= expected.flops * expected.spread
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"patience": 0},
+        {"patience": 0, "ranking_task": 0.0},
+        {"patience": 0, "encoder": HashEncoder()},
+        {"patience": 0, "reader": "mean"},
+        {"patience": 2},
+    ],
+    ids=str,
+)
+def test_two_towers_are_within_what_is_admitted(settings: dict[str, Any], dataset: Dataset) -> None:
+    if missing_extra("recommender", "two-tower"):
+        pytest.skip("torch is not installed")
+    model = build("recommender", "two-tower", {"dimension": 8, "epochs": 6, "length": 10, "retrieved": 5, **settings})
+    within_what_is_admitted(model, dataset)
+    data = toy_dataset(n_users=60, n_items=24, length=8)
+    model.fit(data)
+    alone = sum(charged(model.score, [data.query(user)]) for user in range(60))
+    assert alone == pytest.approx(60 * model.expected(DataShape.of(data)).score.flops, rel=1e-9)
+
+
 def test_sparse_sums_are_about_right() -> None:
     """Few events on many items: how many cells they fill is estimated, and so a part of the FLOPs."""
     data = toy_dataset(n_users=80, n_items=400, length=12)

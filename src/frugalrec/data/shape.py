@@ -231,6 +231,12 @@ class DataShape:
         sample = different[::step]
         return sample, self.distinct_texts / len(sample) if sample else 1.0
 
+    def distinct_among(self, events: float) -> float:
+        """Return about how many items so many events are of, drawn by popularity."""
+        values, counts = _binned(self.popularity)
+        share = values / max(float(values @ counts), 1e-300)
+        return float(-np.expm1(-share * events) @ counts)
+
     def filled(self, terms: float) -> float:
         """Return about how many cells of an item × item table ``terms`` drawn by popularity fall into.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -165,13 +166,17 @@ class TextMapping(Scores):
             users = min(float(self.max_users), max(1.0, BLOCK_BYTES // (16 * n)), shape.n_users)
             launched = float(np.clip(cold, self.launched * shape.n_warm, 3 * self.launched * shape.n_warm))
             # A listed item has a feature for each step of its curves, two of the user's, and a constant.
-            warm = min(float(DEPTH), shape.n_warm - launched) * (len(KNOTS) + 2)
-            cells = users * (warm + min(float(DEPTH), launched) * (2 * len(KNOTS) + 1))
+            sides = ((self.launched, shape.n_warm - launched, 1), (launched / shape.n_warm, launched, 2))
+            cells = users * sum(
+                # Only users who chose something of a side tell what it is worth.
+                -math.expm1(-share * shape.mean_history) * min(float(DEPTH), items) * (curves * (len(KNOTS) - 1) + 3)
+                for share, items, curves in sides
+            )
             steps = (Work("stream", 32.0 * cells * GUESSED_STEPS),)
             learned = Expected(steps, 4.0 * cells * GUESSED_STEPS, 0.0, 0.0, 16.0 * cells, 0.0)
             judged = (parts.in_batch + said(launched, alone=False)).times(users)
             held = Expected((Work("touch", 40.0 * users * n),), 0.0, 0.0, 0.0, 40.0 * users * n, 0.0)
-            fit = replace(fit + mapped + parts.fit + judged + learned + held, spread=max(parts.fit.spread, 2.0))
+            fit = replace(fit + mapped + parts.fit + judged + learned + held, spread=max(parts.fit.spread, 3.0))
         held_bytes = (parts.fit.held_bytes or 0.0) + 8.0 * n * d
         return Stages(
             replace(fit, held_bytes=held_bytes), parts.score + said(cold, True), parts.in_batch + said(cold, False)

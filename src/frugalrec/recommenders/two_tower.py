@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -11,18 +12,30 @@ import numpy as np
 from frugalrec.cost import charge
 from frugalrec.data.dataset import Dataset, Query
 from frugalrec.data.interactions import Interactions
+from frugalrec.data.shape import DataShape
 from frugalrec.errors import ConfigError, DataError
 from frugalrec.interfaces import Matrix
 from frugalrec.recommenders._base import mask_scores, top_k
-from frugalrec.recommenders._neural import SCORED_AT_ONCE, NeuralModel
+from frugalrec.recommenders._expected import expected_text_space, width_of
+from frugalrec.recommenders._neural import (
+    SCORED_AT_ONCE,
+    NeuralModel,
+    expected_tokens,
+    expected_training,
+    expected_windows,
+)
 from frugalrec.recommenders._text import item_vectors
 from frugalrec.recommenders._windows import Windows, tokens_of
 from frugalrec.torch_training import BACKWARD, LossOf, Rows, Shapes, Tensor, require_torch
+from frugalrec.work import Expected, Stages, Work
 
 EXTRA = ("torch", "torch")
 
 GATES = 3
 """Parts of a gated recurrent unit: reset, update and candidate."""
+
+GUESSED_HITS = 0.5
+"""Share of training events whose item is taken to be among the ``ranked`` that retrieval brings."""
 
 WEIGHTS_ALONE = 2.0
 """FLOPs of a step by those of its forward pass where the input is data: nothing asks for its gradient."""
@@ -90,10 +103,13 @@ class TwoTower(NeuralModel):
 
     def shapes(self, n_items: int) -> Shapes:
         """Return the shapes of all parameters by name."""
+        return self._shapes(n_items, self.text_dim_)
+
+    def _shapes(self, n_items: int, text_dim: int) -> Shapes:
         d = self.dimension
         shapes: dict[str, tuple[int, ...]] = {"item_embedding": (n_items + 1, d)}
-        if self.text_dim_:
-            shapes["text.weight"] = (d, self.text_dim_)
+        if text_dim:
+            shapes["text.weight"] = (d, text_dim)
         if self.reader == "gru":
             for side in ("input", "state"):
                 shapes |= {f"{side}.weight": (GATES * d, d), f"{side}.bias": (GATES * d,)}
@@ -158,6 +174,49 @@ class TwoTower(NeuralModel):
                 scores[start : start + len(block)] = self._block(torch, parameters, vectors, block)
         return scores
 
+    def expected(self, shape: DataShape) -> Stages:
+        """Return what training and scoring take; how often the wanted item is among those retrieved is a guess."""
+        text = width_of(self.encoder)
+        if text is None:
+            return Stages()
+        n, d = shape.items, float(self.dimension)
+        size = float(sum(math.prod(dims) for dims in self._shapes(int(n), text).values()))
+
+        def epoch(held: float) -> tuple[float, float]:
+            windows, width, events = expected_windows(shape, self.length, self.batch_size, held)
+            batches = max(1.0, windows / self.batch_size)
+            met = shape.distinct_among(events / batches)
+            flops = windows * self._user_flops(1, width, training=True) + BACKWARD * 2.0 * events * met * d
+            flops += WEIGHTS_ALONE * 2.0 * batches * (met + 1.0) * text * d
+            if self.ranking_task and self.ranking == "ratings":
+                flops += BACKWARD * self._head_flops(events, batches * met, events)
+            elif self.ranking_task:
+                hits = GUESSED_HITS * events
+                flops += BACKWARD * self._head_flops(hits, batches * met, hits * min(float(self.ranked), met))
+            return flops, windows
+
+        def scored(tokens: int, block: float) -> float:
+            flops = self._user_flops(1, tokens) + 2.0 * n * d
+            if not self.ranking_weight:
+                return flops
+            listed = min(float(self.retrieved), n)
+            return flops + self._head_flops(1.0, min(n, block * listed) / block, listed)
+
+        width, behind = expected_tokens(shape, self.length, SCORED_AT_ONCE)
+        among, alone = scored(width, float(SCORED_AT_ONCE)), scored(behind, 1.0)
+        start = expected_text_space(shape, text, self.whitening) if text else Expected.nothing()
+        turned = Expected(
+            (Work("gemm-f32", 2.0 * (n + 1) * text * d, d),), 2.0 * (n + 1) * text * d, 0.0, 0.0, 0.0, 0.0
+        )
+        fit = expected_training(self, shape, epoch, among, size, 40.0 * self.length * d)
+        fit = replace(start + fit + turned, spread=1.5 * fit.spread)
+        one = (Work("state", 3.0), Work("stream", 4.0 * n * d, 1 << 26))
+        return Stages(
+            fit,
+            Expected(one, alone, 0.0, 0.0, 12.0 * n, 0.0, 2.0),
+            Expected((Work("gemm-f32", among, d),), among, 0.0, 0.0, 12.0 * n, 0.0, 2.0),
+        )
+
     def _served(self) -> Matrix:
         """Return which embeddings count: those of items with events, and the start's. float32 ``(n_items + 1, 1)``."""
         return np.append(self.seen_, True).astype(np.float32)[:, None]
@@ -205,7 +264,7 @@ class TwoTower(NeuralModel):
         hidden = F.relu(one[:, None] + F.embedding(places, other))
         return F.linear(hidden, p["ranking.last.weight"], p["ranking.last.bias"])[:, :, 0]
 
-    def _head_flops(self, n_users: int, n_items: int, n_pairs: int) -> float:
+    def _head_flops(self, n_users: float, n_items: float, n_pairs: float) -> float:
         return 2.0 * self.dimension * (self.dimension * (n_users + n_items) + n_pairs)
 
     def _loss(
