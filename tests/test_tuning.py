@@ -148,6 +148,25 @@ class HeavyBlocks(sequential_linear.SequentialLinear):
         return 1e4 ** len(self._decays())
 
 
+def test_what_needs_no_other_fit_is_searched_though_the_first_took_all_the_time(
+    split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(tuning.time, "process_time", lambda: clock[0])
+    fit = ease.Ease.solve
+
+    def slow(self: ease.Ease, statistics: Any) -> ease.Ease:
+        clock[0] += 90.0
+        return fit(self, statistics)
+
+    monkeypatch.setattr(ease.Ease, "solve", slow)
+    found = tuned(Plan("ease", Spec("ease")), split, seconds=60.0)
+    assert clock[0] == 90.0
+    assert {note["settings"]["history_half_life"] for note in found.tried} == {0.0, 1.0, 2.0, 5.0, 15.0}
+    assert {note["settings"]["ridge"] for note in found.tried} == {300.0}
+    assert not found.complete
+
+
 def test_what_would_not_be_done_in_time_is_not_begun(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sequential_linear, "SequentialLinear", HeavyBlocks)
     found = tuned(Plan("p", Spec("sequential-linear")), split, seconds=5.0)

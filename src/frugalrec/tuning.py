@@ -34,6 +34,9 @@ DENSE_ITEMS = 6_000
 SMALL_ITEMS, SMALL_EVENTS = 1_500, 200_000
 """The size of a miniature of the data, on which settings that change the sums are compared at a small price."""
 
+LEAST_SHARE = 0.25
+"""The part of the search's time that settings which need no other fit have, however long the first fit takes."""
+
 TRAININGS = 8
 """Into how many trainings a search divides its seconds, where a component can end its training at a time limit."""
 
@@ -90,10 +93,10 @@ def tune(
     member, each value is searched by itself. Values that the data cannot support (`DataError`) are
     noted and passed over. A component that has the setting ``cpu-seconds`` is trained for an eighth of the search's
     time with each candidate, so that settings are compared at equal compute; the plan that comes out keeps its own
-    limit. The search stops when ``search.seconds`` are spent and keeps the
-    best so far; a candidate that would not be done by then, going by the recommender's ``work``, is not begun. Settings
-    that the plan itself fixes are not touched. The search starts from ``start`` where that says
-    something about a setting, and from the component's defaults elsewhere.
+    limit. The search stops when ``search.seconds`` are spent and keeps the best so far; a candidate that would not be
+    done by then, going by the recommender's ``work``, is not begun. Where the first fit leaves less than a quarter of
+    the time, cheap settings have a quarter still. Settings that the plan itself fixes are not touched. The search
+    starts from ``start`` where that says something about a setting, and from the component's defaults elsewhere.
 
     On a large catalogue, settings that change a closed-form model's sums are chosen first, on a `miniature` of the data
     and within half the time: the other settings are then searched on the whole with these (Li et al. 2018, "Hyperband",
@@ -247,7 +250,13 @@ class _Climb:
 
     def run(self) -> Tuned:
         dear = [name for name, (stage, _) in self._space.items() if stage != "score"]
-        best, value = self._with_cheap(self._start(), self._search.passes)
+        start = self._start()
+        self._value(start)
+        # The first fit must be done anyway. Where it leaves nothing of the time, what costs no other is searched still.
+        whole, least = self._deadline, time.process_time() + LEAST_SHARE * self._search.seconds
+        self._deadline = max(whole, least)
+        best, value = self._with_cheap(start, self._search.passes)
+        self._deadline = whole
         if self._search.first in dear:
             place = dear.index(self._search.first)
             dear = dear[place:] + dear[:place]
