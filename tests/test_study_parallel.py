@@ -93,6 +93,17 @@ def test_what_workers_spent_is_on_the_record(two: Local, dataset: Dataset, tmp_p
     assert len(written) == len(parallel.ledger.entries)
 
 
+def test_texts_that_several_plans_need_are_encoded_once(two: Local, dataset: Dataset, tmp_path: Path) -> None:
+    store = ArrayCache(tmp_path / "arrays.sqlite")
+    config = configured(only=["content-words", "sequential-words"], seconds=0.0, **SECTIONS)
+    study = Study(config, dataset, PRICES, tmp_path / "run", store=store)
+    costs = {c.name: c.trial.cost["once"].flops for c in on_two(two, study).choices}
+    spent = {e.plan: e.cost.flops for e in study.ledger.entries if e.name == "encode" and e.depth == 0}
+    assert spent["(study)"] == pytest.approx(costs["content-words"]) == pytest.approx(costs["sequential-words"])
+    assert spent["content-words"] == spent["sequential-words"] == 0.0
+    store.close()
+
+
 def test_interrupted_it_keeps_what_is_finished_and_goes_on(two: Local, dataset: Dataset, tmp_path: Path) -> None:
     cut = beside(dataset, tmp_path, say=interrupted_after(2))
     early = on_two(two, cut)

@@ -321,7 +321,7 @@ def total(estimates: Sequence[PlanEstimate]) -> tuple[Range | None, Range | None
     seconds: list[Range | None] = []
     money: list[Range | None] = []
     for estimate in estimates:
-        encoders = {str(spec.to_dict()) for spec in _encoders(estimate.plan)}
+        encoders = {str(spec.to_dict()) for spec in encoders_of(estimate.plan)}
         for name, stage in estimate.stages.items():
             if name == "request" or (name == "encode" and encoders and encoders <= seen):
                 continue
@@ -340,7 +340,9 @@ def _sum(ranges: Sequence[Range | None]) -> Range | None:
     return result
 
 
-def _encoders(plan: Plan) -> Iterator[Spec]:
+def encoders_of(plan: Plan) -> Iterator[Spec]:
+    """Yield the text encoders of a plan, at any depth."""
+
     def walk(spec: Spec, kind: str) -> Iterator[Spec]:
         if kind == "encoder":
             yield spec

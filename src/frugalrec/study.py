@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import sha256
@@ -22,7 +23,7 @@ from frugalrec.config import Config
 from frugalrec.cost import Ledger, threads
 from frugalrec.data.dataset import Dataset, Split
 from frugalrec.errors import BudgetError, ConfigError
-from frugalrec.estimation import PlanEstimate, Range
+from frugalrec.estimation import PlanEstimate, Range, encoders_of
 from frugalrec.evaluation import Trial
 from frugalrec.executors import Executor, Shard, current
 from frugalrec.expectations import (
@@ -229,8 +230,10 @@ class Study:
     def _finish_elsewhere(self, begun: Mapping[str, _Begun], workers: Executor, trials: dict[str, Trial]) -> None:
         """Try plans side by side; each is kept as soon as it is finished."""
         key = f"trials of {self.folder.resolve()} {self.data_fingerprint}"
-        make = partial(TryingElsewhere, self.config, self.dataset, self.prices, self.store is not None)
+        cache = getattr(self.store, "path", None)
+        make = partial(TryingElsewhere, self.config, self.dataset, self.prices, cache)
         function = workers.remembered(key, make)
+        self._encode_for([one.attempt.plan for one in begun.values()])
         shards = [Shard(one.attempt.to_dict()) for one in begun.values()]
         for place, result in workers.completed(function, shards, stage="trials"):
             one = list(begun.values())[place]
@@ -307,6 +310,17 @@ class Study:
             if begun is not None and self._finish(begun, trials):
                 halving.note(own, time.process_time() - began)
         progress.report("plans", len(names), len(names))
+
+    def _encode_for(self, plans: Sequence[Plan]) -> None:
+        """Put vectors that several of ``plans`` need into the store, by all workers: they would be made for each."""
+        makers: dict[str, list[Plan]] = {}
+        for plan in plans if self.store is not None else ():
+            for encoder in {json.dumps(spec.to_dict(), sort_keys=True) for spec in encoders_of(plan)}:
+                makers.setdefault(encoder, []).append(plan)
+        for plan in {users[0].name: users[0] for users in makers.values() if len(users) > 1}.values():
+            # What goes wrong here goes wrong in the plans' own trials, and is told there.
+            with suppress(*NOT_TRIED), self.ledger.span("encode", plan="(study)", phase="once"):
+                plan.build(self.store).encode(self.split.train)
 
     def _attempt(self, plan: Plan, start: Spec | None, seconds: float, first: str = "") -> Attempt:
         by_name = {p.name: p for p in self.plans()}

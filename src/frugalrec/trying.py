@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -130,12 +131,12 @@ class Tried:
 
 @dataclass(frozen=True)
 class TryingElsewhere:
-    """`Trying` as the function of an executor's job: a payload is an `Attempt`, as a table."""
+    """`Trying` as the function of an executor's job: a payload is an `Attempt`, as a table. ``cache``: kept vectors."""
 
     config: Config
     dataset: Dataset
     prices: PriceSheet
-    cached: bool
+    cache: Path | None
 
     def __call__(self, payload: Mapping[str, Any]) -> dict[str, np.ndarray[Any, Any]]:
         """Return a `Tried`, as arrays."""
@@ -146,7 +147,9 @@ class TryingElsewhere:
         ledger, cap, trial, reason = Ledger(), SpendCap(currency=self.prices.currency), None, ""
         split, vectors = self._loaded
         with metering(self.prices, cap):
-            trying = Trying(self.config, split, vectors, ledger, cap, ArrayCache() if self.cached else None)
+            trying = Trying(
+                self.config, split, vectors, ledger, cap, None if self.cache is None else ArrayCache(self.cache)
+            )
             try:
                 trial = trying(attempt)
             except NOT_TRIED as error:
