@@ -170,14 +170,14 @@ class Study:
     def _notes(self, plans: Sequence[Plan], trials: Mapping[str, Trial]) -> Iterator[str]:
         if self.interrupted:
             yield f"interrupted when {len(trials)} of {len(plans)} plans were done: the same command goes on from there"
-        if self.config.compute.parallel == "trials" and self.config.compute.workers > 1:
+        if self._side_by_side:
             yield f"{self.config.compute.workers} plans at a time were tried: seconds were taken beside other work"
         yield from (f"{s.plan} was not tried: {s.reason}" for s in self.skipped)
         yield from (f"{d.plan} was {d.reason}" for d in self.dropped)
 
     def _try_all(self, plans: Sequence[Plan], trials: dict[str, Trial]) -> None:
         finished = self._files.finished()
-        workers = current() if self.config.compute.parallel == "trials" else None
+        workers = current() if self._side_by_side else None
         waiting = list(plans)
         while waiting:
             ready = [plan for plan in waiting if self._settled(plan, plans, waiting)] if workers else waiting[:1]
@@ -198,6 +198,10 @@ class Study:
         in_order = sorted(trials.items(), key=lambda item: order[item[0]])
         trials.clear()
         trials.update(in_order)
+
+    @property
+    def _side_by_side(self) -> bool:
+        return self.config.compute.parallel == "trials" and self.config.compute.workers > 1
 
     def _settled(self, plan: Plan, plans: Sequence[Plan], waiting: Sequence[Plan]) -> bool:
         """Whether all that ``plan`` builds on, and the plan whose settings its search begins with, have been tried."""
@@ -225,7 +229,7 @@ class Study:
         if self.cap.limit is not None and one.attempt.plan.language_model:
             return False
         free, peak = available_memory_bytes(), one.expected.peak_bytes
-        return free is None or peak is None or peak.expected * workers.workers <= free
+        return free is None or (peak is not None and peak.expected * workers.workers <= free)
 
     def _finish_elsewhere(self, begun: Mapping[str, _Begun], workers: Executor, trials: dict[str, Trial]) -> None:
         """Try plans side by side; each is kept as soon as it is finished."""

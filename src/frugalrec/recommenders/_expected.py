@@ -44,14 +44,12 @@ def expected_states(shape: DataShape, decays: Sequence[Decay], *, passes: int = 
     """
     n, K, events = shape.items, len(decays), shape.n_events
     past = following = 0.0
-    windows_lags = 0.0
     for decay in decays:
         reach = decay.half_life * -math.log2(NEGLIGIBLE)
         ahead = shape.pairs(1, HORIZON - 1)
         if decay.unit == "positions":
             past += K * shape.pairs(1, reach)
             ahead += shape.pairs(HORIZON, math.floor(reach) + HORIZON)
-            windows_lags += min(reach, float(shape.lengths[0][-1]))
         else:
             near = shape.pairs_within(reach)
             later = shape.pairs_within(reach, ahead=HORIZON, same=True)

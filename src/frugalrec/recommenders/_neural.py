@@ -192,6 +192,8 @@ def expected_windows(shape: DataShape, length: int, batch_size: int, held: float
     ``held``: events of each user with three or more that are not learned from.
     """
     sizes, users = shape.lengths
+    if not len(sizes):
+        return 0.0, 1, 0.0
     sizes = np.where(sizes >= 3, sizes - held, sizes)
     longer = sizes > length
     # Where the newest window ends is drawn evenly from 1 to ``length`` events before the end.

@@ -162,7 +162,7 @@ class TextMapping(Scores):
             return Expected((moved, Work("rank", n, n)), flops, 0.0, 0.0, 16.0 * n, 0.0)
 
         fit = expected_text_space(shape, dim, self.whitening) + mapped + parts.fit
-        if cold and shape.n_texts:
+        if cold and shape.n_warm and shape.n_texts:
             users = min(float(self.max_users), max(1.0, BLOCK_BYTES // (16 * n)), shape.n_users)
             launched = float(np.clip(cold, self.launched * shape.n_warm, 3 * self.launched * shape.n_warm))
             # A listed item has a feature for each step of its curves, two of the user's, and a constant.

@@ -207,6 +207,16 @@ def expected_flops_are_those_charged(make: Make, dataset: Dataset) -> None:
     assert low * (1 - 1e-9) <= charged <= high * (1 + 1e-9), f"expected {low:g} to {high:g} FLOPs, charged {charged:g}"
 
 
+def an_empty_log_can_be_estimated(make: Make, dataset: Dataset) -> None:
+    """What an empty log takes can be asked, as before anybody has come."""
+    recommender = make()
+    if not isinstance(recommender, Expects):
+        return
+    empty = dataset.with_interactions(dataset.interactions.take(np.empty(0, dtype=np.int64)))
+    flops = recommender.expected(DataShape.of(empty)).fit.flops
+    assert flops is None or 0 <= flops < np.inf, f"expected {flops} FLOPs of nothing"
+
+
 def what_was_learned_is_enough(make: Make, dataset: Dataset) -> None:
     """A fresh recommender given the attributes that end in ``_`` answers like the fitted one; all can be stored."""
     fitted, fresh = make().fit(dataset), make()
@@ -234,6 +244,7 @@ CHECKS: tuple[Check, ...] = (
     reasons_are_well_formed,
     flops_are_charged,
     expected_flops_are_those_charged,
+    an_empty_log_can_be_estimated,
     what_was_learned_is_enough,
 )
 """Every check, in the order to read a failure in."""
@@ -266,6 +277,7 @@ def _agree(one: Matrix, other: Matrix) -> None:
 
 __all__ = [
     "CHECKS",
+    "an_empty_log_can_be_estimated",
     "batches_do_not_matter",
     "candidates_and_exclusions_are_respected",
     "expected_flops_are_those_charged",
