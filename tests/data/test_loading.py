@@ -301,6 +301,27 @@ def test_text_fields(put):
     assert load(SourceConfig(items=titled))[1].text == ("TITLE",)
 
 
+@pytest.mark.parametrize(
+    ("values", "in_words"),
+    [
+        (("1994", "1e3", "-2.5"), False),
+        (("1994-09-10", "10/9/1994 12:30"), False),
+        (("01-Jan-1995", "May 3, 1996"), False),
+        (("https://example.org/a.jpg", "www.example.org/b"), False),
+        (("covers/a.jpg", "b.PNG"), False),
+        (("True", "no"), False),
+        (("", " "), False),
+        (("Heat", "1994", ""), True),
+        (("1984", "2001", "Heat"), False),
+        (("肖申克的救赎", "142分钟"), True),
+        (("May the force be with you", "Marching on"), True),
+    ],
+)
+def test_fields_in_words_are_text(put, values, in_words):
+    items = put("items.csv", "item_id,what,name", *(f'{i},"{v}",word' for i, v in enumerate(values)))
+    assert load(SourceConfig(items=items))[1].text == (("what", "name") if in_words else ("name",))
+
+
 def test_a_template_says_how_fields_become_one_text(put):
     items = put("items.csv", "item_id,name,year,Plot", "1,One,1999,Long ago", "2,Two,,")
     dataset, report = load(SourceConfig(items=items, template="{name}[ ({year})]"))

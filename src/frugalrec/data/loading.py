@@ -37,6 +37,7 @@ import contextlib
 import importlib
 import math
 import pkgutil
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +61,16 @@ from frugalrec.text.template import Template
 
 OnBadRows = Literal["error", "skip", "report"]
 
+_NOT_WORDS = re.compile(
+    r"""
+    [\W\d_]+                                                                              # numbers, dates in figures
+    | [\W\d_]* (jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec) [a-z]* [\W\d_]+          # dates with a month's name
+    | [\d.+-]+ e [+-]? \d+ | nan | none | null | true | false | yes | no
+    | [a-z]+ :// \S+ | www \. \S+ | \S+ \. (jpe?g|png|gif|webp|svg)                        # addresses, pictures
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+
 
 @dataclass(frozen=True)
 class SourceConfig:
@@ -70,8 +81,9 @@ class SourceConfig:
     another. The names of columns are for formats that do not fix them. ``timestamp`` and ``rating`` may be absent under
     their usual names; empty or None, they are not read. ``item_id`` is the id column of the items file, if it is called
     otherwise than ``item``. ``text`` names the fields that describe an item: by default what the format knows them to
-    be, else ``title``, else every field that is not all numbers. ``template`` says how they become one text, as
-    ``{title}[ ({year})]`` does; without one they are joined with ". ". ``seed`` is for ``ties = "random"``. Raises
+    be, else ``title``, else every field whose values are mostly words, not numbers, dates or addresses. ``template``
+    says how they become one text, as ``{title}[ ({year})]`` does; without one they are joined with ". ". ``seed`` is
+    for ``ties = "random"``. Raises
     `ConfigError`, or `UnknownNameError` for a format.
     """
 
@@ -296,15 +308,13 @@ def _text_fields(config: SourceConfig, items: ItemRows | None, fields: Mapping[s
     if wanted or items.text is not None:
         return wanted or items.text or ()
     titles = [name for name in fields if name.casefold() == "title"]
-    return tuple(titles[:1] or [name for name, values in fields.items() if not all(map(_is_number, values))])
+    return tuple(titles[:1] or [name for name, values in fields.items() if _in_words(values)])
 
 
-def _is_number(value: str) -> bool:
-    try:
-        float(value or "0")
-    except ValueError:
-        return False
-    return True
+def _in_words(values: Sequence[str]) -> bool:
+    """Whether at least half of what is said is more than numbers, dates and addresses of pages or pictures."""
+    said = [value for value in values if value.strip()]
+    return bool(said) and 2 * sum(_NOT_WORDS.fullmatch(value.strip()) is None for value in said) >= len(said)
 
 
 def _rules(
