@@ -192,11 +192,16 @@ def test_reasons_are_those_of_the_members_by_their_part(method):
 
 
 @pytest.mark.parametrize(
-    ("method", "cold", "flops"),
-    [("z-score", 0, 2 * 8 * 12), ("z-score", 2, 3 * 8 * 12), ("reciprocal-rank", 0, 2 * 5 * 12)],
+    ("method", "cold", "placing", "flops"),
+    [
+        ("z-score", 0, 1, 2 * 8 * 12),
+        ("z-score", 2, 1, 2 * 8 * 12),
+        ("z-score", 2, 2, 4 * 8 * 12),
+        ("reciprocal-rank", 0, 1, 2 * 5 * 12),
+    ],
 )
-def test_flops(method, cold, flops):
-    hybrid = Hybrid((Fixed(np.arange(6)), Fixed(np.arange(6), cold=True)), method=method)
+def test_flops(method, cold, placing, flops):
+    hybrid = Hybrid((Fixed(np.arange(6), cold=placing > 1), Fixed(np.arange(6), cold=True)), method=method)
     hybrid.fit(toy_dataset(n_users=60, n_items=6, cold=cold, length=3))
     ledger = Ledger()
     with ledger.span("score"):

@@ -48,7 +48,7 @@ class Fused(Scores):
             for row, (member, weight) in enumerate(zip(self.members, self._weights(), strict=True))
             if weight > 0
         ]
-        places = any(scores_cold_items(member) for _, member, _ in weighted)
+        placing = sum(scores_cold_items(member) for _, member, _ in weighted)
         fused = np.empty((len(queries), self.n_items_), dtype=np.float32)
         # About ten arrays of this shape are alive at once.
         rows = max(1, BLOCK_BYTES // (40 * max(1, self.n_items_)))
@@ -61,10 +61,14 @@ class Fused(Scores):
                 scores = member.score(block)
                 total += weight * self._comparable(row, scores, reference)
                 charge(flops=2.0 * scores.size)
-                if scores_cold_items(member) and cold.any():
+                if not scores_cold_items(member) or not cold.any():
+                    continue
+                if placing == 1:
+                    place = scores  # nothing is added to it, so that its scale does not matter
+                else:
                     place += weight * standardised(scores, reference)
                     charge(flops=2.0 * scores.size)
-            if places and cold.any():
+            if placing and cold.any():
                 _insert(total, place, warm, cold)
             fused[start : start + rows] = total
         return fused
@@ -132,13 +136,22 @@ def _means(scores: Matrix, reference: Mask) -> FloatArray:
 
 def _insert(fused: Matrix, place: Matrix, warm: Mask, cold: Mask) -> None:
     """Give each cold item, in place, the fused score found where ``place`` puts it among the warm ones."""
+    counts = np.count_nonzero(warm, axis=1)
+    last = np.float32(np.inf)
+    rungs, ladders = np.sort(np.where(warm, place, last), axis=1), np.sort(np.where(warm, fused, last), axis=1)
     for row in np.flatnonzero(cold.any(axis=1)):
-        rungs, ladder = np.sort(place[row, warm[row]]), np.sort(fused[row, warm[row]])
-        own = place[row, cold[row]]
-        below = (np.searchsorted(rungs, own, side="left") + np.searchsorted(rungs, own, side="right")) / 2
-        scale = ladder.std() / rungs.std() if rungs[0] < rungs[-1] else 0.0
-        beyond = scale * np.maximum(own - rungs[-1], 0.0)
-        fused[row, cold[row]] = np.interp(below - 0.5, np.arange(len(ladder)), ladder) + beyond
+        rung, ladder = rungs[row, : counts[row]], ladders[row, : counts[row]]
+        items = np.flatnonzero(cold[row])
+        own = place[row, items]
+        order = np.argsort(own)  # neighbours are looked for side by side
+        items, own = items[order], own[order]
+        below = (np.searchsorted(rung, own, side="left") + np.searchsorted(rung, own, side="right")) / 2
+        at = np.clip(below - 0.5, 0.0, len(ladder) - 1)
+        under = at.astype(np.intp)
+        over = np.minimum(under + 1, len(ladder) - 1)
+        scale = ladder.std() / rung.std() if rung[0] < rung[-1] else 0.0
+        beyond = scale * np.maximum(own - rung[-1], 0.0)
+        fused[row, items] = ladder[under] + (at - under) * (ladder[over] - ladder[under]) + beyond
 
 
 __all__ = ["Fused", "Mask", "deviations", "scores_cold_items", "standardised"]

@@ -109,8 +109,8 @@ class Fusion(Fused):
         fit += Expected((Work("stream", 4.0 * looks, cube),), looks, 0.0, 0.0, cube, 0.0, UNKNOWN_STEPS)
         for part in parts:
             fit += part.fit
-        compared = n * (members + places)
-        fused = Expected((Work("fuse-alone", compared, n),), 8.0 * n * (members + places), 0.0, 0.0, 40.0 * n, 0.0, 1.3)
+        compared, scaled = n * (members + places), members + (places if places > 1 else 0)
+        fused = Expected((Work("fuse-alone", compared, n),), 8.0 * n * scaled, 0.0, 0.0, 40.0 * n, 0.0, 1.3)
         score, batch = fused, replace(fused, work=(Work("fuse", compared, n),))
         for part in parts:
             score, batch = score + part.score, batch + part.in_batch

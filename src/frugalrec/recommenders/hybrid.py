@@ -45,7 +45,7 @@ class Hybrid(Fused):
 
     Time: the members', and O(items) a query (O(items log items) for ranks or cold items). Memory: the members', and
     blocks of scores. FLOPs a query beside the members': per item and member 8 for ``z-score``, 5 for
-    ``reciprocal-rank`` (comparisons are not counted) and 2 for ``scale``, and 8 more for members that place cold items.
+    `X
     Paper: Cormack, Clarke & Buettcher 2009.
 
     >>> from frugalrec.recommenders.content import Content
@@ -108,7 +108,9 @@ class Hybrid(Fused):
         n = shape.items
         weighted = [(m, p) for m, p, w in zip(self.members, parts, self._weights(), strict=True) if w > 0]
         places = sum(scores_cold_items(m) for m, _ in weighted) if shape.n_warm < n else 0
-        an_item = len(weighted) * {"z-score": 8.0, "reciprocal-rank": 5.0, "scale": 2.0}[self.method] + 8.0 * places
+        # What a single member says of cold items needs no scale of its own to be added to others.
+        scaled = 8.0 * places if places > 1 else 0.0
+        an_item = len(weighted) * {"z-score": 8.0, "reciprocal-rank": 5.0, "scale": 2.0}[self.method] + scaled
         # Placing cold items sorts the warm ones twice.
         compared, sorted_ = n * (len(weighted) + places), Work("rank", 2.0 * n if places else 0.0, n)
         alone = (Work("fuse-alone", compared, n), sorted_, Work("query", 1.0 if places else 0.0))
@@ -120,8 +122,8 @@ class Hybrid(Fused):
         # The scale of each member's scores is learned from a sample of users.
         sampled = min(float(SCALED_BY), shape.n_users)
         for part in parts:
-            scaled = Expected((Work("stream", 500.0 * n, 1 << 26),), 4.0 * n, 0.0, 0.0, 12.0 * n * sampled, 0.0, 1.3)
-            fit += (part.in_batch + scaled).times(sampled)
+            learned = Expected((Work("stream", 500.0 * n, 1 << 26),), 4.0 * n, 0.0, 0.0, 12.0 * n * sampled, 0.0, 1.3)
+            fit += (part.in_batch + learned).times(sampled)
         score, batch = fused, replace(fused, work=among)
         for _, part in weighted:
             score, batch = score + part.score, batch + part.in_batch
