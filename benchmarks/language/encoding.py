@@ -3,7 +3,7 @@
     python benchmarks/language/encoding.py speed movielens-100k --reference FOLDER --exported FOLDER
     python benchmarks/language/encoding.py cache movielens-100k
     python benchmarks/language/encoding.py quality movielens-100k
-    python benchmarks/language/encoding.py quality beauty --data DIR
+    python benchmarks/language/encoding.py quality beauty --data DIR --reference FOLDER --exported FOLDER
     python benchmarks/language/encoding.py sequential movielens-100k
     python benchmarks/language/encoding.py chinese --data DIR
     python benchmarks/language/encoding.py preparation movielens-100k (or beauty, douban)
@@ -13,8 +13,8 @@ compares neighbours in the catalogue with those of sentence-transformers in full
 alone and EASE + content with each encoder; half-life, whitening and the weight of text are chosen on validation users
 for each encoder, test users are scored once. Intervals: bootstrap over users, paired where two are compared.
 ``chinese`` does the same on Chinese films, over three random splits. ``preparation`` compares raw, clean and bare
-text, on validation users alone: it decides a default. Static encoders distilled here learn from 80% of the
-catalogue's texts (``static-distilled``).
+text, on up to 5,000 validation users alone: it decides a default. Each variant stands against its own encoder's
+default. Static encoders distilled here learn from 80% of the catalogue's texts (``static-distilled``).
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ from frugalrec.interfaces import TextEncoder
 from frugalrec.recommenders.sequential_linear import SequentialLinear
 from frugalrec.significance import bootstrap_interval, paired_difference
 from frugalrec.stores.array_cache import ArrayCache
+from frugalrec.text.preparation import Preparation
 
 ROUNDS = 5
 
@@ -64,8 +65,11 @@ def main() -> None:
     parser.add_argument("name", nargs="?", default="movielens-100k", choices=["movielens-100k", "beauty", "douban"])
     parser.add_argument("--data", type=Path, help="folder of the data set's files")
     parser.add_argument("--reference", default="", help="folder or hub name of the full-precision sentence encoder")
-    parser.add_argument("--exported", type=Path, help="from `frugalrec export-encoder`; `speed` compares these alone")
+    parser.add_argument("--exported", type=Path, help="folder from `frugalrec export-encoder`")
     parser.add_argument("--work", type=Path, default=Path("runs/encoders"), help="where distilled encoders are kept")
+    parser.add_argument(
+        "--rows", nargs="*", default=[], help="encoders that `quality` and `sequential` compare, all by default"
+    )
     parser.add_argument("--sample", type=int, default=3000, help="texts that `speed` encodes")
     given = parser.parse_args()
     quiet()
@@ -165,7 +169,9 @@ def cache(given: argparse.Namespace) -> None:
 
 def quality(given: argparse.Namespace) -> None:
     whole = dataset(given.name, given.data)
-    rows(Bench(given.name, whole), all_of(given, whole))
+    bench = Bench(given.name, whole)
+    without_text(bench)
+    rows(bench, all_of(given, whole))
 
 
 def sequential(given: argparse.Namespace) -> None:
@@ -205,15 +211,17 @@ def all_of(given: argparse.Namespace, whole: Dataset) -> dict[str, TextEncoder]:
     if given.reference:
         full = registry.build("encoder", "transformers", {"path": given.reference})
         encoders["transformer fp32"] = remembered(full, whole, store)
+    encoders["onnx int8"] = teacher
+    if given.exported:
+        encoders["onnx, exported int8"] = remembered(Onnx(path=str(given.exported / "int8")), whole, store)
     encoders |= {
-        "onnx int8": teacher,
         "static, distilled on the catalogue": distilled(given, texts, teacher, minilm_tokenizer(), "static-distilled"),
         "static, packaged": Static(),
         "bag-of-words": BagOfWords(),
         "bm25": remembered(Bm25(), whole, store),
         "tf-idf": remembered(Bm25(weighting="tf-idf"), whole, store),
     }
-    return encoders
+    return {name: encoder for name, encoder in encoders.items() if not given.rows or name in given.rows}
 
 
 def chinese(given: argparse.Namespace) -> None:
@@ -274,38 +282,45 @@ def chinese(given: argparse.Namespace) -> None:
 def preparation(given: argparse.Namespace) -> None:
     whole = dataset(given.name, given.data)
     store = ArrayCache(given.work / "vectors.sqlite")
-    bench = Bench(given.name, whole)
+    bench = Bench(given.name, whole, validation_users=TEST_USERS)
     bench.test = bench.validation  # a default is chosen here: nothing of the test fold may be seen
     bench.ease["test"] = bench.ease["validation"]
-    variants: dict[str, TextEncoder] = {
-        f"onnx, {how}": remembered(Onnx(text=how), whole, store) for how in ("clean", "raw", "words")
-    }
+    without_text(bench)
+    stops = ("short", "iso", "none")  # each family begins with its default
+    ways: tuple[Preparation, ...] = ("clean", "raw", "words")
     if given.name == "douban":
-        e5 = [registry.build("encoder", "e5", {"text": how, "max_tokens": 96}) for how in ("clean", "raw", "words")]
-        variants = {f"e5, {encoder.text}": remembered(encoder, whole, store) for encoder in e5}
-    for stops in ("short", "iso", "none"):
-        variants[f"bag-of-words, stop words {stops}"] = BagOfWords(stop_words=stops)
-        variants[f"bm25, stop words {stops}"] = remembered(Bm25(stop_words=stops), whole, store)
-        if given.name == "douban":
-            variants[f"bag-of-words, rjieba, stop words {stops}"] = BagOfWords(
-                segmentation="dictionary", stop_words=stops
-            )
-    rows(bench, variants)
+        read = [registry.build("encoder", "e5", {"text": how, "max_tokens": 96}) for how in ways]
+        rows(bench, {f"e5, {encoder.text}": remembered(encoder, whole, store) for encoder in read})
+        cut = [BagOfWords(segmentation="dictionary", stop_words=left_out) for left_out in stops]
+        rows(bench, {f"bag-of-words, rjieba, stop words {encoder.stop_words}": encoder for encoder in cut})
+    else:
+        rows(bench, {f"onnx, {how}": remembered(Onnx(text=how), whole, store) for how in ways})
+    rows(bench, {f"bag-of-words, stop words {left_out}": BagOfWords(stop_words=left_out) for left_out in stops})
+    rows(
+        bench,
+        {f"bm25, stop words {left_out}": remembered(Bm25(stop_words=left_out), whole, store) for left_out in stops},
+    )
 
 
-def rows(bench: Bench, encoders: dict[str, TextEncoder]) -> None:
-    """Print content, hybrid, and the hybrid's difference from that of the first encoder."""
+def without_text(bench: Bench) -> None:
+    """Print what EASE reaches alone."""
     base = bench.without_text()
     alone = bootstrap_interval(base)
     print(f"{len(base)} users; EASE alone {alone.mean:.4f} [{alone.low:.4f}, {alone.high:.4f}]", flush=True)
+
+
+def rows(bench: Bench, encoders: dict[str, TextEncoder]) -> None:
+    """Print content and hybrid, each with its difference from that of the first encoder."""
     first = None
     for name, encoder in encoders.items():
         found = bench.quality(encoder)
         first = first or found
         content, hybrid = bootstrap_interval(found.content), bootstrap_interval(found.hybrid)
         change = paired_difference(found.hybrid, first.hybrid)
+        apart = paired_difference(found.content, first.content)
         print(
-            f"| {name} | {content.mean:.4f} [{content.low:.4f}, {content.high:.4f}] | {hybrid.mean:.4f} "
+            f"| {name} | {content.mean:.4f} [{content.low:.4f}, {content.high:.4f}] | "
+            f"{apart.mean:+.4f} [{apart.low:+.4f}, {apart.high:+.4f}] | {hybrid.mean:.4f} "
             f"[{hybrid.low:.4f}, {hybrid.high:.4f}] | {100 * hybrid.mean / np.nanmean(first.hybrid):.1f}% | "
             f"{change.mean:+.4f} [{change.low:+.4f}, {change.high:+.4f}] | {found.settings} |",
             flush=True,
