@@ -10,7 +10,7 @@ onnx = pytest.importorskip("onnx", reason="needs the extra 'export'")
 import onnxruntime  # noqa: E402
 from onnx import helper, numpy_helper  # noqa: E402
 
-from frugalrec.encoders._eight_bits import _rounded, _shared, in_eight_bits  # noqa: E402
+from frugalrec.encoders._eight_bits import _rounded, _seen, _shared, in_eight_bits  # noqa: E402
 
 MASK = {"attention_mask": np.ones((3, 5), np.int64)}
 
@@ -68,7 +68,8 @@ def test_two_passes_leave_the_error_of_weights_alone() -> None:
     x = rng.standard_normal((3, 5, 64)).astype(np.float32)
     x[..., 0] *= 300.0  # one byte would have no step left for the others
     model, (weights,) = graph((64, 8), rng=rng)
-    whole, column = _rounded(weights)
+    flat = x.reshape(-1, 64)
+    whole, column = _rounded(weights, flat.T @ flat)
     found = run(in_eight_bits(model, [{"x": x, **MASK}]), x)
     np.testing.assert_allclose(found, x @ (whole * column) + 1, atol=0.05 * np.abs(x[..., 1:]).max())
 
@@ -93,26 +94,38 @@ def test_a_token_of_zeros_and_values_beyond_those_shown_are_finite() -> None:
     assert weights.shape == (8, 8)
 
 
-def test_padding_says_nothing_of_ranges() -> None:
-    from frugalrec.encoders._eight_bits import _ranges
-
+def test_padding_says_nothing() -> None:
     model, _ = graph((2, 2), rng=np.random.default_rng(5))
     x = np.array([[[1, -2], [9, 9]], [[3, 0], [9, 9]]], np.float32)
     mask = np.array([[1, 0], [1, 0]])
     later = {"x": np.array([[[-4, 5]]], np.float32), "attention_mask": np.array([[1]])}
-    low, high = _ranges(model, ["h0"], [{"x": x, "attention_mask": mask}, later])["h0"]
-    assert low.tolist() == [-4, -2]
-    assert high.tolist() == [3, 5]
+    largest, squares = _seen(model, ["h0"], [{"x": x, "attention_mask": mask}, later])["h0"]
+    assert largest.tolist() == [4, 5]
+    assert squares.tolist() == [[1 + 9 + 16, -2 - 20], [-2 - 20, 4 + 25]]
 
 
 def test_ranges_are_shared_by_hand() -> None:
-    middle, scale = _shared(np.array([0.0, -1.0]), np.array([8.0, 1.0]), [np.array([[2.0, -1.0], [0.5, 2.0]])])
-    assert middle.tolist() == [4.0, 0.0]
-    # Reaches 4 and 1, largest weights 2 and 2: only the reaches differ, and the geometric mean is 1.
+    # Largest weights 2 and 2: only the activations differ, and the geometric mean is 1.
+    scale = _shared(np.array([4.0, 1.0]), [np.array([[2.0, -1.0], [0.5, 2.0]])])
     np.testing.assert_allclose(scale, [4**0.3, 4**-0.3], rtol=1e-6)
 
 
 def test_columns_are_rounded_by_hand() -> None:
-    whole, column = _rounded(np.array([[1.0, 0.0], [-0.5, 0.0]], np.float32))
-    assert whole.tolist() == [[127, 0], [-64, 0]]
+    # Channels that never meet: nothing makes up for anything.
+    whole, column = _rounded(np.array([[1.0, 0.0], [-0.4, 0.0]], np.float32), np.eye(2))
+    assert whole.tolist() == [[127, 0], [-51, 0]]
     np.testing.assert_allclose(column, [1 / 127, 1e-12 / 127], rtol=1e-6)
+    # Two channels that are nearly the same: 0.4 of a step that the first loses is given to the second.
+    alike = np.array([[1.0, 0.9999], [0.9999, 1.0]])
+    whole, _ = _rounded(np.array([[50.4], [20.4], [127.0]]), np.block([[alike, np.zeros((2, 1))], [0, 0, 1.0]]))
+    assert whole.ravel().tolist() == [50, 21, 127]
+
+
+def test_rounding_one_row_after_the_other_is_nearer() -> None:
+    rng = np.random.default_rng(6)
+    x = rng.standard_normal((500, 40)) @ rng.standard_normal((40, 40))
+    array = rng.standard_normal((40, 8))
+    whole, column = _rounded(array, x.T @ x)
+    plain = np.rint(array / column)
+    errors = [float(np.square(x @ (w * column - array)).sum()) for w in (whole, plain)]
+    assert errors[0] < 0.7 * errors[1]

@@ -60,8 +60,9 @@ def test_flops_are_known(exported: tuple[Path, Exported]) -> None:
             vectors(exported[0] / kind)
         spent.append(ledger.total().flops)
     assert spent[0] is not None
-    # Two layers, whose second product of the feed-forward part (32 × 16) is made twice, on 60 texts of 5 tokens.
-    assert spent[1] == spent[0] + 2.0 * 2 * 32 * 16 * 300
+    # Two layers, whose queries, keys and values (16 × 16 each) and second products of the feed-forward part (32 × 16)
+    # are made twice, on 60 texts of 5 tokens.
+    assert spent[1] == spent[0] + 2.0 * 2 * (3 * 16 * 16 + 32 * 16) * 300
 
 
 def test_neighbours_by_hand() -> None:
