@@ -6,7 +6,7 @@ import csv
 import gzip
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -124,15 +124,15 @@ class Bench:
         reference = np.isfinite(mask_scores(scores, fold.queries)) & self.warm
         return standardised(scores, reference)
 
-    def quality(self, encoder: TextEncoder, whitenings: Sequence[float] = ()) -> Quality:
+    def quality(self, encoder: TextEncoder, make: Callable[..., Content] = Content) -> Quality:
         """Choose half-life, whitening and weight on validation users; return test users' values.
 
-        ``whitenings`` takes the place of what is tried of whitening otherwise.
+        ``make`` takes an encoder and a ``whitening``.
         """
         best: tuple[float, Content, float, float] | None = None
         best_hybrid: tuple[float, Content, float, float] | None = None
-        for whitening in whitenings or WHITENINGS.get(self.name, (0.0, 0.3, 0.7)):
-            fitted = Content(encoder, whitening=whitening).fit(self.split.train)
+        for whitening in WHITENINGS.get(self.name, (0.0, 0.3, 0.7)):
+            fitted = make(encoder, whitening=whitening).fit(self.split.train)
             for half_life in HALF_LIVES.get(self.name, (0.0, 3.0, 15.0)):
                 fitted.half_life = half_life
                 scores = fitted.score(self.validation.queries)

@@ -38,9 +38,6 @@ WAYS: dict[str, dict[str, Any]] = {
     "first 96 dimensions": {"method": "truncate", "dim": 96},
     "int8": {"method": "int8"},
     "binary, requests in floats": {"method": "binary"},
-    "bits, whitened by .3": {"method": "binary", "whitening": 0.3},
-    "bits, whitened by .7": {"method": "binary", "whitening": 0.7},
-    "bits, whitened by 1": {"method": "binary", "whitening": 1.0},
     "product, 4 dimensions a byte": {"method": "product", "part": 4},
     "product, 8 dimensions a byte": {"method": "product", "part": 8},
     "product, 16 dimensions a byte": {"method": "product", "part": 16},
@@ -56,7 +53,6 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder of the data set's files")
     parser.add_argument("--work", type=Path, default=Path("runs/encoders"), help="where vectors are kept")
     parser.add_argument("--ways", nargs="*", choices=list(WAYS), default=list(WAYS))
-    parser.add_argument("--seeds", type=int, default=0, help="say what so many seeds have on validation, instead")
     given = parser.parse_args()
     quiet()
     whole = dataset(given.name, given.data)
@@ -64,21 +60,12 @@ def main() -> None:
     teacher = remembered(Onnx(), whole, ArrayCache(given.work / "vectors.sqlite"))
     full = teacher.encode(texts)
     bench = Bench(given.name, whole)
-    if given.seeds:
-        bench.test, bench.ease["test"] = bench.validation, bench.ease["validation"]  # nothing of the test fold is seen
-        for name in given.ways:
-            for seed in range(given.seeds):
-                encoder = Compressed(teacher, **WAYS[name], seed=seed).fit(texts)
-                found = bench.quality(encoder, (0.0,) if "whitening" in WAYS[name] else ())
-                print(f"{name}, seed {seed}: {found.validation:.4f}; {found.settings}", flush=True)
-        return
     base = bench.without_text()
     first = bench.quality(teacher)
     print(f"{len(base)} users; EASE alone {np.nanmean(base):.4f}; full vectors: {first.settings}")
     for name, way in {"full": {}, **{name: WAYS[name] for name in given.ways}}.items():
         encoder = Compressed(teacher, **way).fit(texts) if way else teacher
-        # What is whitened before it is coded is not whitened again.
-        found = bench.quality(encoder, (0.0,) if "whitening" in way else ()) if way else first
+        found = bench.quality(encoder) if way else first
         size = encoder.pack(full).nbytes / len(full) if isinstance(encoder, Compressed) else full.nbytes / len(full)
         hybrid = bootstrap_interval(found.hybrid)
         change = paired_difference(found.hybrid, first.hybrid)

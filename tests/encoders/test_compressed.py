@@ -68,7 +68,6 @@ def overlap(encoder: Compressed, source: Gaussian) -> float:
         ({"method": "pca", "dim": 32}, 0.999, 128),
         ({"method": "pca", "dim": 16}, 0.6, 64),
         ({"method": "binary"}, 0.1, 5),
-        ({"method": "binary", "whitening": 0.5}, 0.1, 5),
         ({"method": "product", "part": 4}, 0.4, 9),
         ({"method": "product", "part": 1}, 0.9, 33),
         ({"method": "opq", "dim": 32, "part": 4}, 0.4, 9),
@@ -84,10 +83,9 @@ def test_neighbours_stay_and_bytes_go(settings: dict[str, object], least: float,
     assert codes.nbytes == bytes_a_text * len(source.texts)
 
 
-@pytest.mark.parametrize("whitening", [0.0, 0.7])
 @pytest.mark.parametrize("method", METHODS)
-def test_what_is_read_back_is_what_encode_gives(method: str, whitening: float) -> None:
-    encoder = Compressed(BagOfWords(64), method, whitening=whitening).fit(TEXTS)
+def test_what_is_read_back_is_what_encode_gives(method: str) -> None:
+    encoder = Compressed(BagOfWords(64), method).fit(TEXTS)
     plain = BagOfWords(64).encode([*TEXTS, ""])
     np.testing.assert_array_equal(encoder.unpack(encoder.pack(plain)), encoder.encode([*TEXTS, ""]))
     assert not encoder.encode([""]).any()
@@ -128,35 +126,6 @@ def test_binary_requests_keep_their_floats() -> None:
         return float(np.mean([len(a & b) for a, b in zip(found, exact, strict=True)]))
 
     assert kept(rescored) > kept(signs)
-
-
-def test_bits_of_whitened_axes_keep_what_whitening_makes_of_vectors() -> None:
-    source = Gaussian(dim=64)
-    centred = source.vectors - source.vectors.mean(axis=0)
-    squares, axes = np.linalg.eigh(centred.T @ centred)
-    whitened = centred @ (axes * np.where(squares > 1e-6, squares, np.inf) ** -0.35)
-    whitened /= np.linalg.norm(whitened, axis=1, keepdims=True)
-    exact = whitened @ whitened.T
-
-    def likeness(encoder: Compressed, whiten: bool) -> float:
-        found = encoder.fit(source.texts).encode(source.texts)
-        if whiten:
-            found = found @ (axes * np.where(squares > 1e-6, squares, np.inf) ** -0.35)
-            found /= np.linalg.norm(found, axis=1, keepdims=True)
-        return float(np.corrcoef(exact.ravel(), (found @ found.T).ravel())[0, 1])
-
-    before = likeness(Compressed(source, "binary", whitening=0.7), whiten=False)
-    after = likeness(Compressed(source, "binary"), whiten=True)
-    assert before > after + 0.02
-
-
-def test_requests_stand_among_turned_bits() -> None:
-    source = Gaussian()
-    encoder = Compressed(source, "binary", whitening=0.7).fit(source.texts)
-    asked = encoder.encode(source.texts[:50], role="query")
-    assert (np.argmax(asked @ encoder.encode(source.texts).T, axis=1) == np.arange(50)).mean() > 0.9
-    signs = np.sign(asked) / np.sqrt(32)
-    np.testing.assert_allclose(signs, encoder.encode(source.texts[:50]), rtol=1e-5)
 
 
 def test_few_texts_are_kept_exactly_by_product_quantisation() -> None:
@@ -225,14 +194,13 @@ def test_settings_are_checked(settings: dict[str, object]) -> None:
         Compressed(BagOfWords(64), **settings)
 
 
-@pytest.mark.parametrize("whitening", [0.0, 0.7])
 @pytest.mark.parametrize("method", METHODS)
-def test_what_is_expected_is_what_is_charged(method: Any, whitening: float) -> None:
+def test_what_is_expected_is_what_is_charged(method: Any) -> None:
     items = IdMap([f"i{k}" for k in range(len(TEXTS) + 1)])
     none = np.empty(0, dtype=np.int32)
     catalog = Catalog(items, {"title": [*TEXTS, ""]}, ("title",))
     shape = DataShape.of(Dataset(Interactions.from_events(none, none, IdMap([]), items), catalog))
-    encoder = Compressed(BagOfWords(dim=64), method, dim=16, whitening=whitening)
+    encoder = Compressed(BagOfWords(dim=64), method, dim=16)
     expected = encoder.expected(shape)
     ledger = Ledger()
     with ledger.span("encode"):

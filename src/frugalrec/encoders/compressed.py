@@ -37,24 +37,21 @@ class Compressed:
     - ``truncate``: the first ``dim`` dimensions; for models trained so that those say most (Kusupati et al. 2022,
       Matryoshka). 4 ``dim`` bytes.
     - ``int8``: a byte a dimension, the largest of the vector being ±127; d + 4 bytes.
-    - ``binary``: a bit a dimension, whether it is above its mean; d / 8 bytes. Learned. With ``whitening``, of the
-      principal axes scaled as above and turned at random, so that narrow axes, which recommenders stretch, have their
-      say in every bit: leave their own whitening out then. Requests (``role="query"``) keep their floats: the product
-      of floats with signs is the rescoring of Yamada et al. (2021).
+    - ``binary``: a bit a dimension, whether it is above its mean; d / 8 bytes. Learned. Requests (``role="query"``)
+      keep their floats, centred: the product of floats with signs is the rescoring of Yamada et al. (2021).
     - ``product``: the nearest of 256 centroids in each run of ``part`` dimensions (Jégou et al. 2011); d / ``part``
       bytes. Learned by k-means, and given back centred.
     - ``opq``: the same for runs of the ``dim`` principal axes, dealt out so that every run has about the same product
       of variances (Ge et al. 2013, the parametric solution); ``dim`` / ``part`` bytes. Learned.
 
     Each of the last three keeps a byte more, which says whether a text has a vector at all. ``dim`` matters to ``pca``,
-    ``truncate`` and ``opq``; 0 keeps all dimensions. ``whitening`` matters to ``pca`` and ``binary``. Rows have unit
-    norm again, so ``encode`` gives floats: what a vector becomes when it is read back from `pack`, whose bytes are what
-    has to be kept. Recommenders hold what they were given, so they save memory and time with ``pca`` and ``truncate``
-    alone.
+    ``truncate`` and ``opq``; 0 keeps all dimensions. Rows have unit norm again, so ``encode`` gives floats:
+    what a vector becomes when it is read back from `pack`, whose bytes are what has to be kept. Recommenders hold what
+    they were given, so they save memory and time with ``pca`` and ``truncate`` alone.
 
-    Time beside the encoder's: O(d × dim) a text for ``pca``, O(d²) for whitened bits, O(256 d) for ``product``, the
-    first and the last for ``opq``, else O(d); to learn, O(n d²) or 15 rounds of k-means. Memory: O(n d) while learning.
-    Charges ``flops`` by these formulas; tokens are the encoder's.
+    Time beside the encoder's: O(d × dim) a text for ``pca``, O(256 d) for ``product``, both for ``opq``, else O(d); to
+    learn, O(n d²) or 15 rounds of k-means. Memory: O(n d) while learning. Charges ``flops`` by these formulas; tokens
+    are the encoder's.
 
     >>> from frugalrec.testing.encoders import HashEncoder
     >>> small = Compressed(HashEncoder(dim=64), "int8")
@@ -95,22 +92,19 @@ class Compressed:
         n, width = rows.shape
         self.mean_ = rows.mean(axis=0) if n else np.zeros(width, dtype=np.float32)
         centred = rows - self.mean_
-        if self._turns:
+        if self.method in ("pca", "opq"):
             squares, axes = np.linalg.eigh(centred.T.astype(np.float64) @ centred)
-            kept = np.argsort(-squares)[: (0 if self.method == "binary" else self.dim) or width]
+            kept = np.argsort(-squares)[: self.dim or width]
             spread = np.sqrt(squares[kept].clip(min=0.0))
             usable = spread > 1e-5 * max(float(spread.max(initial=0.0)), 1e-30)
-            if self.method != "opq":
+            if self.method == "pca":
                 stretch = np.where(usable, np.where(usable, spread, 1.0) ** -self.whitening, 0.0)
             else:
                 dealt = _dealt(np.where(usable, spread, 0.0), self.part)
                 kept, stretch = kept[dealt], usable[dealt].astype(np.float64)
             self.axes_ = (axes[:, kept] * stretch).astype(np.float32)
             cost.charge(flops=2.0 * n * width**2 + 9.0 * width**3)
-        if self.method == "binary" and self._turns:
-            cost.charge(flops=2.0 * width**3 + 4.0 / 3.0 * width**3)
-            self.axes_ = self.axes_ @ _rotation(width, self.seed)
-        elif self.method == "opq":
+        if self.method == "opq":
             cost.charge(flops=2.0 * self.axes_.size * n)
             self.centroids_ = self._clustered(centred @ self.axes_)
         elif self.method == "product":
@@ -122,7 +116,7 @@ class Compressed:
         self._require_fitted()
         vectors = self.encoder.encode(texts, role=role)
         if self.method == "binary" and role == "query":
-            return unit_rows(self._turned(vectors))
+            return unit_rows(self._centred(vectors))
         return self.unpack(self.pack(vectors))
 
     @property
@@ -151,14 +145,12 @@ class Compressed:
         kept = float(min(self.dim or width, width))
         work = [Work("stream", 40.0 * n * d, 4.0 * n * d)]
         flops = 0.0
-        if self._turns:
+        if self.method in ("pca", "opq"):
             axes = 2.0 * rows * d * d
-            kept = d if self.method == "binary" else kept
             turned = rows + n if self.method == "opq" else float(n)  # what is clustered is turned before
-            rotation = 10.0 / 3.0 * d**3 if self.method == "binary" else 0.0
-            work += [Work("gemm-f64", axes, d), Work("eigen-f64", 9.0 * d**3 + rotation, d)]
+            work += [Work("gemm-f64", axes, d), Work("eigen-f64", 9.0 * d**3, d)]
             work.append(Work("gemm-f32", 2.0 * d * kept * turned, kept))
-            flops += axes + 9.0 * d**3 + rotation + 2.0 * d * kept * turned
+            flops += axes + 9.0 * d**3 + 2.0 * d * kept * turned
         if self.method in ("product", "opq"):
             d_coded = kept if self.method == "opq" else d
             filled = math.ceil(d_coded / self.part) * self.part
@@ -167,11 +159,11 @@ class Compressed:
             flops += coding
             work.append(Work("gemm-f32", coding, _CENTROIDS))
         if self.method in ("int8", "binary"):
-            flops += 2.0 * n * d
+            flops = 2.0 * n * d
         # Centred copies, as float64 where axes are found.
-        peak = (16.0 if self._turns else 12.0) * n * d
+        peak = (16.0 if self.method in ("pca", "opq") else 12.0) * n * d
         # Texts that the encoder makes nothing of are not learned from; equal runs of dimensions are clustered once.
-        spread = {"product": 1.5, "opq": 1.5}.get(self.method, 1.01 if self._turns else 1.0)
+        spread = {"product": 1.5, "opq": 1.5, "pca": 1.01}.get(self.method, 1.0)
         return inner + Expected(tuple(work), flops, 0.0, 0.0, peak, 4.0 * n * float(self.width or width), spread)
 
     def fingerprint(self) -> str:
@@ -188,14 +180,15 @@ class Compressed:
         """Return what has to be kept of the encoder's ``vectors``: ``(n, bytes)`` uint8, or float32 for axes kept.
 
         FLOPs a text: 2 d × dim for ``pca``, 3 × 256 d for ``product``, the first and 3 × 256 dim for ``opq``, 2 d for
-        ``int8`` and ``binary``, and 2 d² where bits are those of turned axes.
+        ``int8`` and ``binary``.
         """
         self._require_fitted()
         n, width = vectors.shape
         if self.method == "truncate":
             return np.ascontiguousarray(vectors[:, : self.dim or width])
         if self.method == "pca":
-            return self._turned(vectors)
+            cost.charge(flops=2.0 * self.axes_.size * n)
+            return np.asarray(self._centred(vectors) @ self.axes_, dtype=np.float32)
         if self.method == "int8":
             cost.charge(flops=2.0 * vectors.size)
             largest = np.abs(vectors).max(axis=1, keepdims=True) if width else np.zeros((n, 1), np.float32)
@@ -203,11 +196,14 @@ class Compressed:
             scales = np.ascontiguousarray(largest, dtype=np.float32).view(np.uint8).reshape(n, 4)
             return np.hstack([scales, np.rint(steps).astype(np.int8).view(np.uint8)])
         told = vectors.any(axis=1, keepdims=True)
-        centred = self._turned(vectors)
+        centred = self._centred(vectors)
         if self.method == "binary":
             cost.charge(flops=2.0 * vectors.size)
             # A text without a vector is marked, for a bit has no third value.
             return np.hstack([np.packbits(centred > 0, axis=1), told.astype(np.uint8)])
+        if self.method == "opq":
+            cost.charge(flops=2.0 * self.axes_.size * n)
+            centred = centred @ self.axes_
         cost.charge(flops=3.0 * _CENTROIDS * centred.size)
         parts = self._parts(centred)
         named = [vq(parts[i], self.centroids_[i])[0].astype(np.uint8) for i in range(len(parts))] if n else []
@@ -235,18 +231,6 @@ class Compressed:
 
     def _centred(self, vectors: Matrix) -> Matrix:
         return np.where(vectors.any(axis=1, keepdims=True), vectors - self.mean_, np.float32(0))
-
-    @property
-    def _turns(self) -> bool:
-        return self.method in ("pca", "opq") or (self.method == "binary" and self.whitening > 0)
-
-    def _turned(self, vectors: Matrix) -> Matrix:
-        """Return vectors centred, and along the axes that were learned, where there are some."""
-        centred = self._centred(vectors)
-        if not self._turns:
-            return centred
-        cost.charge(flops=2.0 * self.axes_.size * len(vectors))
-        return np.asarray(centred @ self.axes_, dtype=np.float32)
 
     def _parts(self, centred: Matrix) -> Matrix:
         """Return float32 ``(parts, n, part)``: runs of dimensions, the last one filled up with zeros."""
@@ -278,11 +262,6 @@ class Compressed:
             raise NotFittedError(
                 f"'compressed' ({self.method}) has learned from no catalogue yet", hint="call fit(texts) first"
             )
-
-
-def _rotation(width: int, seed: int) -> Matrix:
-    """Return a random orthogonal matrix, float32 ``(width, width)``."""
-    return np.linalg.qr(np.random.default_rng(seed).standard_normal((width, width)))[0].astype(np.float32)
 
 
 def _dealt(spread: Any, part: int) -> Any:
