@@ -132,7 +132,7 @@ def neighbours_in_common(a: Matrix, b: Matrix, k: int = NEIGHBOURS) -> float:
 
 def require_onnx() -> None:
     """Raise `MissingExtraError` unless graphs can be written."""
-    for package in ("torch", "transformers", "onnx", "onnx_ir"):
+    for package in ("torch", "transformers", "onnx"):
         try:
             __import__(package)
         except ImportError as error:
