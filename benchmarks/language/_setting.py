@@ -6,6 +6,7 @@ import csv
 import gzip
 import tempfile
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,10 +99,11 @@ class Bench:
     name: str
     whole: Dataset
     seed: int = 0
+    validation_users: int = VALIDATION_USERS
 
     def __post_init__(self) -> None:
         self.split = split_of(self.name, self.whole, self.seed)
-        self.validation = self.split.validation.sample(VALIDATION_USERS, seed=0)
+        self.validation = self.split.validation.sample(self.validation_users, seed=0)
         self.test = self.split.test.sample(TEST_USERS, seed=0)
         self.warm = self.split.train.interactions.popularity > 0
         reached = -1.0
@@ -122,12 +124,15 @@ class Bench:
         reference = np.isfinite(mask_scores(scores, fold.queries)) & self.warm
         return standardised(scores, reference)
 
-    def quality(self, encoder: TextEncoder) -> Quality:
-        """Choose half-life, whitening and weight on validation users; return test users' values."""
+    def quality(self, encoder: TextEncoder, make: Callable[..., Content] = Content) -> Quality:
+        """Choose half-life, whitening and weight on validation users; return test users' values.
+
+        ``make`` takes an encoder and a ``whitening``.
+        """
         best: tuple[float, Content, float, float] | None = None
         best_hybrid: tuple[float, Content, float, float] | None = None
         for whitening in WHITENINGS.get(self.name, (0.0, 0.3, 0.7)):
-            fitted = Content(encoder, whitening=whitening).fit(self.split.train)
+            fitted = make(encoder, whitening=whitening).fit(self.split.train)
             for half_life in HALF_LIVES.get(self.name, (0.0, 3.0, 15.0)):
                 fitted.half_life = half_life
                 scores = fitted.score(self.validation.queries)

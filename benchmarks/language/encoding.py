@@ -3,7 +3,7 @@
     python benchmarks/language/encoding.py speed movielens-100k --reference FOLDER --exported FOLDER
     python benchmarks/language/encoding.py cache movielens-100k
     python benchmarks/language/encoding.py quality movielens-100k
-    python benchmarks/language/encoding.py quality beauty --data DIR
+    python benchmarks/language/encoding.py quality beauty --data DIR --reference FOLDER --exported FOLDER
     python benchmarks/language/encoding.py sequential movielens-100k
     python benchmarks/language/encoding.py chinese --data DIR
     python benchmarks/language/encoding.py preparation movielens-100k (or beauty, douban)
@@ -13,8 +13,8 @@ compares neighbours in the catalogue with those of sentence-transformers in full
 alone and EASE + content with each encoder; half-life, whitening and the weight of text are chosen on validation users
 for each encoder, test users are scored once. Intervals: bootstrap over users, paired where two are compared.
 ``chinese`` does the same on Chinese films, over three random splits. ``preparation`` compares raw, clean and bare
-text, on validation users alone: it decides a default. Static encoders distilled here learn from 80% of the
-catalogue's texts (``static-distilled``).
+text, on up to 5,000 validation users alone: it decides a default. Each variant stands against its own encoder's
+default. Static encoders distilled here learn from 80% of the catalogue's texts (``static-distilled``).
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 import argparse
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -50,10 +51,11 @@ from frugalrec.encoders.bag_of_words import BagOfWords
 from frugalrec.encoders.bm25 import Bm25
 from frugalrec.encoders.onnx import Onnx
 from frugalrec.encoders.static import Static
-from frugalrec.interfaces import TextEncoder
+from frugalrec.interfaces import Matrix, Role, TextEncoder
 from frugalrec.recommenders.sequential_linear import SequentialLinear
 from frugalrec.significance import bootstrap_interval, paired_difference
 from frugalrec.stores.array_cache import ArrayCache
+from frugalrec.text.preparation import Preparation
 
 ROUNDS = 5
 
@@ -64,8 +66,11 @@ def main() -> None:
     parser.add_argument("name", nargs="?", default="movielens-100k", choices=["movielens-100k", "beauty", "douban"])
     parser.add_argument("--data", type=Path, help="folder of the data set's files")
     parser.add_argument("--reference", default="", help="folder or hub name of the full-precision sentence encoder")
-    parser.add_argument("--exported", type=Path, help="from `frugalrec export-encoder`; `speed` compares these alone")
+    parser.add_argument("--exported", type=Path, help="folder from `frugalrec export-encoder`")
     parser.add_argument("--work", type=Path, default=Path("runs/encoders"), help="where distilled encoders are kept")
+    parser.add_argument(
+        "--rows", nargs="*", default=[], help="encoders that `quality` and `sequential` compare, all by default"
+    )
     parser.add_argument("--sample", type=int, default=3000, help="texts that `speed` encodes")
     given = parser.parse_args()
     quiet()
@@ -101,6 +106,26 @@ def minilm_tokenizer() -> Path:
     return assets.fetch("all-minilm-l6-v2-int8").files["tokenizer.json"]
 
 
+class Library:
+    """sentence-transformers by itself: our component counts tokens as well, which it should not be charged for here."""
+
+    is_language_model = True
+
+    def __init__(self, folder: str) -> None:
+        import torch
+        from sentence_transformers import SentenceTransformer
+
+        torch.set_num_threads(1)
+        self.model = SentenceTransformer(folder, device="cpu", local_files_only=True)
+        self.model.max_seq_length = 128
+
+    def encode(self, texts: Sequence[str], *, role: Role = "item") -> Matrix:
+        return np.asarray(self.model.encode(list(texts), batch_size=32, show_progress_bar=False), dtype=np.float32)
+
+    def fingerprint(self) -> str:
+        return "sentence-transformers"
+
+
 def speed(given: argparse.Namespace) -> None:
     texts = [text for text in dataset(given.name, given.data).catalog.texts() if text]
     texts = [texts[i] for i in np.random.default_rng(0).permutation(len(texts))[: given.sample]]
@@ -109,9 +134,7 @@ def speed(given: argparse.Namespace) -> None:
     print(f"{len(texts)} texts of {np.mean(lengths):.1f} tokens (MiniLM's), longest {max(lengths)}", flush=True)
     encoders: dict[str, TextEncoder] = {}
     if given.reference:
-        encoders["sentence-transformers fp32"] = registry.build(
-            "encoder", "sentence-transformers", {"model": given.reference, "max_tokens": 128, "threads": 1}
-        )
+        encoders["sentence-transformers fp32"] = Library(given.reference)
         encoders["transformers fp32"] = registry.build(
             "encoder", "transformers", {"path": given.reference, "threads": 1}
         )
@@ -165,7 +188,9 @@ def cache(given: argparse.Namespace) -> None:
 
 def quality(given: argparse.Namespace) -> None:
     whole = dataset(given.name, given.data)
-    rows(Bench(given.name, whole), all_of(given, whole))
+    bench = Bench(given.name, whole)
+    without_text(bench)
+    rows(bench, all_of(given, whole))
 
 
 def sequential(given: argparse.Namespace) -> None:
@@ -205,15 +230,17 @@ def all_of(given: argparse.Namespace, whole: Dataset) -> dict[str, TextEncoder]:
     if given.reference:
         full = registry.build("encoder", "transformers", {"path": given.reference})
         encoders["transformer fp32"] = remembered(full, whole, store)
+    encoders["onnx int8"] = teacher
+    if given.exported:
+        encoders["onnx, exported int8"] = remembered(Onnx(path=str(given.exported / "int8")), whole, store)
     encoders |= {
-        "onnx int8": teacher,
         "static, distilled on the catalogue": distilled(given, texts, teacher, minilm_tokenizer(), "static-distilled"),
         "static, packaged": Static(),
         "bag-of-words": BagOfWords(),
         "bm25": remembered(Bm25(), whole, store),
         "tf-idf": remembered(Bm25(weighting="tf-idf"), whole, store),
     }
-    return encoders
+    return {name: encoder for name, encoder in encoders.items() if not given.rows or name in given.rows}
 
 
 def chinese(given: argparse.Namespace) -> None:
@@ -274,38 +301,45 @@ def chinese(given: argparse.Namespace) -> None:
 def preparation(given: argparse.Namespace) -> None:
     whole = dataset(given.name, given.data)
     store = ArrayCache(given.work / "vectors.sqlite")
-    bench = Bench(given.name, whole)
+    bench = Bench(given.name, whole, validation_users=TEST_USERS)
     bench.test = bench.validation  # a default is chosen here: nothing of the test fold may be seen
     bench.ease["test"] = bench.ease["validation"]
-    variants: dict[str, TextEncoder] = {
-        f"onnx, {how}": remembered(Onnx(text=how), whole, store) for how in ("clean", "raw", "words")
-    }
+    without_text(bench)
+    stops = ("short", "iso", "none")  # each family begins with its default
+    ways: tuple[Preparation, ...] = ("clean", "raw", "words")
     if given.name == "douban":
-        e5 = [registry.build("encoder", "e5", {"text": how, "max_tokens": 96}) for how in ("clean", "raw", "words")]
-        variants = {f"e5, {encoder.text}": remembered(encoder, whole, store) for encoder in e5}
-    for stops in ("short", "iso", "none"):
-        variants[f"bag-of-words, stop words {stops}"] = BagOfWords(stop_words=stops)
-        variants[f"bm25, stop words {stops}"] = remembered(Bm25(stop_words=stops), whole, store)
-        if given.name == "douban":
-            variants[f"bag-of-words, rjieba, stop words {stops}"] = BagOfWords(
-                segmentation="dictionary", stop_words=stops
-            )
-    rows(bench, variants)
+        read = [registry.build("encoder", "e5", {"text": how, "max_tokens": 96}) for how in ways]
+        rows(bench, {f"e5, {encoder.text}": remembered(encoder, whole, store) for encoder in read})
+        cut = [BagOfWords(segmentation="dictionary", stop_words=left_out) for left_out in stops]
+        rows(bench, {f"bag-of-words, rjieba, stop words {encoder.stop_words}": encoder for encoder in cut})
+    else:
+        rows(bench, {f"onnx, {how}": remembered(Onnx(text=how), whole, store) for how in ways})
+    rows(bench, {f"bag-of-words, stop words {left_out}": BagOfWords(stop_words=left_out) for left_out in stops})
+    rows(
+        bench,
+        {f"bm25, stop words {left_out}": remembered(Bm25(stop_words=left_out), whole, store) for left_out in stops},
+    )
 
 
-def rows(bench: Bench, encoders: dict[str, TextEncoder]) -> None:
-    """Print content, hybrid, and the hybrid's difference from that of the first encoder."""
+def without_text(bench: Bench) -> None:
+    """Print what EASE reaches alone."""
     base = bench.without_text()
     alone = bootstrap_interval(base)
     print(f"{len(base)} users; EASE alone {alone.mean:.4f} [{alone.low:.4f}, {alone.high:.4f}]", flush=True)
+
+
+def rows(bench: Bench, encoders: dict[str, TextEncoder]) -> None:
+    """Print content and hybrid, each with its difference from that of the first encoder."""
     first = None
     for name, encoder in encoders.items():
         found = bench.quality(encoder)
         first = first or found
         content, hybrid = bootstrap_interval(found.content), bootstrap_interval(found.hybrid)
         change = paired_difference(found.hybrid, first.hybrid)
+        apart = paired_difference(found.content, first.content)
         print(
-            f"| {name} | {content.mean:.4f} [{content.low:.4f}, {content.high:.4f}] | {hybrid.mean:.4f} "
+            f"| {name} | {content.mean:.4f} [{content.low:.4f}, {content.high:.4f}] | "
+            f"{apart.mean:+.4f} [{apart.low:+.4f}, {apart.high:+.4f}] | {hybrid.mean:.4f} "
             f"[{hybrid.low:.4f}, {hybrid.high:.4f}] | {100 * hybrid.mean / np.nanmean(first.hybrid):.1f}% | "
             f"{change.mean:+.4f} [{change.low:+.4f}, {change.high:+.4f}] | {found.settings} |",
             flush=True,

@@ -11,7 +11,7 @@ for package in ("torch", "transformers", "onnx"):
 
 from frugalrec.cli._app import run  # noqa: E402
 from frugalrec.cost import Ledger  # noqa: E402
-from frugalrec.encoders._export import Exported, export, neighbours_in_common, quantise, trace  # noqa: E402
+from frugalrec.encoders._export import Exported, export, neighbours_in_common  # noqa: E402
 from frugalrec.encoders.onnx import Onnx  # noqa: E402
 from frugalrec.encoders.transformers import Transformers  # noqa: E402
 from frugalrec.errors import DataError  # noqa: E402
@@ -49,10 +49,10 @@ def test_eight_bits_are_near_and_not_the_same(source: Transformers, exported: tu
 
 def test_a_vector_does_not_depend_on_its_batch(exported: tuple[Path, Exported]) -> None:
     alone, together = (vectors(exported[0] / "int8", batch_size=n) for n in (1, 32))
-    np.testing.assert_allclose(alone, together, atol=1e-2)
+    np.testing.assert_allclose(alone, together, atol=1e-5)
 
 
-def test_flops_are_known_and_the_same(exported: tuple[Path, Exported]) -> None:
+def test_flops_are_known(exported: tuple[Path, Exported]) -> None:
     spent = []
     for kind in ("fp32", "int8"):
         ledger = Ledger()
@@ -60,7 +60,9 @@ def test_flops_are_known_and_the_same(exported: tuple[Path, Exported]) -> None:
             vectors(exported[0] / kind)
         spent.append(ledger.total().flops)
     assert spent[0] is not None
-    assert spent[0] == spent[1]
+    # Two layers, whose queries, keys and values (16 × 16 each) and second products of the feed-forward part (32 × 16)
+    # are made twice, on 60 texts of 5 tokens.
+    assert spent[1] == spent[0] + 2.0 * 2 * (3 * 16 * 16 + 32 * 16) * 300
 
 
 def test_neighbours_by_hand() -> None:
@@ -69,26 +71,6 @@ def test_neighbours_by_hand() -> None:
     assert neighbours_in_common(a, a, k=2) == 1.0
     moved = a[[0, 2, 1, 3, 4, 5, 6]]  # two neighbours on the arc change places
     assert 0.5 < neighbours_in_common(a, moved, k=2) < 1.0
-
-
-def test_sharing_ranges_changes_nothing_but_rounding(source: Transformers, tmp_path: Path) -> None:
-    import onnx
-    import onnxruntime
-
-    from frugalrec.encoders._export import _smoothed
-
-    trace(source._found(), tmp_path / "plain.onnx")
-    rng = np.random.default_rng(0)
-    batch = {"input_ids": rng.integers(4, 10, (3, 6)), "attention_mask": np.ones((3, 6), np.int64)}
-    batch["token_type_ids"] = np.zeros((3, 6), np.int64)
-    model = onnx.load(tmp_path / "plain.onnx")
-    before = onnxruntime.InferenceSession(model.SerializeToString()).run(None, batch)[0]
-    after = onnxruntime.InferenceSession(_smoothed(model, batch).SerializeToString()).run(None, batch)[0]
-    np.testing.assert_allclose(after, before, atol=1e-5)
-    quantise(tmp_path / "plain.onnx", tmp_path / "small.onnx", batch)
-    kinds = [node.op_type for node in onnx.load(tmp_path / "small.onnx").graph.node]
-    assert kinds.count("MatMulNBits") == 12
-    assert kinds.count("MatMul") == 4  # attention: products of two activations
 
 
 def test_few_texts_are_refused(source: Transformers, tmp_path: Path) -> None:

@@ -15,19 +15,14 @@ from typing import Any
 import numpy as np
 
 from frugalrec import progress
+from frugalrec.encoders._eight_bits import in_eight_bits
 from frugalrec.encoders.onnx import Onnx
 from frugalrec.encoders.transformers import Transformers
 from frugalrec.errors import DataError, MissingExtraError
 from frugalrec.interfaces import Matrix, TextEncoder
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
-BLOCK = 128
-"""Weights that share a scale. Smaller blocks are truer and slower."""
-
-SMOOTHING = 0.5
-"""How much of the range of activations moves into the weights, as in SmoothQuant."""
-
-CALIBRATED = 256
+CALIBRATED, TOGETHER = 256, 32
 LEAST_TEXTS = 50
 NEIGHBOURS = 10
 TIMED, TURNS = 300, 3
@@ -48,12 +43,11 @@ class Exported:
 def export(source: Transformers, texts: Sequence[str], folder: Path) -> Exported:
     """Write ``folder/fp32`` and ``folder/int8``, each with ``model.onnx`` and ``tokenizer.json``, and compare them.
 
-    The 8-bit graph keeps weights as integers, each `BLOCK` of them with a scale, and quantises activations token by
-    token in blocks as well (``MatMulNBits`` with accuracy level 4; onnxruntime 1.22 or newer), so that a vector hardly
-    depends on what else is in its batch. Before that, the range of each input channel is shared with its weights: x is
-    divided by s and W multiplied, s = max|x|^α / max|W|^(1-α), measured on `CALIBRATED` of the texts (Xiao et al. 2023,
-    SmoothQuant, eq. 4). Needs the extra ``export``. Raises `DataError` for fewer than 50 different texts, and what the
-    encoder raises for a model that cannot be loaded.
+    The 8-bit graph multiplies whole numbers (`in_eight_bits`), with ranges of activations measured on `CALIBRATED` of
+    the texts. Export on a machine like the one that will encode: without products of bytes (AVX-512 VNNI and its like)
+    it is slower, and older x86 processors clip sums of two products, which the comparison then shows. Needs the extra
+    ``export``. Raises `DataError` for fewer than 50 different texts, and what the encoder raises for a model that
+    cannot be loaded.
     """
     distinct = [text for text in dict.fromkeys(texts) if text.strip()]
     if len(distinct) < LEAST_TEXTS:
@@ -71,7 +65,7 @@ def export(source: Transformers, texts: Sequence[str], folder: Path) -> Exported
         "text": source.text, "pooling": source.pooling, "threads": 1,
     }  # fmt: skip
     exact = Onnx(path=str(plain), **settings)
-    quantise(plain / "model.onnx", small / "model.onnx", _batch(exact, distinct[:CALIBRATED]))
+    quantise(plain / "model.onnx", small / "model.onnx", _batches(exact, distinct[:CALIBRATED]))
     progress.report("export", 2, 3)
     encoders: dict[str, TextEncoder] = {"source": source, "fp32": exact, "int8": Onnx(path=str(small), **settings)}
     vectors = {name: encoder.encode(distinct) for name, encoder in encoders.items()}
@@ -114,21 +108,13 @@ def trace(source: Path, file: Path) -> None:
         )  # fmt: skip
 
 
-def quantise(source: Path, file: Path, batch: dict[str, Any]) -> None:
-    """Write ``source`` with the products of learned matrices in 8 bits; ``batch`` shows how large activations get."""
+def quantise(source: Path, file: Path, batches: Sequence[dict[str, Any]]) -> None:
+    """Write ``source`` with the products of learned matrices in 8 bits; ``batches`` show how large activations get."""
     require_onnx()
     import onnx
-    from onnxruntime.quantization import matmul_nbits_quantizer
-    from onnxruntime.quantization.quant_utils import QuantFormat
 
     with _quiet():
-        config = matmul_nbits_quantizer.DefaultWeightOnlyQuantConfig(
-            block_size=BLOCK, is_symmetric=True, accuracy_level=4, bits=8, quant_format=QuantFormat.QOperator
-        )
-        smoothed = _smoothed(onnx.load(source), batch)
-        quantizer = matmul_nbits_quantizer.MatMulNBitsQuantizer(smoothed, algo_config=config)
-        quantizer.process()
-        onnx.save(quantizer.model.model, file)
+        onnx.save(in_eight_bits(onnx.load(source), batches), file)
 
 
 def neighbours_in_common(a: Matrix, b: Matrix, k: int = NEIGHBOURS) -> float:
@@ -146,58 +132,24 @@ def neighbours_in_common(a: Matrix, b: Matrix, k: int = NEIGHBOURS) -> float:
 
 def require_onnx() -> None:
     """Raise `MissingExtraError` unless graphs can be written."""
-    for package in ("torch", "transformers", "onnx", "onnx_ir"):
+    for package in ("torch", "transformers", "onnx"):
         try:
             __import__(package)
         except ImportError as error:
             raise MissingExtraError.of(package, "export") from error
 
 
-def _smoothed(model: Any, batch: dict[str, Any]) -> Any:
-    """Return ``model`` with each product x W as (x / s) (s W), which changes nothing but the ranges."""
-    import onnx
-    import onnxruntime
-    from onnx import helper, numpy_helper
-
-    graph = model.graph
-    weights = {tensor.name: tensor for tensor in graph.initializer}
-    products: dict[str, list[Any]] = {}
-    for node in graph.node:
-        if node.op_type == "MatMul" and node.input[1] in weights:
-            products.setdefault(node.input[0], []).append(node)
-    watched = onnx.ModelProto()
-    watched.CopyFrom(model)
-    watched.graph.output.extend(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in products)
-    session = onnxruntime.InferenceSession(watched.SerializeToString(), providers=["CPUExecutionProvider"])
-    there = batch["attention_mask"] > 0
-    largest = {
-        name: np.abs(values[there]).max(axis=0)
-        for name, values in zip(products, session.run(list(products), batch), strict=True)
-    }
-    scaled: dict[str, Any] = {}
-    for name, nodes in products.items():
-        arrays = [numpy_helper.to_array(weights[node.input[1]]) for node in nodes]
-        heaviest = np.max([np.abs(array).max(axis=1) for array in arrays], axis=0)
-        scale = np.maximum(largest[name], 1e-5) ** SMOOTHING / np.maximum(heaviest, 1e-5) ** (1 - SMOOTHING)
-        scale = (scale / np.exp(np.log(scale).mean())).astype(np.float32)
-        graph.initializer.append(numpy_helper.from_array(1.0 / scale, f"{name}_divided_by"))
-        scaled[name] = helper.make_node("Mul", [name, f"{name}_divided_by"], [f"{name}_divided"])
-        for node, array in zip(nodes, arrays, strict=True):
-            node.input[0] = f"{name}_divided"
-            weights[node.input[1]].CopyFrom(numpy_helper.from_array(array * scale[:, None], node.input[1]))
-    ordered = [x for node in graph.node for x in (node, *(scaled[o] for o in node.output if o in scaled))]
-    del graph.node[:]
-    graph.node.extend(ordered)
-    return model
-
-
-def _batch(encoder: Onnx, texts: Sequence[str]) -> dict[str, Any]:
-    read = [encoder._loaded().tokens(text) for text in texts]
-    ids = np.zeros((len(read), max(map(len, read))), dtype=np.int64)
-    mask = np.zeros_like(ids)
-    for row, tokens in enumerate(read):
-        ids[row, : len(tokens)], mask[row, : len(tokens)] = tokens, 1
-    return dict(zip(INPUTS, (ids, mask, np.zeros_like(ids)), strict=True))
+def _batches(encoder: Onnx, texts: Sequence[str]) -> list[dict[str, Any]]:
+    read = sorted((encoder._loaded().tokens(text) for text in texts), key=len)
+    batches = []
+    for start in range(0, len(read), TOGETHER):
+        part = read[start : start + TOGETHER]
+        ids = np.zeros((len(part), len(part[-1])), dtype=np.int64)
+        mask = np.zeros_like(ids)
+        for row, tokens in enumerate(part):
+            ids[row, : len(tokens)], mask[row, : len(tokens)] = tokens, 1
+        batches.append(dict(zip(INPUTS, (ids, mask, np.zeros_like(ids)), strict=True)))
+    return batches
 
 
 def _rates(encoders: dict[str, TextEncoder], texts: Sequence[str]) -> dict[str, float]:
