@@ -50,8 +50,8 @@ from frugalrec.significance import bootstrap_interval, paired_difference
 
 FILES = {"beauty": ("sequences.txt.gz", "items.tsv.gz")}
 SETTINGS = {
-    "movielens-1m": {"ease": 300.0, "encoder": "onnx", "ridge": 10.0, "history": 1.0},
-    "beauty": {"ease": 100.0, "encoder": "bag-of-words", "ridge": 10.0, "history": 3.0},
+    "movielens-1m": {"ease": 300.0, "encoder": "onnx", "ridge": 10.0, "whitening": 0.7},
+    "beauty": {"ease": 100.0, "encoder": "bag-of-words", "ridge": 10.0, "whitening": 0.7},
 }
 CAPS = (0.01, 0.05, 0.2)
 LOSSES = (0.01, 0.02, 0.05, 0.1, 0.2)
@@ -176,7 +176,9 @@ def at_losses(given: Task, found: Lists) -> list[float]:
     reached = np.zeros(len(LOSSES))
     ends = np.percentile(found.warm_scores, [0.1, 99.9]) - np.percentile(found.cold_scores, [99.9, 0.1])
     hits = np.hstack([found.warm_hits, found.cold_hits])
-    for boost in np.linspace(*ends, 120):
+    # Where the first cold items come in, small steps: a step for each thousandth of the users.
+    needed = found.warm_scores[:, -1] - found.cold_scores[:, 0]
+    for boost in np.concatenate([np.quantile(needed, np.linspace(0, 0.3, 300)), np.linspace(*ends, 120)]):
         scores = np.hstack([found.warm_scores, found.cold_scores + boost])
         order = np.argsort(-scores, axis=1, kind="stable")[:, :10]
         right = np.take_along_axis(hits, order, axis=1)
@@ -244,14 +246,11 @@ def run(data: Dataset, settings: dict, seed: int, fold: str, most: int, encoder:
         Ease(ridge=settings["ease"], solver=solver),
         encoder,
         ridge=settings["ridge"],
-        history=settings["history"],
+        whitening=settings["whitening"],
         launched=0.1,
     ).fit(given.train)
     trade, mapping.trade_ = mapping.trade_, mapping.trade_[:, :0]
-    mapping.history = 0.0
     add("ridge from text to weights", mapping.score)
-    mapping.history = settings["history"]
-    add("the same, history kept in", mapping.score)
     mapping.trade_ = trade
     add("MARec-style alignment", aligned(given, encoder, ease, settings["ease"]))
     for cap in CAPS:
@@ -262,12 +261,18 @@ def run(data: Dataset, settings: dict, seed: int, fold: str, most: int, encoder:
 
 def frontier(given: Task, found: dict[str, Lists], mapping: TextMapping) -> dict[str, list[float]]:
     """Cold NDCG@10 at each of ``LOSSES``: the best of some scales for raw scores, worths as learned for the mapping."""
-    base = found["the same, history kept in"]
-    lengths = np.array([len(np.unique(query.history)) for query in given.queries])
+    base = found["ridge from text to weights"]
     # Scores of the mapping are on the scale of the warm ones, so both have the same worth.
     placed = found["text-mapping, warm loss 1%"]
-    warm_worth = np.maximum(mapping._worth([base.warm_scores], lengths), -50.0)
-    cold_worth = np.maximum(mapping._worth([placed.cold_scores], lengths), -50.0)
+    parts = []
+    for start in range(0, len(given.queries), BLOCK):
+        rows = slice(start, start + BLOCK)
+        asked = mapping._asked(np.asarray(mapping.member.score(given.queries[rows])), given.queries[rows])
+        both = (one[rows] for one in (base.warm_scores, placed.cold_scores))
+        parts.append(
+            [asked.worth(np.maximum(scores, asked.middle), mapping.knots_, mapping.warm_weights_) for scores in both]
+        )
+    warm_worth, cold_worth = (np.concatenate(side) for side in zip(*parts, strict=True))
     curves: dict[str, list[float]] = {}
     for name in ("content-kNN", "ridge from text to weights", "MARec-style alignment"):
         own = found[name]
@@ -304,7 +309,7 @@ def main() -> None:
     arguments.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
     arguments.add_argument("--users", type=int, default=3000, help="at most this many users a seed")
     arguments.add_argument("--out", type=Path, help="folder that keeps each seed's results; a second run reads them")
-    for option, kind in (("ease", float), ("encoder", str), ("ridge", float), ("history", float)):
+    for option, kind in (("ease", float), ("encoder", str), ("ridge", float), ("whitening", float)):
         arguments.add_argument(f"--{option}", type=kind)
     asked = arguments.parse_args()
     files = FILES.get(asked.name)

@@ -1,7 +1,5 @@
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from frugalrec.errors import ConfigError
 from frugalrec.plan import Plan
@@ -9,7 +7,7 @@ from frugalrec.recommenders.content import Content
 from frugalrec.recommenders.ease import Ease
 from frugalrec.recommenders.item_knn import ItemKnn
 from frugalrec.recommenders.popularity import Popularity
-from frugalrec.recommenders.text_mapping import TextMapping, _follow, _Side, _worth_curves
+from frugalrec.recommenders.text_mapping import NEIGHBOURS, TextMapping
 from frugalrec.testing.data import checkerboard, toy_dataset
 from frugalrec.testing.encoders import HashEncoder
 
@@ -32,7 +30,6 @@ class Counting(ItemKnn):
     ("settings", "message"),
     [
         ({"ridge": 0.0}, "ridge must be above 0"),
-        ({"history": -1.0}, "history must be at least 0"),
         ({"warm_loss": 1.0}, "warm_loss must be at least 0 and below 1"),
         ({"launched": 0.5}, "launched must be above 0 and at most 0.3"),
         ({"max_users": 0}, "max_users must be at least 1"),
@@ -56,14 +53,13 @@ def test_a_cold_item_goes_to_those_whose_items_read_like_it(warm_loss):
 
 def test_predicted_scores_by_hand():
     data = without(checkerboard(8), 6, 7)
-    model = TextMapping(Ease(ridge=1.0), HashEncoder(), ridge=0.5, whitening=0.0, history=2.0).fit(data)
+    model = TextMapping(Ease(ridge=1.0), HashEncoder(), ridge=0.5, whitening=0.0).fit(data)
     model.trade_ = model.trade_[:, :0]  # not placed: as predicted
     query = data.query(0)
     own = model.member.score([query])[0].astype(np.float64)
     E, warm = model.vectors_.astype(np.float64), np.arange(6)
     middle = np.median(own[warm])
     target = own[warm] - middle
-    target[query.history] += 2.0 * target.max()
     weights = np.linalg.solve(E[warm].T @ E[warm] + 0.5 * np.eye(E.shape[1]), E[warm].T @ target)
     np.testing.assert_allclose(model.score([query])[0, [6, 7]], middle + E[[6, 7]] @ weights, rtol=1e-4)
 
@@ -141,28 +137,43 @@ def test_words_are_read_where_the_member_reads_them():
     assert TextMapping(Content(HashEncoder()), HashEncoder()).reads_words
 
 
-@given(st.lists(st.floats(-50, 50), min_size=1, max_size=5))
-def test_a_curve_can_be_followed_back(values):
-    curve = np.array([[-1.0, 0.0, 2.0], [3.0, 3.5, 9.0]])
-    np.testing.assert_allclose(_follow(_follow(np.array(values), curve), curve[::-1]), values, atol=1e-9)
+def test_terms_of_a_cold_item_by_hand():
+    """Its prediction seen from the tenth best, neighbours met and what is said of them, and the cosine."""
+    data = without(checkerboard(40), 38, 39)
+    model = TextMapping(Ease(ridge=1.0), HashEncoder(), ridge=0.5, whitening=0.0).fit(data)
+    query = data.query(3)
+    own = model.member.score([query])
+    asked = model._asked(own, [query])
+    (predicted,), ((first, _),) = model._terms(own, [query], asked)
+    E, said = model.vectors_.astype(np.float64), own[0].astype(np.float64)
+    middle = np.median(said[:38])
+    width = said[:38].max() - middle
+    left = np.sort(np.delete(said[:38], query.history))[::-1]
+    weights = np.maximum(E[:38] @ E[38], 0.0) ** 4
+    assert len(weights) <= NEIGHBOURS
+    weights /= weights.sum() + 0.1
+    tenth = max(left[9] - middle, 0.0) + 1e-3 * width
+    profile = E[query.history].sum(axis=0)
+    by_hand = [
+        np.log((max(predicted[0] - middle, 0.0) + 1e-3 * width) / tenth),
+        np.log(weights[query.history].sum() + 0.02),
+        np.log(max(weights @ (said[:38] - middle) / width, 0.0) + 0.02),
+        profile @ E[38] / np.linalg.norm(profile),
+    ]
+    np.testing.assert_allclose(first, by_hand, rtol=2e-3, atol=2e-3)
 
 
-def test_the_worth_of_a_score_is_how_often_it_was_right():
-    random = np.random.default_rng(0)
-    scores = random.choice([0.0, 1.0], size=(4000, 10)).astype(np.float32)
-    chosen = random.random(scores.shape) < np.where(scores > 0, 0.3, 0.1)
-    (curve,), activity = _worth_curves(_Side([scores], chosen, np.ones(4000)), np.zeros((4000, 2)))
-    np.testing.assert_allclose(np.exp(_follow(np.array([0.0, 1.0]), curve)), [0.1, 0.3], rtol=0.1)
-    assert not activity.round(3).any()
-
-
-def test_worths_of_two_scores_multiply():
-    random = np.random.default_rng(0)
-    one, two = random.choice([0.0, 1.0], size=(2, 8000, 10)).astype(np.float32)
-    chosen = random.random(one.shape) < 0.05 * np.where(one > 0, 2.0, 1.0) * np.where(two > 0, 4.0, 1.0)
-    curves, _ = _worth_curves(_Side([one, two], chosen, np.ones(8000)), np.zeros((8000, 2)))
-    rises = [float(np.diff(_follow(np.array([0.0, 1.0]), curve))[0]) for curve in curves]
-    np.testing.assert_allclose(np.exp(rises), [2.0, 4.0], rtol=0.1)
+def test_a_placed_score_is_worth_as_much_as_a_warm_one_of_that_score():
+    data = toy_dataset(n_users=60, n_items=40, cold=4)
+    model = TextMapping(Ease(ridge=10.0), HashEncoder()).fit(data)
+    queries = [data.query(user) for user in range(5)]
+    asked = model._asked(model.member.score(queries), queries)
+    worth = np.random.default_rng(0).normal(-3.0, 0.5, size=(5, 7))
+    knots, weights = np.array([-2.0, -0.5]), np.array([1.5, 0.5, 2.0, 0.3, -0.2, 0.1])
+    scores = asked.scores(worth, knots, weights)
+    above = scores > asked.middle
+    assert above.any()
+    np.testing.assert_allclose(asked.worth(scores, knots, weights)[above], worth[above], rtol=1e-3)
 
 
 def test_a_saved_plan_answers_like_the_fitted_one(tmp_path):
