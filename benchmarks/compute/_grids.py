@@ -170,16 +170,10 @@ def _with_text(model: Any, cheap: Cheap, queries: Sequence[Query]) -> Scored:
 
 def _by_neighbours(model: Any, cheap: Cheap, queries: Sequence[Query]) -> Scored:
     """Fewer neighbours are the nearest of more, and how sharply they vote asks for no new ones."""
-    model.neighbours = max(cheap["neighbours"])
-    found = [(states, cosines, np.argsort(-cosines, kind="stable")) for states, _, cosines in model._nearest(queries)]
+    model.recalled = {}
     for neighbours, sharpness in itertools.product(cheap["neighbours"], cheap["sharpness"]):
-        model.sharpness = sharpness
-        scores = np.zeros((len(queries), model.n_items_), dtype=np.float32)
-        for row, (states, cosines, order) in enumerate(found):
-            kept = np.sort(order[:neighbours])
-            voted, weights, _ = model._votes(states[kept], cosines[kept])
-            scores[row] = np.bincount(voted, weights=weights, minlength=model.n_items_)
-        yield {"neighbours": neighbours, "sharpness": sharpness}, scores
+        model.neighbours, model.sharpness = neighbours, sharpness
+        yield {"neighbours": neighbours, "sharpness": sharpness}, model.score(queries)
 
 
 def _blended(model: Any, cheap: Cheap, queries: Sequence[Query], scale: Scale) -> Scored:

@@ -54,6 +54,7 @@ ONLY: dict[str, dict[str, dict[str, tuple[Any, ...]]]] = {
         "sequential-words": {
             "ridge": (30.0, 100.0),
             "whitening": (0.7,),
+            "text_prior": (0.0,),
             "frequency_ridge": (0.0,),
             "half_lives": ((3.0,),),
             "gap_half_life": (0.0,),

@@ -386,10 +386,12 @@ class _Climb:
         changed = {self._space[name][0] for name in different}
         for name in self._own:
             setattr(recommender, name, settings[name])
-        if train.n_items > DENSE_ITEMS:
+        if not self._fitted:
             for part in (recommender, *getattr(recommender, "members", ())):
-                if getattr(part, "solver", "") == "auto":
+                if train.n_items > DENSE_ITEMS and getattr(part, "solver", "") == "auto":
                     part.solver = "sparse"
+                if getattr(part, "recalled", {}) is None:
+                    part.recalled = {}
         if "cpu-seconds" in registry.settings_of(type(recommender)):
             part = self._search.seconds / TRAININGS
             recommender.cpu_seconds = min(self._plan_limit or part, part)
