@@ -8,8 +8,9 @@ from frugalrec.config import parse_config
 from frugalrec.cost import Ledger
 from frugalrec.data.splits.leave_last_out import LeaveLastOut
 from frugalrec.floors import Floor
+from frugalrec.narrowing import Looked, Narrowed, narrowed
 from frugalrec.plan import Plan, Spec
-from frugalrec.plan_search import Halving, Looked, Narrowed, narrowed
+from frugalrec.plan_search import Halving
 from frugalrec.testing.data import toy_dataset
 
 USERS = 400

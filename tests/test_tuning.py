@@ -22,8 +22,9 @@ from frugalrec.interfaces import Matrix
 from frugalrec.plan import Plan, Spec
 from frugalrec.recommenders import ease, sequential_linear
 from frugalrec.recommenders._base import Scores
+from frugalrec.recommenders._recalled import Recalled
 from frugalrec.testing.data import toy_dataset
-from frugalrec.tuning import Search, Tuned, _Climb, _Recalled, search_space, tune
+from frugalrec.tuning import Search, Tuned, _Climb, search_space, tune
 
 METRIC = "ndcg@10"
 DAY = 86_400.0
@@ -296,7 +297,7 @@ def test_each_member_gets_a_weight_of_its_own_and_is_asked_once() -> None:
 def test_what_does_not_fit_into_memory_is_asked_again() -> None:
     member, queries = Opinion(1), [Query(), Query()]
     member.fit(fashion().train)
-    recalled = _Recalled(member, Fold(queries, []), limit_bytes=4 * 20 * 2)
+    recalled = Recalled(member, Fold(queries, []), limit_bytes=4 * 20 * 2)
     first = recalled.score(queries)
     assert recalled.score(queries) is first
     recalled.score(queries[:1])

@@ -44,7 +44,7 @@ PLANS = {
 ONLY: dict[str, dict[str, dict[str, tuple[Any, ...]]]] = {
     # A solve takes 2 to 18 s here, the 128 of the full product an hour.
     "movielens-1m": {
-        "sequential": {"ridge": (100.0, 300.0), "reversed_weight": (0.0,)},
+        "sequential": {"ridge": (100.0, 300.0), "target_half_life": (1.0,), "reversed_weight": (0.0,)},
         "blend": {"members.1.neighbours": (200,)},
     },
     # A solve takes half a minute, and two blocks of states are beyond what is solved densely; there are no times.
