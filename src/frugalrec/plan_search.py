@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from frugalrec import metrics
+from frugalrec import metrics, registry
 from frugalrec.config import Config
 from frugalrec.cost import Cost, Ledger
 from frugalrec.data.dataset import Split
@@ -113,28 +113,36 @@ class Halving:
             file.write(json.dumps({"key": key, "cpu_seconds": seconds}) + "\n")
 
     def run(self) -> None:
-        """Look at the plans, rung by rung, until the last rung, or until the budget calls for an end."""
+        """Look at the plans, rung by rung, until all users were looked at, or until the budget calls for an end."""
         shares = rungs(int(np.count_nonzero(np.diff(self.split.train.interactions.offsets))))
-        for i, share in enumerate(shares):
+        # One fit each, with the settings that plans begin with, tells how many there is time for.
+        share, fits, seconds = shares[0] if shares else 0.0, 1.0, self.seconds / 4
+        for step in range(2 * len(shares)):
             rung = self._rung(share)
-            if rung is None:
+            seen = None if rung is None else self._climb(rung, step, fits, seconds)
+            if rung is None or seen is None:
                 return
-            left = len(shares) - i
-            if i == 0:
-                # One fit each, with the settings that plans begin with, tells how many there is time for.
-                seen = self._climb(rung, 1.0, self.seconds / (2 * left), first=True)
-                if seen is None:
-                    return
-                self.found = seen
-            seconds = max(0.0, self.left - self._reserve()) / left
-            fits = self._fits(self._order, share, seconds)
-            if fits > 1:
-                if (seen := self._climb(rung, fits, seconds)) is None:
-                    return
-                self.found = seen
-            elif i > 0:
-                return  # there is no time for more than was looked at on fewer users
-            self._narrow(rung, shares[i + 1] if left > 1 else None)
+            self.found = seen
+            shares = [s for s in shares if s > share or (s == share and step == 0)]
+            self._narrow(rung, shares)
+            if not shares:
+                return
+            share, fits, seconds = self._next(self._order, shares)
+            if fits <= 1:
+                return
+
+    def _next(self, names: Iterable[str], shares: Sequence[float]) -> tuple[float, float, float]:
+        """Return on which share of the users to look again, at how many fits a plan, and the seconds for it.
+
+        It is the largest share on which every plan can make `LEAST_FITS`, in half of the time where it is not the last.
+        Where there is none, it is the smallest, in all the time that is left.
+        """
+        seconds = max(0.0, self.left - self._reserve())
+        for share in reversed(shares):
+            part = seconds if share == 1 else seconds / 2
+            if (fits := self._fits(names, share, part)) >= LEAST_FITS:
+                return share, fits, part
+        return shares[0], self._fits(names, shares[0], seconds), seconds
 
     def _rung(self, share: float) -> _Rung | None:
         split = sampled(self.split, share, max_queries=self.config.tuning.max_queries, seed=self.config.seed)
@@ -158,13 +166,16 @@ class Halving:
         fitting = (step for step in STEPS if sum(s * min(step, most) for s, most in each.values()) <= seconds)
         return float(max(fitting, default=0))
 
-    def _most_fits(self, name: str) -> int:
-        """Return how many fits a plan can make at most: one value of one setting after another."""
-        space = search_space(self._by_name[name].resolved(self._by_name).recommender)
-        return 1 + sum(len(values) - 1 for stage, values in space.values() if stage != "score")
+    def _most_fits(self, name: str) -> float:
+        """Return how many fits a plan can make at most, one setting after another; where they have a weight, no end."""
+        spec = self._by_name[name].resolved(self._by_name).recommender
+        if hasattr(registry.load("recommender", spec.component), "work"):
+            return math.inf
+        return 1.0 + sum(len(values) - 1 for stage, values in search_space(spec).values() if stage != "score")
 
-    def _climb(self, rung: _Rung, fits: float, seconds: float, *, first: bool = False) -> dict[str, Looked] | None:
+    def _climb(self, rung: _Rung, step: int, fits: float, seconds: float) -> dict[str, Looked] | None:
         """Look at every plan left on one rung; None where not all could be seen, and others had been before."""
+        first = step == 0
         seen: dict[str, Looked] = {}
         names = [name for name in self._by_name if name in self._order]
         weights = {n: self._takes(n) for n in names}
@@ -188,13 +199,13 @@ class Halving:
             expected = 0.0 if before is None else before.setting_seconds_at(rung.share)
             share = seconds * weights[name] / sum(weights[n] for n in names[i:])
             try:
-                seen[name] = self._look(resolved, rung, fits, max(ROOM * fits * expected, share), seen)
+                seen[name] = self._look(resolved, rung, step, fits, max(ROOM * fits * expected, share), seen)
             except (DataError, MissingExtraError, AssetError, BudgetError, MemoryError) as error:
                 self._skip(name, str(error) or "out of memory")
         return seen or None
 
-    def _narrow(self, rung: _Rung, following: float | None) -> None:
-        """Leave out the plans that are not to be looked at again, or after the last rung, not to be judged."""
+    def _narrow(self, rung: _Rung, shares: Sequence[float]) -> None:
+        """Leave out plans that are not to be looked at on one of ``shares``; without any, those not to be judged."""
         seen = self.found
         keep = max(1, math.ceil(sum(name not in BASELINES for name in seen) / 2))
         left = narrowed(
@@ -204,8 +215,8 @@ class Halving:
             self._compute(seen),
             keep=keep,
             judges=len(self.split.test),
-            affords=lambda names: following is None or self._affords(names, following),
-            strict=following is None,
+            affords=lambda names: not shares or self._next(names, shares)[1] >= LEAST_FITS,
+            strict=not shares,
             seed=self.config.seed,
         )
         self.dropped += left.dropped
@@ -213,10 +224,6 @@ class Halving:
         self.found = {name: seen[name] for name in left.order}
         on, users = ", ".join(left.order), len(rung.split.validation)
         self.say(f"search: {len(seen)} plans at {users:,} users; on with {on} ({self.left:.0f} s left)")
-
-    def _affords(self, names: Iterable[str], share: float) -> bool:
-        """Whether the plans can make `LEAST_FITS` each on a rung with ``share`` of the users."""
-        return self._fits(names, share, max(0.0, self.left - self._reserve()) / (1 if share == 1 else 2)) >= LEAST_FITS
 
     def _takes(self, name: str) -> float:
         """Return about how long trying one more setting of a plan takes, beside those of others."""
@@ -262,8 +269,10 @@ class Halving:
             for name, one in seen.items()
         }
 
-    def _look(self, plan: Plan, rung: _Rung, fits: float, seconds: float, seen: Mapping[str, Looked]) -> Looked:
-        key = self._key(plan.name, rung.share, first=fits == 1)
+    def _look(
+        self, plan: Plan, rung: _Rung, step: int, fits: float, seconds: float, seen: Mapping[str, Looked]
+    ) -> Looked:
+        key = self._key(plan.name, rung.share, step)
         if key in self._kept:
             return _read(self._kept[key])
         config, began = self.config, time.process_time()
@@ -323,9 +332,9 @@ class Halving:
             plan, values, fitted - began, each, 0.0, rung.growth(plan.name), rung.share, setting_seconds=done - began
         )
 
-    def _key(self, name: str, share: float, *, first: bool) -> str:
+    def _key(self, name: str, share: float, step: int) -> str:
         config = self.config
-        parts = [self.fingerprint, self._by_name[name].to_dict(), [p.name for p in self.plans], share, first]
+        parts = [self.fingerprint, self._by_name[name].to_dict(), [p.name for p in self.plans], share, step]
         parts += [config.split.model_dump(), config.quality.metric, config.tuning.model_dump()]
         return sha256(
             json.dumps([*parts, config.seed, config.search.model_dump()], sort_keys=True).encode()
