@@ -77,7 +77,7 @@ class Halving:
     say: Callable[[str], None] = field(default=lambda line: None)
     refuses: Callable[[Plan], str | None] = field(default=lambda plan: None)
     expects: Callable[[Plan], float | None] = field(default=lambda plan: None)
-    weighs: Callable[[Plan, Split | None], float] = field(default=lambda plan, split: 1.0)
+    weighs: Callable[[Plan, Split | None], float | None] = field(default=lambda plan, split: None)
     found: dict[str, Looked] = field(default_factory=dict)
     judged: frozenset[str] = frozenset()
     dropped: list[Dropped] = field(default_factory=list)
@@ -153,7 +153,8 @@ class Halving:
         if rung.share == 1:
             return 1.0
         resolved = self._by_name[plan].resolved(self._by_name)
-        return max(1 / rung.share, self.weighs(resolved, None) / self.weighs(resolved, rung.split))
+        whole, part = self.weighs(resolved, None), self.weighs(resolved, rung.split)
+        return 1 / rung.share if whole is None or not part else max(1.0, whole / part)
 
     def _reserve(self) -> float:
         """Return the seconds to keep for fitting the best plan so far to everything, and judging it."""
@@ -229,7 +230,7 @@ class Halving:
         """Return about how long trying one more setting of a plan takes, beside those of others."""
         one = self.found.get(name)
         if one is None:
-            return self.weighs(self._by_name[name].resolved(self._by_name), None)
+            return self.weighs(self._by_name[name].resolved(self._by_name), None) or LEAST_SECONDS
         return LEAST_SECONDS + one.setting_seconds
 
     def _hindered(self, plan: Plan, seen: Mapping[str, Looked]) -> str | None:

@@ -290,7 +290,7 @@ class Study:
                 self._skip(name, reason)
                 continue
             plan, look = by_name[name].resolved(known), kept.get(name)
-            rest = sum(kept[n].whole_seconds(asked) for n in names[i:] if n in kept)
+            rest = 0.0 if look is None else look.whole_seconds(asked)
             if trials and halving.left < (look.whole_seconds(asked) if look else 0.0):
                 self.dropped.append(Dropped(name, "not judged on the test users: the search budget was over"))
                 continue
@@ -379,7 +379,7 @@ class Study:
         known = {p.name: p for p in self.plans()}
         return too_large(self.estimator.estimate(plan.resolved(known)), available_memory_bytes())
 
-    def _weight(self, plan: Plan, split: Split | None) -> float:
+    def _weight(self, plan: Plan, split: Split | None) -> float | None:
         """Return about how long a fit takes, as the machine profile says or by FLOPs alone; on a smaller split as well.
 
         There, large catalogues are solved block by block: see `frugalrec.tuning`.
@@ -394,6 +394,8 @@ class Study:
             if split.train.n_items > DENSE_ITEMS and "solver" in known and "solver" not in plan.recommender.settings:
                 plan = replace(plan, recommender=plan.recommender.with_settings(solver="sparse"))
         fit = estimator.estimate(plan).stages["fit"]
+        if fit.seconds is None and fit.flops is None:
+            return None
         return LEAST_WEIGHT + (fit.seconds.expected if fit.seconds is not None else (fit.flops or 0.0) / NOMINAL_FLOPS)
 
     def _least_seconds(self, plan: Plan) -> float | None:
