@@ -135,14 +135,14 @@ class Halving:
         """Return on which share of the users to look again, at how many fits a plan, and the seconds for it.
 
         It is the largest share on which every plan can make `LEAST_FITS`, in half of the time where it is not the last.
-        Where there is none, it is the smallest, in all the time that is left.
+        Where there is none, no fits: settings found on few users by few fits are worth less than a few on all.
         """
         seconds = max(0.0, self.left - self._reserve())
         for share in reversed(shares):
             part = seconds if share == 1 else seconds / 2
             if (fits := self._fits(names, share, part)) >= LEAST_FITS:
                 return share, fits, part
-        return shares[0], self._fits(names, shares[0], seconds), seconds
+        return shares[0], 0.0, 0.0
 
     def _rung(self, share: float) -> _Rung | None:
         split = sampled(self.split, share, max_queries=self.config.tuning.max_queries, seed=self.config.seed)
