@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+from collections.abc import Set
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from frugalrec.config import parse_config
 from frugalrec.cost import Ledger
 from frugalrec.data.splits.leave_last_out import LeaveLastOut
 from frugalrec.floors import Floor
+from frugalrec.narrowing import Looked, Narrowed, narrowed
 from frugalrec.plan import Plan, Spec
-from frugalrec.plan_search import Halving, Looked, Narrowed, narrowed
+from frugalrec.plan_search import Halving
 from frugalrec.testing.data import toy_dataset
 
 USERS = 400
@@ -80,3 +83,46 @@ def test_a_twin_without_a_language_model_is_judged_first(tmp_path: Path) -> None
     assert halving.finalists == ["chance", "lm", "ease", "plain"]  # without a rung, as they came
     halving.found = {one.plan.name: one for one in looks}
     assert halving.finalists == ["plain", "lm", "ease", "chance"]
+
+
+def test_fewer_go_on_where_there_is_no_time_for_more() -> None:
+    looks = [look("a", 0.5), look("b", 0.45), look("c", 0.4)]
+    asked: list[set[str]] = []
+
+    def affords(names: Set[str]) -> bool:
+        asked.append(set(names))
+        return len(names) < 2
+
+    assert narrow(looks, keep=3, affords=affords).order == ("a",)
+    assert [len(names) for names in asked] == [3, 2, 1]
+    assert narrow(looks, keep=3, affords=lambda names: False).order == ("a",)  # the best goes on whatever it takes
+
+
+def test_what_a_setting_takes_on_more_users_goes_by_a_power_law() -> None:
+    one = Looked(Plan("a", Spec("ease")), np.zeros(1), 1.0, 0.0, 1.0, growth=64.0, share=1 / 8, setting_seconds=3.0)
+    assert [one.setting_seconds_at(share) for share in (1 / 8, 1 / 4, 1.0)] == pytest.approx([3.0, 12.0, 192.0])
+
+
+def halving_of(looks: list[Looked], seconds: float, tmp_path: Path) -> Halving:
+    split = LeaveLastOut().split(toy_dataset(n_users=20, n_items=20))
+    config = parse_config({"data": {"interactions": "x.csv"}}, "a test")
+    halving = Halving([one.plan for one in looks], split, config, seconds, "", tmp_path / "search.jsonl", Ledger())
+    halving.found = {one.plan.name: one for one in looks}
+    return halving
+
+
+def test_the_next_look_is_on_as_many_users_as_six_fits_have_time_for(tmp_path: Path) -> None:
+    # Two plans of which another fit takes a second on an eighth, two on a quarter, and eight on all users.
+    ease, words = (
+        Looked(Plan(name, spec), np.ones(2), 0.0, 0.0, 1.0, growth=8.0, share=1 / 8, setting_seconds=1.0)
+        for name, spec in (("ease", Spec("ease")), ("sequential", Spec("sequential-linear")))
+    )
+    shares = [1 / 8, 1 / 4, 1 / 2, 1.0]
+    names = ["ease", "sequential"]
+    # EASE has five values of the one setting that needs a fit: five fits, and no sixth.
+    assert halving_of([ease, words], 1000.0, tmp_path)._next(names, shares)[:2] == (1.0, 96.0)
+    assert halving_of([ease, words], 88.9, tmp_path)._next(names, shares)[:2] == (1.0, 6.0)  # 5 · 8 + 6 · 8 seconds
+    assert halving_of([ease, words], 87.9, tmp_path)._next(names, shares)[:2] == (1 / 4, 16.0)
+    # In half of the time: 4 s a fit on half of the users are 44 s.
+    assert halving_of([ease, words], 88.1, tmp_path)._next(names, [1 / 2, 1.0])[:2] == (1.0, 6.0)
+    assert halving_of([ease, words], 9.5, tmp_path)._next(names, shares)[1] == 0.0  # no time for six on any share

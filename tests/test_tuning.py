@@ -22,8 +22,9 @@ from frugalrec.interfaces import Matrix
 from frugalrec.plan import Plan, Spec
 from frugalrec.recommenders import ease, sequential_linear
 from frugalrec.recommenders._base import Scores
+from frugalrec.recommenders._recalled import Recalled
 from frugalrec.testing.data import toy_dataset
-from frugalrec.tuning import Search, Tuned, _Climb, _Recalled, search_space, tune
+from frugalrec.tuning import Search, Tuned, _Climb, search_space, tune
 
 METRIC = "ndcg@10"
 DAY = 86_400.0
@@ -296,7 +297,7 @@ def test_each_member_gets_a_weight_of_its_own_and_is_asked_once() -> None:
 def test_what_does_not_fit_into_memory_is_asked_again() -> None:
     member, queries = Opinion(1), [Query(), Query()]
     member.fit(fashion().train)
-    recalled = _Recalled(member, Fold(queries, []), limit_bytes=4 * 20 * 2)
+    recalled = Recalled(member, Fold(queries, []), limit_bytes=4 * 20 * 2)
     first = recalled.score(queries)
     assert recalled.score(queries) is first
     recalled.score(queries[:1])
@@ -399,3 +400,19 @@ def test_members_of_a_fusion_are_fitted_before_its_time_begins(split: Split, mon
     members = (Spec("ease"), Spec("popularity"))
     plan = Plan("both", Spec("hybrid", {"members": members, "method": "scale"}))
     assert len(tuned(plan, split, seconds=500.0).tried) > 5
+
+
+def test_a_search_of_so_many_fits_does_the_same_however_long_they_take() -> None:
+    split = LeaveLastOut().split(toy_dataset(n_users=60, n_items=30, seed=1))
+    plan = Plan("sequential", Spec("sequential-linear", {"solver": "dense"}))
+    found = {n: tune(plan, split, "ndcg@10", Search(60.0, fits=n), Ledger()) for n in (1.0, 4.0, 5.0)}
+    assert [len(one.tried) for one in found.values()] == [1, 4, 5]
+    assert [one.fits for one in found.values()] == [1.0, 4.0, 5.0]
+    assert [one.stopped_at for one in found.values()] == ["ridge", "frequency_ridge", "target_half_life"]
+    assert not any(one.complete for one in found.values())
+    # rows³ / 3 + 2 · rows² · items with two blocks of states is 32/7 of what it is with one.
+    on = {**{n: found[5.0].plan.recommender.settings[n] for n in ("ridge", "frequency_ridge")}}
+    for fits, tried in ((5.5, 1), (5.6, 2)):
+        search = Search(60.0, fits=fits, first="half_lives", passes=1)
+        last = tune(plan, split, "ndcg@10", search, Ledger(), start=on).tried
+        assert sum(note["settings"]["half_lives"] == [1.5, 15.0] for note in last) == tried - 1

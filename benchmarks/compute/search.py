@@ -14,6 +14,7 @@ import argparse
 import json
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,10 @@ from frugalrec.significance import paired_difference
 from frugalrec.study import Study
 from frugalrec.tuning import search_space
 
-FILES = {"beauty": ("sequences.txt.gz", "items.tsv.gz")}
+FILES = {
+    "beauty": {"interactions": "sequences.txt.gz", "items": "items.tsv.gz", "text": ["title"]},
+    "gift-cards": {"interactions": "Gift_Cards_5.json.gz", "items": "meta_Gift_Cards.json.gz", "text": ["title"]},
+}
 PLANS = (
     "popularity", "item-knn", "als", "ease", "sequential", "neighbours", "blend", "content-words", "sequential-words",
 )  # fmt: skip
@@ -90,10 +94,11 @@ def part_of(dataset: Dataset, share: float) -> Dataset:
     return Dataset(replace(events, item=codes[events.item], items=items), catalog, dataset.name)
 
 
-def configured(data_set: str, plans: list[str], seconds: float, limit: float | None) -> Config:
-    files = FILES.get(data_set)
-    data = {"dataset": data_set} if files is None else {"interactions": files[0], "items": files[1], "text": ["title"]}
-    table = {"data": data, "tuning": {"seconds": seconds}, "plans": {"only": list(plans)}}
+def configured(
+    data_set: str, plans: Sequence[str], seconds: float, limit: float | None, own: Sequence[dict[str, Any]] = ()
+) -> Config:
+    data = FILES.get(data_set, {"dataset": data_set})
+    table = {"data": data, "tuning": {"seconds": seconds}, "plans": {"only": list(plans), "own": list(own)}}
     if limit is not None:
         table["search"] = {"seconds": round(limit, 1)}
     return parse_config(table, "the benchmark's configuration")

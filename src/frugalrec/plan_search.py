@@ -1,7 +1,8 @@
 """Successive halving over plans: all on few users and few settings, the promising ones on more, under a budget.
 
-Jamieson and Talwalkar, "Non-stochastic best arm identification and hyperparameter optimization", 2016. Here a plan's
-rung is a share of the users and of the time for its settings, and plans are compared user by user.
+Jamieson and Talwalkar, "Non-stochastic best arm identification and hyperparameter optimization", 2016. Here a rung is a
+share of the users, on which every plan may make as many fits; the last one is all users. How many fits, the time tells,
+in steps wide enough for two runs on a busy machine to take the same ones.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
@@ -17,145 +18,42 @@ from typing import Any
 
 import numpy as np
 
-from frugalrec import metrics
+from frugalrec import metrics, registry
 from frugalrec.config import Config
 from frugalrec.cost import Cost, Ledger
 from frugalrec.data.dataset import Split
-from frugalrec.data.interactions import FloatArray
 from frugalrec.data.samples import sampled
 from frugalrec.errors import AssetError, BudgetError, DataError, FrugalrecError, MissingExtraError
 from frugalrec.evaluation import quick_values
 from frugalrec.floors import Floor
 from frugalrec.interfaces import ArrayStore
+from frugalrec.narrowing import BASELINES, Dropped, Looked, narrowed
 from frugalrec.plan import Plan
 from frugalrec.portfolio import references_of
 from frugalrec.prices import PriceSheet
-from frugalrec.significance import Estimate, bootstrap_interval, paired_difference
-from frugalrec.tuning import Search, kin, tune
+from frugalrec.tuning import Search, kin, search_space, tune
 
 FIRST_SHARE = 1 / 8
 LEAST_USERS = 400
 """The first rung has this share of the users, or so many where that is more."""
 
-RUNGS_SHARE = 0.65
-"""Of the budget that halving may take; the rest is for what it leaves over, on all users."""
+SPARE = 1.5
+"""How many times the time that fitting and judging the best plan is expected to take is kept back for it."""
+
+LEAST_FITS = 6
+"""So many fits a plan there should be on a rung; where time has none for that, fewer plans go on."""
+
+STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
+"""How many fits a plan may make on a rung."""
+
+NUMBERS = ("fit_seconds", "query_seconds", "cpu_seconds", "growth", "share", "fits", "setting_seconds")
+"""What is kept of a look beside the plan and its values."""
+
+ROOM = 2.0
+"""How many times the time that its fits are expected to take a plan may have on a rung."""
 
 LEAST_SECONDS = 0.01
 """Whatever the budget, the settings that a search begins with are tried."""
-
-BASELINES = ("chance", "popularity")
-"""What any plan must beat costs next to nothing and is never dropped."""
-
-
-@dataclass(frozen=True)
-class Looked:
-    """What a rung found of a plan: settings, the metric of each validation query, and what it took.
-
-    ``fit_seconds`` and ``query_seconds`` are CPU time of one fit and of one query; ``growth`` is how many times as long
-    a fit on everything is expected to take, by users and by items to the third power. ``stopped_at`` is the setting
-    at which its time was over: the next rung goes on there.
-    """
-
-    plan: Plan
-    values: FloatArray
-    fit_seconds: float
-    query_seconds: float
-    cpu_seconds: float
-    growth: float = 1.0
-    stopped_at: str = ""
-
-    @property
-    def mean(self) -> float:
-        """The mean over the queries that were tried."""
-        known = self.values[~np.isnan(self.values)]
-        return float(known.mean()) if len(known) else float("-inf")
-
-    def whole_seconds(self, queries: int) -> float:
-        """Return what fitting to all users and answering ``queries`` are expected to take."""
-        return self.fit_seconds * self.growth + self.query_seconds * math.sqrt(self.growth) * queries
-
-
-@dataclass(frozen=True)
-class Dropped:
-    """A plan that was not looked at further, and why."""
-
-    plan: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Narrowed:
-    """What goes on: all of ``order``, best first. Those not in ``judged`` only because others are built on them."""
-
-    order: tuple[str, ...]
-    judged: frozenset[str]
-    dropped: tuple[Dropped, ...]
-
-
-def narrowed(
-    looked: Mapping[str, Looked],
-    plans: Mapping[str, Plan],
-    floor: Floor,
-    compute: Mapping[str, float],
-    *,
-    keep: int,
-    judges: int,
-    strict: bool = False,
-    seed: int = 0,
-) -> Narrowed:
-    """Return which of the plans that were looked at go on, and of each other one why not.
-
-    A plan goes on among the best ``keep`` by the upper confidence bound of its difference to the best; or where nothing
-    as good takes less ``compute`` and it may yet be shown to meet the floor: were its difference as good as that bound,
-    and the interval as narrow as ``judges`` test users would make it. What goes on takes along its twin without a
-    language model and what it is built on. ``strict``: the best, too, only go on where that may be shown.
-    """
-    counts = {name: int(np.count_nonzero(~np.isnan(one.values))) for name, one in looked.items()}
-    best = max((n for n in looked if counts[n] == max(counts.values())), key=lambda n: (looked[n].mean, n))
-    gaps = {n: paired_difference(one.values, looked[best].values, seed=seed, draws=500) for n, one in looked.items()}
-    uppers = {n: math.inf if gap.high is None else gap.high for n, gap in gaps.items()}
-    order = sorted(looked, key=lambda n: (-uppers[n], n))
-    if floor.margin is not None:
-        hopeful = {n for n in order if _at_best(gaps[n], judges) >= -floor.margin * looked[best].mean}
-    else:
-        own = {n: bootstrap_interval(looked[n].values, seed=seed) for n in order}
-        hopeful = {n for n in order if _at_best(own[n], judges) >= (floor.value or 0.0)} | {best}
-    merit = [n for n in order if n not in BASELINES]
-    kept = {n for n in merit[:keep] if not strict or n in hopeful} | {n for n in order if n in BASELINES}
-    reached = float("-inf")
-    for name in sorted(order, key=lambda n: (compute[n], n)):
-        if looked[name].mean > reached:
-            reached = looked[name].mean
-            kept |= {name} & hopeful
-    judged = _with(kept, looked, lambda n: [plans[n].without_lm])
-    needed = _with(judged, looked, lambda n: references_of(plans[n]))
-    against = f"against {looked[best].mean:.4f} of {best}"
-    users = len(looked[best].values)
-    dropped = [
-        Dropped(n, f"dropped at {users:,} users: at best {looked[best].mean + uppers[n]:.4f} {against}")
-        for n in order
-        if n not in needed
-    ]
-    return Narrowed(tuple(n for n in order if n in needed), frozenset(judged), tuple(dropped))
-
-
-def _with(names: set[str], among: Mapping[str, Any], more: Callable[[str], Sequence[str]]) -> set[str]:
-    """Return ``names`` and whatever ``more`` of them, and of that, is there."""
-    found: set[str] = set()
-    queue = list(names)
-    while queue:
-        name = queue.pop()
-        if name in among and name not in found:
-            found.add(name)
-            queue += more(name)
-    return found
-
-
-def _at_best(found: Estimate, judges: int) -> float:
-    """Return the lower bound that ``judges`` users would give were the mean as high as this interval allows."""
-    if found.mean is None or found.high is None:
-        return math.inf
-    return found.high - (found.high - found.mean) * math.sqrt(found.n / max(1, judges))
 
 
 @dataclass
@@ -165,7 +63,7 @@ class Halving:
     ``seconds`` is CPU time for everything, this and what follows. What was looked at is kept in ``path``, a line each,
     so that an interrupted search goes on; what it took then counts as spent. ``refuses`` says why a plan is not to be
     tried, ``expects`` how long fitting it to everything will take at least, where that is known, and ``weighs`` how
-    much time it needs beside others.
+    much time it needs beside others, on everything or on a smaller split.
     """
 
     plans: Sequence[Plan]
@@ -179,7 +77,7 @@ class Halving:
     say: Callable[[str], None] = field(default=lambda line: None)
     refuses: Callable[[Plan], str | None] = field(default=lambda plan: None)
     expects: Callable[[Plan], float | None] = field(default=lambda plan: None)
-    weighs: Callable[[Plan], float] = field(default=lambda plan: 1.0)
+    weighs: Callable[[Plan, Split | None], float | None] = field(default=lambda plan, split: None)
     found: dict[str, Looked] = field(default_factory=dict)
     judged: frozenset[str] = frozenset()
     dropped: list[Dropped] = field(default_factory=list)
@@ -215,22 +113,73 @@ class Halving:
             file.write(json.dumps({"key": key, "cpu_seconds": seconds}) + "\n")
 
     def run(self) -> None:
-        """Look at the plans, rung by rung, until the last rung, or until the budget calls for an end."""
+        """Look at the plans, rung by rung, until all users were looked at, or until the budget calls for an end."""
         shares = rungs(int(np.count_nonzero(np.diff(self.split.train.interactions.offsets))))
-        for i, share in enumerate(shares):
-            limit = self.seconds * (1 - RUNGS_SHARE * (i + 1) / len(shares))
-            if not self._climb(share, limit, first=i == 0, last=i + 1 == len(shares)):
+        # One fit each, with the settings that plans begin with, tells how many there is time for.
+        share, fits, seconds = shares[0] if shares else 0.0, 1.0, self.seconds / 4
+        for step in range(2 * len(shares)):
+            rung = self._rung(share)
+            seen = None if rung is None else self._climb(rung, step, fits, seconds)
+            if rung is None or seen is None:
+                return
+            self.found = seen
+            shares = [s for s in shares if s > share or (s == share and step == 0)]
+            self._narrow(rung, shares)
+            if not shares:
+                return
+            share, fits, seconds = self._next(self._order, shares)
+            if fits <= 1:
                 return
 
-    def _climb(self, share: float, limit: float, *, first: bool, last: bool) -> bool:
-        """Look at every plan left on one rung, until ``limit`` seconds are left; False where not all could be seen."""
-        smaller = sampled(self.split, share, max_queries=self.config.tuning.max_queries, seed=self.config.seed)
-        if not len(smaller.validation):
-            return False
-        growth = max(1 / share, (self.split.train.n_items / smaller.train.n_items) ** 3)
+    def _next(self, names: Iterable[str], shares: Sequence[float]) -> tuple[float, float, float]:
+        """Return on which share of the users to look again, at how many fits a plan, and the seconds for it.
+
+        It is the largest share on which every plan can make `LEAST_FITS`, in half of the time where it is not the last.
+        Where there is none, no fits: settings found on few users by few fits are worth less than a few on all.
+        """
+        seconds = max(0.0, self.left - self._reserve())
+        for share in reversed(shares):
+            part = seconds if share == 1 else seconds / 2
+            if (fits := self._fits(names, share, part)) >= LEAST_FITS:
+                return share, fits, part
+        return shares[0], 0.0, 0.0
+
+    def _rung(self, share: float) -> _Rung | None:
+        split = sampled(self.split, share, max_queries=self.config.tuning.max_queries, seed=self.config.seed)
+        return _Rung(split, share, self._growth) if len(split.validation) else None
+
+    def _growth(self, plan: str, rung: _Rung) -> float:
+        """Return how many times as long a fit on everything is expected to take as one on ``rung``."""
+        if rung.share == 1:
+            return 1.0
+        resolved = self._by_name[plan].resolved(self._by_name)
+        whole, part = self.weighs(resolved, None), self.weighs(resolved, rung.split)
+        return 1 / rung.share if whole is None or not part else max(1.0, whole / part)
+
+    def _reserve(self) -> float:
+        """Return the seconds to keep for fitting the best plan so far to everything, and judging it."""
+        best = max(self.found.values(), key=lambda one: one.mean)
+        return SPARE * best.whole_seconds(len(self.split.test))
+
+    def _fits(self, names: Iterable[str], share: float, seconds: float) -> float:
+        """Return how many fits each of the plans can make on a share of users in ``seconds``: of `STEPS`, or 0."""
+        each = {n: (self.found[n].setting_seconds_at(share), self._most_fits(n)) for n in names if n in self.found}
+        fitting = (step for step in STEPS if sum(s * min(step, most) for s, most in each.values()) <= seconds)
+        return float(max(fitting, default=0))
+
+    def _most_fits(self, name: str) -> float:
+        """Return how many fits a plan can make at most, one setting after another; where they have a weight, no end."""
+        spec = self._by_name[name].resolved(self._by_name).recommender
+        if hasattr(registry.load("recommender", spec.component), "work"):
+            return math.inf
+        return 1.0 + sum(len(values) - 1 for stage, values in search_space(spec).values() if stage != "score")
+
+    def _climb(self, rung: _Rung, step: int, fits: float, seconds: float) -> dict[str, Looked] | None:
+        """Look at every plan left on one rung; None where not all could be seen, and others had been before."""
+        first = step == 0
         seen: dict[str, Looked] = {}
         names = [name for name in self._by_name if name in self._order]
-        takes = {n: self._takes(n) for n in names}
+        weights = {n: self._takes(n) for n in names}
         for i, name in enumerate(names):
             plan = self._by_name[name]
             if (reason := self._hindered(plan, seen)) is not None:
@@ -240,42 +189,49 @@ class Halving:
             if first and (reason := self._too_dear(resolved)) is not None:
                 self._skip(name, reason)
                 continue
-            if self._short(name, growth):
-                self.say(f"search: the budget ends at {len(smaller.validation):,} users, before {name}")
-                if first:
-                    self.dropped += [Dropped(n, "not looked at: the search budget was over") for n in names[i:]]
-                return False
+            if self._short(name, rung, {**self.found, **seen}):
+                self.say(f"search: the budget ends at {len(rung.split.validation):,} users, before {name}")
+                if not first:
+                    return None
+                self.dropped += [Dropped(n, "not looked at: the search budget was over") for n in names[i:]]
+                self._order = [n for n in self._order if n in seen]
+                return seen or None
+            before = self.found.get(name)
+            expected = 0.0 if before is None else before.setting_seconds_at(rung.share)
+            share = seconds * weights[name] / sum(weights[n] for n in names[i:])
             try:
-                # As many settings for each, not as many seconds: the time goes by what a fit takes.
-                part = takes[name] / sum(takes[n] for n in names[i:])
-                seen[name] = self._look(resolved, smaller, share, growth, (self.left - limit) * part, seen)
+                seen[name] = self._look(resolved, rung, step, fits, max(ROOM * fits * expected, share), seen)
             except (DataError, MissingExtraError, AssetError, BudgetError, MemoryError) as error:
                 self._skip(name, str(error) or "out of memory")
-                continue
-            if first:
-                self.found[name] = seen[name]
-        if not seen:
-            return False
+        return seen or None
+
+    def _narrow(self, rung: _Rung, shares: Sequence[float]) -> None:
+        """Leave out plans that are not to be looked at on one of ``shares``; without any, those not to be judged."""
+        seen = self.found
         keep = max(1, math.ceil(sum(name not in BASELINES for name in seen) / 2))
-        floor = Floor.parse(self.config.quality.floor)
-        compute = self._compute(seen)
-        judges, seed = len(self.split.test), self.config.seed
-        left = narrowed(seen, self._by_name, floor, compute, keep=keep, judges=judges, strict=last, seed=seed)
+        left = narrowed(
+            seen,
+            self._by_name,
+            Floor.parse(self.config.quality.floor),
+            self._compute(seen),
+            keep=keep,
+            judges=len(self.split.test),
+            affords=lambda names: not shares or self._next(names, shares)[1] >= LEAST_FITS,
+            strict=not shares,
+            seed=self.config.seed,
+        )
         self.dropped += left.dropped
         self._order, self.judged = list(left.order), left.judged
         self.found = {name: seen[name] for name in left.order}
-        on = ", ".join(left.order)
-        self.say(
-            f"search: {len(seen)} plans at {len(smaller.validation):,} users; on with {on} ({self.left:.0f} s left)"
-        )
-        return True
+        on, users = ", ".join(left.order), len(rung.split.validation)
+        self.say(f"search: {len(seen)} plans at {users:,} users; on with {on} ({self.left:.0f} s left)")
 
     def _takes(self, name: str) -> float:
         """Return about how long trying one more setting of a plan takes, beside those of others."""
         one = self.found.get(name)
         if one is None:
-            return self.weighs(self._by_name[name].resolved(self._by_name))
-        return LEAST_SECONDS + one.fit_seconds + one.query_seconds * len(one.values)
+            return self.weighs(self._by_name[name].resolved(self._by_name), None) or LEAST_SECONDS
+        return LEAST_SECONDS + one.setting_seconds
 
     def _hindered(self, plan: Plan, seen: Mapping[str, Looked]) -> str | None:
         missing = next((name for name in references_of(plan) if name not in seen), None)
@@ -290,13 +246,13 @@ class Halving:
             f"fitting it is expected to take at least {needed:.3g} s of CPU, and {max(0.0, self.left):.3g} s are left"
         )
 
-    def _short(self, name: str, growth: float) -> bool:
+    def _short(self, name: str, rung: _Rung, seen: Mapping[str, Looked]) -> bool:
         """Whether looking at a plan would not leave enough to fit the best so far to everything."""
-        if not self.found:
+        if not seen:
             return False
-        best = max(self.found.values(), key=lambda one: one.mean)
-        before = self.found.get(name)
-        expected = 0.0 if before is None else before.fit_seconds * before.growth / growth
+        best = max(seen.values(), key=lambda one: one.mean)
+        before = seen.get(name)
+        expected = 0.0 if before is None else before.fit_seconds * before.growth / rung.growth(name)
         return expected + best.whole_seconds(len(self.split.test)) > self.left
 
     def _skip(self, name: str, reason: str) -> None:
@@ -315,9 +271,9 @@ class Halving:
         }
 
     def _look(
-        self, plan: Plan, smaller: Split, share: float, growth: float, seconds: float, seen: Mapping[str, Looked]
+        self, plan: Plan, rung: _Rung, step: int, fits: float, seconds: float, seen: Mapping[str, Looked]
     ) -> Looked:
-        key = self._key(plan.name, share)
+        key = self._key(plan.name, rung.share, step)
         if key in self._kept:
             return _read(self._kept[key])
         config, began = self.config, time.process_time()
@@ -325,54 +281,95 @@ class Halving:
         # A twin with text is judged by what text adds: what both have is what was found without, rung by rung.
         alike = (one.plan.recommender for one in seen.values() if kin(one.plan.recommender, plan.recommender))
         settings = {} if before is None else dict(before.plan.recommender.settings)
+        if before is not None and before.fits <= 1:
+            # Nothing that needs a fit was searched: sums are open still.
+            space = search_space(self._by_name[plan.name].resolved(self._by_name).recommender)
+            settings = {n: v for n, v in settings.items() if space.get(n, ("", ()))[0] != "accumulate"}
         settings |= next((spec.settings for spec in alike), {})
         limit = min(max(seconds, LEAST_SECONDS), config.tuning.seconds)
-        on = "" if before is None else before.stopped_at
-        search = Search(limit, config.tuning.max_queries, passes=1, seed=config.seed, first=on)
+        search = Search(
+            limit,
+            config.tuning.max_queries,
+            passes=2 if rung.share == 1 else 1,
+            seed=config.seed,
+            first="" if before is None else before.stopped_at,
+            fits=fits,
+        )
         with self.ledger.span("search", plan=f"{plan.name} (search)", phase="once"):
             written = self._by_name[plan.name].resolved(self._by_name)
-            tuned = tune(plan, smaller, config.quality.metric, search, Ledger(), self.store, settings, written)
+            tuned = tune(plan, rung.split, config.quality.metric, search, Ledger(), self.store, settings, written)
             timed = tuned.fit_seconds, tuned.query_seconds
-            looked = Looked(tuned.plan, tuned.values, *timed, 0.0, growth, tuned.stopped_at)
+            looked = Looked(
+                tuned.plan,
+                tuned.values,
+                *timed,
+                0.0,
+                rung.growth(plan.name),
+                rung.share,
+                tuned.stopped_at,
+                tuned.fits,
+                tuned.setting_seconds,
+            )
             if not len(tuned.values) or plan.reranker is not None:
-                looked = self._as_it_is(tuned.plan, smaller, growth)
+                looked = self._as_it_is(tuned.plan, rung)
         looked = replace(looked, cpu_seconds=time.process_time() - began)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"key": key, **_written(looked)}) + "\n")
         return looked
 
-    def _as_it_is(self, plan: Plan, smaller: Split, growth: float) -> Looked:
+    def _as_it_is(self, plan: Plan, rung: _Rung) -> Looked:
         """Fit a plan without a search; one that asks a language model on every request answers few queries."""
-        fold = smaller.validation
+        fold = rung.split.validation
         few = self.config.evaluation.lm_queries if plan.language_model == "per request" else len(fold)
         rows = np.sort(np.random.default_rng(self.config.seed).permutation(len(fold))[:few])
         began = time.process_time()
-        pipeline = plan.build(self.store).fit(smaller.train)
+        pipeline = plan.build(self.store).fit(rung.split.train)
         fitted = time.process_time()
         values = np.full(len(fold), np.nan)
         values[rows] = quick_values(pipeline, fold.take(rows), metrics.parse(self.config.quality.metric))
-        each = (time.process_time() - fitted) / max(1, len(rows))
-        return Looked(plan, values, fitted - began, each, 0.0, growth)
+        done = time.process_time()
+        each = (done - fitted) / max(1, len(rows))
+        return Looked(
+            plan, values, fitted - began, each, 0.0, rung.growth(plan.name), rung.share, setting_seconds=done - began
+        )
 
-    def _key(self, name: str, share: float) -> str:
+    def _key(self, name: str, share: float, step: int) -> str:
         config = self.config
-        parts = [self.fingerprint, self._by_name[name].to_dict(), [p.name for p in self.plans], share, config.seed]
+        parts = [self.fingerprint, self._by_name[name].to_dict(), [p.name for p in self.plans], share, step]
         parts += [config.split.model_dump(), config.quality.metric, config.tuning.model_dump()]
-        return sha256(json.dumps([*parts, config.search.model_dump()], sort_keys=True).encode()).hexdigest()[:16]
+        return sha256(
+            json.dumps([*parts, config.seed, config.search.model_dump()], sort_keys=True).encode()
+        ).hexdigest()[:16]
+
+
+@dataclass
+class _Rung:
+    """A share of the users; ``growth`` tells how many times as long a plan takes on everything as on these."""
+
+    split: Split
+    share: float
+    measured: Callable[[str, _Rung], float]
+    known: dict[str, float] = field(default_factory=dict)
+
+    def growth(self, plan: str) -> float:
+        if plan not in self.known:
+            self.known[plan] = self.measured(plan, self)
+        return self.known[plan]
 
 
 def rungs(users: int) -> list[float]:
-    """Return the shares of users of each rung, doubling, below 1.
+    """Return the shares of users of each rung, doubling while that saves something, then all; none for few users.
 
-    >>> rungs(10_000), rungs(600), rungs(150)
-    ([0.125, 0.25, 0.5], [0.6666666666666666], [])
+    >>> rungs(10_000), rungs(900), rungs(150)
+    ([0.125, 0.25, 0.5, 1.0], [0.4444444444444444, 1.0], [])
     """
     share = max(FIRST_SHARE, LEAST_USERS / max(1, users))
-    found = []
-    while share < 1:
+    if share >= 1:
+        return []
+    found = [share]
+    while (share := 2 * share) <= 0.5:
         found.append(share)
-        share *= 2
-    return found
+    return [*found, 1.0]
 
 
 def seconds_of(seconds: float | None, dollars: float | None, prices: PriceSheet) -> float | None:
@@ -385,12 +382,12 @@ def seconds_of(seconds: float | None, dollars: float | None, prices: PriceSheet)
 def _written(looked: Looked) -> dict[str, Any]:
     values = [None if np.isnan(v) else round(float(v), 6) for v in looked.values]
     found = {"plan": looked.plan.to_dict(), "values": values, "stopped_at": looked.stopped_at}
-    return found | {n: getattr(looked, n) for n in ("fit_seconds", "query_seconds", "cpu_seconds", "growth")}
+    return found | {n: getattr(looked, n) for n in NUMBERS}
 
 
 def _read(line: Mapping[str, Any]) -> Looked:
     values = np.array([np.nan if v is None else v for v in line["values"]], dtype=np.float64)
-    numbers = {n: float(line[n]) for n in ("fit_seconds", "query_seconds", "cpu_seconds", "growth")}
+    numbers = {n: float(line[n]) for n in NUMBERS}
     return Looked(Plan.from_dict(line["plan"]), values, **numbers, stopped_at=line["stopped_at"])
 
 
@@ -407,4 +404,4 @@ def _lines(path: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-__all__ = ["BASELINES", "Dropped", "Halving", "Looked", "Narrowed", "narrowed", "rungs", "seconds_of"]
+__all__ = ["SPARE", "Halving", "rungs", "seconds_of"]

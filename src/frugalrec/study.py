@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import frugalrec
-from frugalrec import progress
+from frugalrec import progress, registry
 from frugalrec.budgets import Budget
-from frugalrec.config import Config
+from frugalrec.config import Config, TuningSection
 from frugalrec.cost import Ledger, threads
 from frugalrec.data.dataset import Dataset, Split
 from frugalrec.errors import BudgetError, ConfigError
-from frugalrec.estimation import PlanEstimate, Range, encoders_of
+from frugalrec.estimation import Estimator, PlanEstimate, Range, encoders_of
 from frugalrec.evaluation import Trial
 from frugalrec.executors import Executor, Shard, current
 from frugalrec.expectations import (
@@ -39,25 +39,23 @@ from frugalrec.forecast import Traffic, bill
 from frugalrec.interfaces import ArrayStore
 from frugalrec.machine import available_memory_bytes
 from frugalrec.machine_profile import Profile
+from frugalrec.narrowing import BASELINES, Dropped, Looked
 from frugalrec.pipeline import Pipeline
 from frugalrec.plan import Plan, Spec
-from frugalrec.plan_search import BASELINES, Dropped, Halving, seconds_of
+from frugalrec.plan_search import SPARE, Halving, seconds_of
 from frugalrec.planner import Decision, decide
 from frugalrec.portfolio import references_of
 from frugalrec.prices import PriceSheet
 from frugalrec.spending import SpendCap, metering
 from frugalrec.trial_files import TrialFiles
 from frugalrec.trying import NOT_TRIED, Attempt, Tried, Trying, TryingElsewhere, item_vectors, split_of
-from frugalrec.tuning import kin, search_space
+from frugalrec.tuning import DENSE_ITEMS, kin, search_space
 
 LONG_SECONDS = 20.0
 """Of plans that are expected to take longer, it is said before they are begun."""
 
 NOMINAL_FLOPS = 2e10
 """A second of a core without a profile, in FLOPs; only used to share out a search's time."""
-
-SPARE = 1.5
-"""How many times the time that judging what is left of a search is expected to take is kept back for it."""
 
 LEAST_WEIGHT = 0.1
 """What any plan weighs when a search's time is shared out, in seconds: there is more to a plan than its fit."""
@@ -97,6 +95,7 @@ class Study:
     ledger: Ledger = field(default_factory=Ledger)
     dropped: list[Dropped] = field(default_factory=list, init=False)
     interrupted: bool = field(default=False, init=False)
+    _of_sample: tuple[Split, Estimator] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -290,30 +289,41 @@ class Study:
             if (reason := self._not_applicable(by_name[name], known)) is not None:
                 self._skip(name, reason)
                 continue
-            plan = by_name[name].resolved(known)
-            look = kept.get(name)
-            rest = sum(kept[n].whole_seconds(asked) for n in names[i:] if n in kept)
+            plan, look = by_name[name].resolved(known), kept.get(name)
+            rest = 0.0 if look is None else look.whole_seconds(asked)
             if trials and halving.left < (look.whole_seconds(asked) if look else 0.0):
                 self.dropped.append(Dropped(name, "not judged on the test users: the search budget was over"))
                 continue
-            contenders = sum(n not in BASELINES for n in names[i:])
-            room = (halving.left - SPARE * rest) / max(1, contenders)
-            # A search of settings starts with those of the last rung: it is worth it where another fit finds room.
-            fit = 0.0 if look is None else look.fit_seconds * look.growth
-            seconds = min(self.config.tuning.seconds, room) if room > 2 * fit else 0.0
-            start = None if look is None else look.plan.recommender
-            if start is not None and (alike := _found(plan, list(trials.values()))) is not None:
-                start = start.with_settings(**alike.settings)
-            if not seconds and start is not None:
-                found = {n: v for n, v in start.settings.items() if n in search_space(plan.recommender)}
-                plan = replace(plan, recommender=plan.recommender.with_settings(**found))
+            start, seconds, first = None, 0.0, ""
+            if look is not None and look.share == 1.0:
+                plan = replace(
+                    plan, recommender=look.plan.recommender
+                )  # searched on all users: nothing is left to find
+            else:
+                start, seconds = self._rest_of_search(plan, look, trials, (halving.left - SPARE * rest), names[i:])
+                first = "" if look is None else look.stopped_at
+                if not seconds and start is not None:
+                    found = {n: v for n, v in start.settings.items() if n in search_space(plan.recommender)}
+                    plan = replace(plan, recommender=plan.recommender.with_settings(**found))
             began = time.process_time()
             own = f"{key}-{self._key(by_name[name], None)}"
-            first = "" if look is None else look.stopped_at
             begun = self._expected(self._attempt(plan, start, seconds, first), own, finished, trials)
             if begun is not None and self._finish(begun, trials):
                 halving.note(own, time.process_time() - began)
         progress.report("plans", len(names), len(names))
+
+    def _rest_of_search(
+        self, plan: Plan, look: Looked | None, trials: Mapping[str, Trial], room: float, names: Sequence[str]
+    ) -> tuple[Spec | None, float]:
+        """Return where a search of settings on all users begins, and its seconds: 0 where ``room`` has no other fit."""
+        seconds = room / max(1, sum(n not in BASELINES for n in names))
+        if look is None:
+            return None, max(0.0, min(self.config.tuning.seconds, seconds))
+        start = look.plan.recommender
+        if (alike := _found(plan, list(trials.values()))) is not None:
+            start = start.with_settings(**alike.settings)
+        enough = seconds > 2 * look.fit_seconds * look.growth
+        return start, min(self.config.tuning.seconds, seconds) if enough else 0.0
 
     def _encode_for(self, plans: Sequence[Plan]) -> None:
         """Put vectors that several of ``plans`` need into the store, by all workers: they would be made for each."""
@@ -369,9 +379,23 @@ class Study:
         known = {p.name: p for p in self.plans()}
         return too_large(self.estimator.estimate(plan.resolved(known)), available_memory_bytes())
 
-    def _weight(self, plan: Plan) -> float:
-        """Return about how long a fit takes: as the machine profile says, or by FLOPs alone."""
-        fit = self.estimator.estimate(plan).stages["fit"]
+    def _weight(self, plan: Plan, split: Split | None) -> float | None:
+        """Return about how long a fit takes, as the machine profile says or by FLOPs alone; on a smaller split as well.
+
+        There, large catalogues are solved block by block: see `frugalrec.tuning`.
+        """
+        estimator = self.estimator
+        if split is not None:
+            if self._of_sample is None or self._of_sample[0] is not split:
+                config = self.config.model_copy(update={"tuning": TuningSection(seconds=0)})
+                self._of_sample = (split, estimator_for(config, split, self.prices, self.profile))
+            estimator = self._of_sample[1]
+            known = registry.settings_of(registry.load("recommender", plan.recommender.component))
+            if split.train.n_items > DENSE_ITEMS and "solver" in known and "solver" not in plan.recommender.settings:
+                plan = replace(plan, recommender=plan.recommender.with_settings(solver="sparse"))
+        fit = estimator.estimate(plan).stages["fit"]
+        if fit.seconds is None and fit.flops is None:
+            return None
         return LEAST_WEIGHT + (fit.seconds.expected if fit.seconds is not None else (fit.flops or 0.0) / NOMINAL_FLOPS)
 
     def _least_seconds(self, plan: Plan) -> float | None:

@@ -12,14 +12,15 @@ import numpy as np
 
 from frugalrec import metrics, progress, registry
 from frugalrec.cost import Ledger
-from frugalrec.data.dataset import Fold, Query, Split
+from frugalrec.data.dataset import Fold, Split
 from frugalrec.data.interactions import FloatArray
 from frugalrec.data.samples import miniature
 from frugalrec.errors import DataError
 from frugalrec.evaluation import quick_values
-from frugalrec.interfaces import ArrayStore, Matrix, Recommender
+from frugalrec.interfaces import ArrayStore
 from frugalrec.pipeline import Pipeline
 from frugalrec.plan import Plan, Spec
+from frugalrec.recommenders._recalled import Recalled
 from frugalrec.recommenders._sharded import accumulated
 
 STAGES = ("score", "solve", "accumulate")
@@ -47,7 +48,8 @@ class Tuned:
 
     ``values``: what each validation query gave with them. ``stopped_at``: the setting at which time ran out, if it did,
     for a later search to go on with. ``fit_seconds`` is the CPU time of the last fit,
-    ``query_seconds`` that of scoring and judging one query in a batch.
+    ``query_seconds`` that of scoring and judging one query in a batch. ``fits`` were made on all of the data, counted
+    by their work, the first as one; ``setting_seconds`` is what each took, with the settings that need no other.
     """
 
     plan: Plan
@@ -58,6 +60,8 @@ class Tuned:
     fit_seconds: float = 0.0
     query_seconds: float = 0.0
     stopped_at: str = ""
+    fits: float = 1.0
+    setting_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,8 @@ class Search:
 
     CPU time, not the clock, so that what else the machine does changes the search little.
     ``passes``: how often each setting is reconsidered after others have moved. ``first``: the setting to begin with, of
-    those that need a fit; the others follow in their order, round and round.
+    those that need a fit; the others follow in their order, round and round. ``fits``: how many fits there may be, that
+    of the settings to begin with being one and another as much as it has more work.
     """
 
     seconds: float = 60.0
@@ -74,6 +79,7 @@ class Search:
     passes: int = 2
     seed: int = 0
     first: str = ""
+    fits: float = float("inf")
 
 
 def tune(
@@ -119,11 +125,12 @@ def tune(
         start, first = dict(start or {}), Tuned(plan, float("nan"), (), complete=True)
         of_sums = [name for name, (stage, _) in space.items() if stage == "accumulate"]
         if hasattr(registry.load("recommender", plan.recommender.component), "work") and _is_large(split):
-            if any(name not in start for name in of_sums):
+            if search.fits > 1 and any(name not in start for name in of_sums):
                 first = _on_miniature(plan, split, metric, search, store, space, start)
                 start = {**first.plan.recommender.settings, **start}
             space = {name: option for name, option in space.items() if name not in of_sums}
-            plan = replace(plan, recommender=plan.recommender.with_settings(**{name: start[name] for name in of_sums}))
+            sums = {name: start[name] for name in of_sums if name in start}
+            plan = replace(plan, recommender=plan.recommender.with_settings(**sums))
         found = _Climb(plan, split, metric, search, store, space, start, deadline).run()
         return replace(found, tried=[*first.tried, *found.tried], complete=first.complete and found.complete)
 
@@ -176,38 +183,6 @@ def members_space(space: Mapping[str, tuple[str, tuple[Any, ...]]], spec: Spec) 
     return found
 
 
-class _Recalled:
-    """A fitted member whose scores are kept: while only its weight in the whole changes, they stay the same."""
-
-    def __init__(self, member: Recommender, fold: Fold, limit_bytes: int) -> None:
-        self._member, self._free = member, limit_bytes
-        self._fold = set(map(id, fold.queries))
-        self._scores: dict[tuple[Any, ...], Matrix] = {}
-        self._first: dict[str, Any] = {}
-        self._changed: dict[str, Any] = {}
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._member, name)
-
-    def change(self, name: str, value: Any) -> None:
-        """Let the member score with another setting; scores with earlier ones stay known."""
-        self._changed[name] = value
-        if value == self._first.setdefault(name, getattr(self._member, name)):
-            del self._changed[name]
-        setattr(self._member, name, value)
-
-    def score(self, queries: Sequence[Query]) -> Matrix:
-        """Return the member's scores of ``queries``; the fold, which keeps them alive, is told apart by identity."""
-        key = (*sorted(self._changed.items()), *map(id, queries))
-        if key in self._scores:
-            return self._scores[key]
-        scores = self._member.score(queries)
-        if scores.nbytes <= self._free and self._fold.issuperset(map(id, queries)):
-            self._free -= scores.nbytes
-            self._scores[key] = scores
-        return scores
-
-
 class _Climb:
     """One coordinate search. Keeps the fitted pipeline and its statistics, so that only what changed is redone."""
 
@@ -237,6 +212,7 @@ class _Climb:
         self._fit_seconds = self._query_seconds = 0.0
         self._tried: list[dict[str, Any]] = []
         self._seconds_per_work = 0.0
+        self._first_work = self._fits = 0.0
         defaults = registry.settings_of(registry.load("recommender", plan.recommender.component))
         self._own = [name for name in space if not name.startswith("members.")]
         self._settings = {name: start.get(name, _default(defaults[name.replace("_", "-")])) for name in self._own}
@@ -249,6 +225,7 @@ class _Climb:
             self._settings[name] += self._settings[name][-1:] * (members - len(self._settings[name]))
 
     def run(self) -> Tuned:
+        began = time.process_time()
         dear = [name for name, (stage, _) in self._space.items() if stage != "score"]
         start = self._start()
         self._value(start)
@@ -267,7 +244,7 @@ class _Climb:
                 for candidate in self._space[name][1]:
                     if candidate == best[name]:
                         continue
-                    if self._out_of_time(self._expected_seconds({**best, name: candidate})):
+                    if self._no_room({**best, name: candidate}):
                         stopped_at = stopped_at or name
                         continue
                     settings, reached = self._with_cheap({**best, name: candidate}, passes=1)
@@ -278,7 +255,9 @@ class _Climb:
         plan = replace(self._plan, recommender=self._spec(best))
         per_query = self._per_query.get(tuple(best.values()), np.empty(0))
         timed = self._fit_seconds, self._query_seconds
-        return Tuned(plan, value, self._tried, self._complete, per_query, *timed, stopped_at)
+        fits = max(1.0, self._fits)
+        each = (time.process_time() - began) / fits
+        return Tuned(plan, value, self._tried, self._complete, per_query, *timed, stopped_at, fits, each)
 
     def _start(self) -> dict[str, Any]:
         """Return where to begin: with members as they were found alone, or as they are by default, if that is better.
@@ -309,14 +288,21 @@ class _Climb:
         self._complete = self._complete and not late
         return late
 
-    def _expected_seconds(self, settings: Mapping[str, Any]) -> float:
-        """Return how long fitting with ``settings`` will take, from the last fit and the recommender's own ``work``."""
+    def _no_room(self, settings: Mapping[str, Any]) -> bool:
+        """Whether time or the number of fits leave no room for another, going by the ``work`` of both."""
+        work = self._work(settings)
+        over = self._fits + (work / self._first_work if self._first_work else 1.0) > self._search.fits + 1e-9
+        self._complete = self._complete and not over
+        return over or self._out_of_time(self._seconds_per_work * work)
+
+    def _work(self, settings: Mapping[str, Any]) -> float:
+        """Return how much work fitting with ``settings`` is, as the recommender says; 0 where it does not."""
         if self._pipeline is None or not hasattr(self._pipeline.recommender, "work"):
             return 0.0
         candidate: Any = copy.copy(self._pipeline.recommender)
         for name, value in settings.items():
             setattr(candidate, name, value)
-        return self._seconds_per_work * float(candidate.work(self._split.train.n_items))
+        return float(candidate.work(self._split.train.n_items))
 
     def _with_cheap(
         self, settings: dict[str, Any], passes: int, *, members: bool = True
@@ -386,10 +372,12 @@ class _Climb:
         changed = {self._space[name][0] for name in different}
         for name in self._own:
             setattr(recommender, name, settings[name])
-        if train.n_items > DENSE_ITEMS:
+        if not self._fitted:
             for part in (recommender, *getattr(recommender, "members", ())):
-                if getattr(part, "solver", "") == "auto":
+                if train.n_items > DENSE_ITEMS and getattr(part, "solver", "") == "auto":
                     part.solver = "sparse"
+                if getattr(part, "recalled", {}) is None:
+                    part.recalled = {}
         if "cpu-seconds" in registry.settings_of(type(recommender)):
             part = self._search.seconds / TRAININGS
             recommender.cpu_seconds = min(self._plan_limit or part, part)
@@ -402,12 +390,15 @@ class _Climb:
                 recommender.fit(train)
                 if hasattr(recommender, "members"):
                     limit = RECALL_BYTES // len(recommender.members)
-                    recommender.members = tuple(_Recalled(m, self._fold, limit) for m in recommender.members)
+                    recommender.members = tuple(Recalled(m, self._fold, limit) for m in recommender.members)
             self._fit_seconds = time.process_time() - started
             if hasattr(recommender, "members"):
                 self._deadline += self._fit_seconds  # members were searched as plans of their own
-            if hasattr(recommender, "work"):
-                self._seconds_per_work = self._fit_seconds / recommender.work(train.n_items)
+            work = self._work(settings)
+            self._first_work = self._first_work or work
+            self._fits += work / self._first_work if work else 1.0
+            if work:
+                self._seconds_per_work = self._fit_seconds / work
         elif of_members := [name for name in different if name not in self._own]:
             for name in of_members:
                 place, setting = _place_of(name)

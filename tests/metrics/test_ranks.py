@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from frugalrec import registry
 from frugalrec.data.dataset import Ranking
 from frugalrec.errors import ConfigError, DataError, UnknownNameError
-from frugalrec.metrics import parse, ranks_in_lists, ranks_of
+from frugalrec.metrics import _ranks, parse, ranks_in_lists, ranks_of
 from frugalrec.metrics.auc import AUC
 from frugalrec.metrics.ndcg import NDCG
 
@@ -23,6 +23,18 @@ def test_ranks_worked_by_hand() -> None:
     assert judged.ranks.tolist() == [1, 3, 2, 4]
     assert judged.offsets.tolist() == [0, 2, 4]
     assert judged.n_candidates.tolist() == [3, 4]
+
+
+def test_counting_and_sorting_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.integers(0, 6, size=(30, 40)).astype(np.float32)  # many ties
+    scores[rng.random(scores.shape) < 0.2] = -np.inf
+    relevant = [rng.permutation(40)[:n].astype(np.int32) for n in range(30)]
+    counted = ranks_of(scores, relevant)
+    monkeypatch.setattr(_ranks, "FEW", -1)
+    ordered = ranks_of(scores, relevant)
+    np.testing.assert_array_equal(counted.ranks, ordered.ranks)
+    np.testing.assert_array_equal(counted.n_candidates, ordered.n_candidates)
 
 
 def test_a_masked_relevant_item_is_never_a_hit() -> None:

@@ -128,7 +128,7 @@ def test_the_choice_goes_by_size() -> None:
     assert is_sparse("sparse", 10)
     assert not is_sparse("dense", 10**6)
     # Beyond the choice, twice the catalogue is twice the work and not eight times.
-    assert work("auto", 200_000) == 2 * work("auto", 100_000) < work("dense", 100_000) / 100
+    assert work("auto", 200_000, 200_000) == 2 * work("auto", 100_000, 100_000) < work("dense", 100_000, 100_000) / 100
     with pytest.raises(ConfigError, match="solver"):
         SequentialLinear(solver="fast")  # type: ignore[arg-type]
 

@@ -56,6 +56,33 @@ def test_reasons_share_out_the_votes_by_the_terms_of_the_cosines() -> None:
     assert shares[1] == pytest.approx(from_b / (from_a + from_b), rel=1e-6)
 
 
+def test_what_is_recalled_is_what_would_be_found() -> None:
+    data = toy_dataset(n_users=60, n_items=20, seed=0)
+    queries = [data.query(user) for user in range(20)]
+    model, recalling = StateKnn(neighbours=5).fit(data), StateKnn(neighbours=5)
+    recalling.recalled = {}
+    recalling.fit(data)
+    for neighbours, sharpness in ((5, 5.0), (20, 5.0), (20, 1.0)):
+        for one in (model, recalling):
+            one.neighbours, one.sharpness = neighbours, sharpness
+        np.testing.assert_array_equal(recalling.score(queries), model.score(queries))
+        assert len(recalling.recalled) == 20
+    recalling.half_life = model.half_life = 1.0
+    np.testing.assert_array_equal(recalling.fit(data).score(queries), model.fit(data).score(queries))
+
+
+def test_no_more_is_recalled_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state_knn, "MOST_RECALLED", 10)
+    data = toy_dataset(n_users=60, n_items=20, seed=0)
+    queries = [data.query(user) for user in range(20)]
+    model = StateKnn().fit(data)
+    wanted = model.score(queries)
+    model.recalled = {}
+    model.score(queries[:8])
+    np.testing.assert_array_equal(model.score(queries), wanted)
+    assert len(model.recalled) == 8
+
+
 @pytest.mark.parametrize("timed", [False, True])
 def test_with_a_pool_of_all_states_cosines_are_those_of_the_definition(timed: bool) -> None:
     data = toy_dataset(n_users=12, n_items=8, seed=3)

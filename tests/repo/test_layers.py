@@ -35,7 +35,7 @@ ROWS: list[set[str]] = [
     {"worth"},
     {"planner"},
     {"config", "portfolio"},
-    {"datasets", "run_folder", "estimation", "run_costs"},
+    {"datasets", "run_folder", "estimation", "run_costs", "narrowing"},
     {"run_cost_exports", "run_trackers", "scale", "plan_search", "batch", "expectations", "trial_files"},
     {"trying"},
     {"study"},

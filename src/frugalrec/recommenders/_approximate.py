@@ -55,10 +55,10 @@ def check_solver(solver: str) -> None:
         raise ConfigError(f"solver must be 'auto', 'dense' or 'sparse', not '{solver}'")
 
 
-def work(solver: Solver, rows: int) -> float:
-    """Return how much work solving a system of ``rows`` rows is, up to a constant."""
+def work(solver: Solver, rows: int, columns: int) -> float:
+    """Return how much work solving a system of ``rows`` rows for ``columns`` targets is, up to a constant."""
     if not is_sparse(solver, rows):
-        return float(rows) ** 3
+        return float(rows) ** 3 / 3 + 2.0 * float(rows) ** 2 * columns
     size = min(SOURCES, rows)
     return rows / TARGETS * (float(size) ** 3 + 6.0 * size**2 * TARGETS)
 

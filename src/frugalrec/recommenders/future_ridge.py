@@ -142,7 +142,7 @@ class FutureRidge(Linear):
 
     def work(self, n_items: int) -> float:
         """Return how much work fitting is, up to a constant."""
-        return work(self.solver, n_items)
+        return work(self.solver, n_items, n_items)
 
     def _histories(self, queries: Sequence[Query]) -> sparse.csr_array:
         x = query_matrix(queries, self.n_items_)

@@ -203,7 +203,7 @@ class SequentialLinear(Linear):
 
     def work(self, n_items: int) -> float:
         """Return how much work fitting is, up to a constant."""
-        return work(self.solver, len(self._decays()) * n_items)
+        return work(self.solver, len(self._decays()) * n_items, n_items)
 
     def _decays(self) -> list[Decay]:
         decays = [Decay(h, "positions") for h in self.half_lives]

@@ -25,6 +25,8 @@ NEWEST_OF_STATE = 5
 QUERIES_AT_ONCE = 64
 STRETCH = 1 << 17  # states of the log that are estimated together: what a product of them writes to stays in a cache
 SAMPLED = 16
+MOST_RECALLED = 20_000
+"""Queries whose nearest states are kept, where they are: 16 bytes for each of the pool."""
 States = np.ndarray[Any, np.dtype[np.int64]]
 
 
@@ -64,6 +66,9 @@ class StateKnn(Scores):
     future_: IntArray = field(init=False, repr=False, compare=False)
     norms_: FloatArray = field(init=False, repr=False, compare=False)
     newest_: sparse.csr_array = field(init=False, repr=False, compare=False)
+    recalled: dict[int, tuple[Query, States, FloatArray]] | None = field(
+        default=None, init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         for name in ("neighbours", "half_life", "gap_half_life", "reach", "pool", "target_half_life"):
@@ -104,14 +109,21 @@ class StateKnn(Scores):
         ).tocsr()
         charge(flops=3.0 * len(log) * self.reach)
         self.n_items_ = dataset.n_items
+        if self.recalled is not None:
+            self.recalled = {}
         return self
 
     def score(self, queries: Sequence[Query]) -> Matrix:
-        """Return float32 ``(n_queries, n_items)``: votes, Σ_j 2^(-j / target_half_life) in all."""
+        """Return float32 ``(n_queries, n_items)``: votes, Σ_j 2^(-j / target_half_life) in all.
+
+        While ``recalled`` is a dict, what is near to a query is found once a fit: how many of these vote, and how
+        sharply, asks for nothing new.
+        """
         require_fitted(self, "n_items_")
         scores = np.zeros((len(queries), self.n_items_), dtype=np.float32)
-        for row, (states, _, cosines) in enumerate(self._nearest(queries)):
-            voted, weights, _ = self._votes(states, cosines)
+        for row, (states, cosines) in enumerate(self._pools(queries)):
+            kept = self._voters(cosines)
+            voted, weights, _ = self._votes(states[kept], cosines[kept])
             scores[row] = np.bincount(voted, weights=weights, minlength=self.n_items_)
         return scores
 
@@ -133,6 +145,8 @@ class StateKnn(Scores):
         """
         require_fitted(self, "n_items_")
         ((states, terms, cosines),) = self._nearest([query])
+        kept = self._voters(cosines)
+        states, terms, cosines = states[kept], terms[kept], cosines[kept]
         history = np.unique(query.history)
         contributions = np.zeros((len(history), len(items)))
         voted, weights, voter = self._votes(states, cosines)
@@ -160,8 +174,25 @@ class StateKnn(Scores):
         charge(flops=2.0 * len(voter))
         return self.item_[self.reach + states[voter] + step], votes[voter] * discounts[step], voter
 
+    def _voters(self, cosines: FloatArray) -> States:
+        """Return where those that vote stand in a pool."""
+        return np.sort(_largest(cosines, self.neighbours))
+
+    def _pools(self, queries: Sequence[Query]) -> Iterator[tuple[States, FloatArray]]:
+        """Yield the pool of each query and its cosines, from memory where they are there."""
+        known = self.recalled
+        if known is None:
+            yield from ((states, cosines) for states, _, cosines in self._nearest(queries))
+            return
+        new = [query for query in queries if id(query) not in known]
+        if len(known) + len(new) > MOST_RECALLED:
+            known = {id(query): known[id(query)] for query in queries if id(query) in known}
+        for query, (states, _, cosines) in zip(new, self._nearest(new), strict=True):
+            known[id(query)] = (query, states, cosines)  # the query is held: its identity is taken while it is here
+        yield from (known[id(query)][1:] for query in queries)
+
     def _nearest(self, queries: Sequence[Query]) -> Iterator[tuple[States, FloatArray, FloatArray]]:
-        """Yield for each query the most similar training states that have a future (rows of the log, ascending).
+        """Yield for each query its pool: the likely nearest states that have a future (rows of the log, ascending).
 
         With them come the terms of their cosines, ``(n, reach)`` from the oldest item to the newest, and the cosines.
         """
@@ -192,8 +223,7 @@ class StateKnn(Scores):
                 size = float(np.linalg.norm(weights))
                 cosines = terms.sum(axis=1) / (self.norms_[states] * (size or 1.0))
                 charge(flops=3.0 * terms.size)
-                kept = np.sort(_largest(cosines, self.neighbours))
-                yield states[kept], terms[kept], np.clip(cosines[kept], 0.0, None).astype(np.float64)
+                yield states, terms, np.clip(cosines, 0.0, None).astype(np.float64)
 
     def _state(self, query: Query) -> Matrix:
         """Return the query's own state, float32 ``(n_items,)``."""
