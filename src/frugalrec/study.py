@@ -296,9 +296,8 @@ class Study:
                 continue
             start, seconds, first = None, 0.0, ""
             if look is not None and look.share == 1.0:
-                plan = replace(
-                    plan, recommender=look.plan.recommender
-                )  # searched on all users: nothing is left to find
+                # Searched on all users: nothing is left to find.
+                plan = replace(plan, recommender=look.plan.recommender)
             else:
                 start, seconds = self._rest_of_search(plan, look, trials, (halving.left - SPARE * rest), names[i:])
                 first = "" if look is None else look.stopped_at
