@@ -37,6 +37,20 @@ def test_rates_lie_between_those_measured() -> None:
     assert known.rate("prompt", model="other") is None
 
 
+def test_factorisations_get_faster_beyond_what_was_measured() -> None:
+    """Of a·n³ + b·n² seconds, two sizes tell a and b."""
+    points = tuple((float(n), n**3 / (1e-11 * n**3 + 2e-8 * n**2)) for n in (512, 1024, 3072))
+    rates = {kind: {1: points} for kind in ("invert-f32", "gather")}
+    known = Profile(hardware(), rates)
+    n = 12_000.0
+    assert known.rate("invert-f32", n) == pytest.approx(n**3 / (1e-11 * n**3 + 2e-8 * n**2))
+    assert known.rate("gather", n) == points[-1][1]
+    noisy = Profile(hardware(), {"factor-f64": {1: ((512.0, 1e9), (1024.0, 9e9))}})
+    assert noisy.rate("factor-f64", 1e5) == pytest.approx(18e9)  # twice the last at most
+    falling = Profile(hardware(), {"factor-f64": {1: ((512.0, 9e9), (1024.0, 8e9))}})
+    assert falling.rate("factor-f64", 1e5) == 8e9
+
+
 def test_seconds_are_known_only_when_every_rate_is() -> None:
     known = profile()
     assert known.seconds((Work("gemm-f32", 2e9, 100.0), Work("gemm-f32", 4e9, 400.0))) == pytest.approx(3.0)

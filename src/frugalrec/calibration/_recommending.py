@@ -8,6 +8,7 @@ from importlib import util
 from typing import Any, Self
 
 import numpy as np
+from scipy import sparse
 
 from frugalrec.calibration._bench import Bench
 from frugalrec.calibration._made_up import dataset_of, log_of
@@ -15,14 +16,15 @@ from frugalrec.cost import Ledger
 from frugalrec.data.dataset import Dataset, Fold, Query, Split
 from frugalrec.data.interactions import Interactions
 from frugalrec.data.shape import DataShape
-from frugalrec.evaluation import Evaluation, evaluate, quick_values
+from frugalrec.evaluation import HEAD_SHARE, Evaluation, evaluate, quick_values
 from frugalrec.interfaces import Matrix
 from frugalrec.metrics import parse
 from frugalrec.pipeline import Pipeline
 from frugalrec.plan import Plan, Spec
 from frugalrec.recommenders._base import Scores
-from frugalrec.recommenders._expected import dense_tables
+from frugalrec.recommenders._expected import dense_tables, expected_blockwise, expected_text_space
 from frugalrec.recommenders._statistics import Decay, accumulate_states
+from frugalrec.recommenders._text import TextSpace
 from frugalrec.recommenders.ease import Ease
 from frugalrec.recommenders.hybrid import Hybrid
 from frugalrec.recommenders.popularity import Popularity
@@ -60,21 +62,44 @@ def pairs(bench: Bench) -> None:
 def answers(bench: Bench) -> None:
     """Measure answering, ranking and judging."""
     plan = Plan("popularity", Spec("popularity"))
-    for n_items in (1_000, 4_000, ANSWERED):
-        data = dataset_of(n_items, 240_000 if n_items == 4_000 else 60_000)
+    for n_items, n_queries in ((1_000, 1_500), (4_000, 3_000), (16_000, 1_000), (ANSWERED, 150)):
+        data = dataset_of(n_items, 120_000 if n_items == 4_000 else 60_000)
         fitted = plan.build().fit(data)
         queries = [data.query(user) for user in range(data.n_users)]
         bench.measure("answer", n_items, 100.0, _answer_each, fitted, queries[:100])
         # Sorting equal rows again and again is faster than sorting different ones; scores of thousands of queries
         # at once are memory that is touched for the first time.
-        drawn = Pipeline(plan, _Drawn(n_items), None, ())
-        many = queries if n_items < ANSWERED else queries[:400]
+        many = queries[:n_queries]
         fold = Fold(many, [q.history[-1:] for q in many])
-        bench.measure("rank", n_items, float(len(many)) * n_items, quick_values, drawn, fold, parse("ndcg@10"))
         split = Split("made up", data, fold, fold)
         how = Evaluation(timed_queries=1)
-        bench.measure("judge", n_items, float(len(many)) * n_items, evaluate, drawn, split, how, Ledger())
+        for kind, told in (("", 1.0), ("-alike", 0.0)):
+            drawn, scored = Pipeline(plan, _Drawn(n_items, told), None, ()), float(len(many)) * n_items
+            bench.measure(f"rank{kind}", n_items, scored, quick_values, drawn, fold, parse("ndcg@10"))
+            sorts = 2.0 + DataShape.of(data).tail(HEAD_SHARE)
+            bench.measure(f"judge{kind}", n_items, sorts * scored, evaluate, drawn, split, how, Ledger())
     bench.measure("events", 1, 60_000.0, Popularity().fit, dataset_of(2_000, 60_000))
+
+
+def solving(bench: Bench) -> None:
+    """Measure what solving block by block takes beside its factorisations, and what makes vectors comparable."""
+    log, model = log_of(4_000, 160_000, length=25), SequentialLinear(solver="sparse")
+    model.n_items_ = log.n_items
+    sums = model.accumulate(log)
+    cells, columns = (sparse.csr_array(table).nnz for table in (sums.gram, sums.cross))
+    works = expected_blockwise(DataShape.of(dataset_of(4_000, 160_000, length=25)), 1, 0, cells, columns).work or ()
+    (own,) = (w for w in works if w.kind == "block")
+    bench.measure("block", 1, own.amount, model.solve, sums, beside=[w for w in works if w is not own])
+    vectors = np.random.default_rng(0).random((10_000, 512), dtype=np.float32)
+    one = (np.ones(1), np.ones(1))
+    shape = DataShape(1.0, 10_000.0, one, one, one, n_texts=10_000.0)
+    works = expected_text_space(shape, 512, 0.7).work or ()
+    (own,) = (w for w in works if w.kind == "space")
+    bench.measure("space", 1, own.amount, _spaced, vectors, beside=[w for w in works if w is not own])
+
+
+def _spaced(vectors: Matrix) -> Matrix:
+    return TextSpace.fit(vectors, 0.7).project(vectors)
 
 
 def scores(bench: Bench) -> None:
@@ -97,6 +122,14 @@ def scores(bench: Bench) -> None:
         known = [answering(n_items).times(100.0), Expected((Work("query", 100.0),))]
         fitted = Pipeline(plan, dense, None, ())
         bench.measure("gather-alone", n_items, met, _answer_each, fitted, queries, beside=_work(known))
+    for n_items, n_events, length in ((2_000, 300_000, 80), (8_000, 80_000, 8)):
+        people = dataset_of(n_items, n_events, length=length)
+        asked, model = [people.query(user) for user in range(500)], UserKnn().fit(people)
+        works = model.expected(DataShape.of(people)).in_batch.work or ()
+        (compared,) = (w for w in works if w.kind == "compare")
+        products = Expected(tuple(w for w in works if w.kind != "compare")).times(500.0)
+        users = 500.0 * compared.amount
+        bench.measure("compare", compared.size, users, model.score, asked, beside=_work([products]))
     for n_items in (2_000, 16_000):
         people = dataset_of(n_items, 300_000, length=80)
         shape, model = DataShape.of(people), UserKnn().fit(people)
@@ -130,14 +163,13 @@ def als(bench: Bench) -> None:
         return
     from frugalrec.recommenders.als import Als
 
-    data = dataset_of(1_500, 60_000)
+    # Few who chose much, and many who chose little: what a chosen item takes, and what a user does.
+    logs = [dataset_of(n_items, 60_000, length=length) for n_items, length in ((300, 200), (1_500, 6))]
+    kinds = ("als", "als-events")
     for factors in (64, 128):
-        ledger = Ledger()
-        with ledger.span("fit"):
-            Als(factors=factors, iterations=1).fit(data)
-        flops = ledger.entries[0].cost.flops
-        assert flops is not None
-        bench.measure("als", factors, flops, Als(factors=factors, iterations=1).fit, data)
+        model = Als(factors=factors, iterations=2)
+        works = [{w.kind: w for w in model.expected(DataShape.of(log)).fit.work or ()} for log in logs]
+        bench.together(kinds, factors, [[w[kind].amount for kind in kinds] for w in works], model.fit, logs)
 
 
 def _answer_each(pipeline: Any, queries: Sequence[Query]) -> None:
@@ -152,11 +184,15 @@ def _work(stages: Sequence[Expected]) -> list[Work]:
 
 @dataclass(init=False)
 class _Drawn(Scores):
-    """Gives every query scores of its own, which cost nothing to compute."""
+    """Gives every query scores of its own, which cost nothing to compute: of a share of the items, the others get 0."""
 
-    def __init__(self, n_items: int) -> None:
+    def __init__(self, n_items: int, told: float) -> None:
+        rng = np.random.default_rng(0)
         self.n_items_ = n_items
-        self._drawn = np.random.default_rng(0).random((256, n_items), dtype=np.float32)
+        self._drawn = rng.random((256, n_items), dtype=np.float32)
+        # A list of the best is full all the same.
+        self._drawn[:, min(n_items, max(50, int(told * n_items))) :] = 0.0
+        rng.shuffle(self._drawn, axis=1)
 
     def fit(self, dataset: Dataset) -> Self:
         return self
