@@ -103,6 +103,16 @@ def test_a_damaged_profile_says_so(change: dict[str, object], told: str, tmp_pat
     assert "doctor --calibrate" in caught.value.hint
 
 
+def test_this_machine_s_profile_of_an_earlier_version_is_none() -> None:
+    path = profile().save()
+    assert machine_profile.load() is not None
+    path.write_text(json.dumps(profile().to_dict() | {"version": 1}), encoding="utf-8")
+    with pytest.warns(UserWarning, match="doctor --calibrate"):
+        assert machine_profile.load() is None
+    with pytest.raises(ConfigError, match="version 1"):
+        machine_profile.load(path)  # who names a file wants that one
+
+
 def test_a_missing_or_unreadable_file_says_so(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such file"):
         machine_profile.load(tmp_path / "nothing.json")

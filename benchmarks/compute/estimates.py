@@ -4,13 +4,15 @@
     python benchmarks/compute/estimates.py movielens-100k movielens-1m --out runs/estimates.jsonl
     python benchmarks/compute/estimates.py beauty synthetic-50k synthetic-20m --data DIR --out runs/estimates.jsonl
     python benchmarks/compute/estimates.py movielens-1m --share 0.1 --out runs/forecasts.jsonl
+    python benchmarks/compute/estimates.py --again runs/estimates.jsonl --data DIR --out runs/again.jsonl
     python benchmarks/compute/estimates.py --summary runs/estimates.jsonl
 
-With ``--share``, what is known of the log is the events of that share of its users, scaled to their number: a forecast.
-Plans have their components' defaults: nothing is tuned. Times are CPU seconds of one thread; the profile is the
-machine's own, taken once before. Stages below `LEAST_SECONDS` or `LEAST_BYTES` are not counted: timers and what the
-allocator kept are as large. Synthetic logs are made once, in the folder of ``--data``: 50,000 items with 2.5 million
-events as in quality/large_catalogues.py, and 20 (or 2) million events as in twenty_million.py.
+``--again`` compares what was measured before with what formulas and profile say now. With ``--share``, what is known of
+the log is the events of that share of its users, scaled to their number: a forecast. Plans have their components'
+defaults: nothing is tuned. Times are CPU seconds of one thread; the profile is the machine's own, taken once before.
+Stages below `LEAST_SECONDS` or `LEAST_BYTES` are not counted: timers and what the allocator kept are as large.
+Synthetic logs are made once, in the folder of ``--data``: 50,000 items with 2.5 million events as in
+quality/large_catalogues.py, and 20 (or 2) million events as in twenty_million.py.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ import sys
 import tempfile
 import time
 import warnings
+from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +44,7 @@ from frugalrec.data.dataset import Dataset, Split
 from frugalrec.data.ids import IdMap
 from frugalrec.data.shape import DataShape
 from frugalrec.datasets import load_data
+from frugalrec.estimation import Estimator
 from frugalrec.evaluation import Evaluation, evaluate
 from frugalrec.expectations import estimator_for, plans_of
 from frugalrec.prices import PriceSheet
@@ -70,11 +75,15 @@ def main() -> None:
     parser.add_argument("--plans", nargs="*", default=PLANS)
     parser.add_argument("--out", type=Path, default=Path("runs/estimates.jsonl"))
     parser.add_argument("--summary", type=Path, help="print the tables of a file of results")
+    parser.add_argument("--again", type=Path, help="a file of results, whose expectations are made anew")
     parser.add_argument("--share", type=float, default=1.0, help="of the users, whose events are looked at")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.summary:
         print(summary([json.loads(line) for line in given.summary.read_text(encoding="utf-8").splitlines()]))
+        return
+    if given.again:
+        given.out.write_text("".join(json.dumps(line) + "\n" for line in again(given)), encoding="utf-8")
         return
     if given.one:
         for line in one(given.data_sets[0], given.data, given.one, given.share):
@@ -145,14 +154,7 @@ def write_synthetic(data_set: str, folder: Path) -> None:
 
 def one(data_set: str, folder: Path, name: str, share: float) -> list[dict[str, Any]]:
     config, dataset, split = prepared(data_set, folder)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        profile = machine_profile.load()
-    if profile is None:
-        sys.exit("no machine profile: frugalrec doctor --calibrate")
-    estimator = estimator_for(config, split, PriceSheet.load(), profile)
-    if share < 1:
-        estimator = dataclasses.replace(estimator, shape=forecast_shape(split.train, share))
+    estimator = estimator_of(config, split, share)
     plans = {plan.name: plan for plan in plans_of(config, dataset)}
     plan = plans[name].resolved(plans)
     expected = estimator.estimate(plan).stages
@@ -172,6 +174,27 @@ def one(data_set: str, folder: Path, name: str, share: float) -> list[dict[str, 
         lines.append(_line(data_set, name, stage, expected[stage].to_dict(), cost.to_dict()))
     lines.append(_line(data_set, name, "evaluate", expected["evaluate"].to_dict(), {"cpu_seconds": took}))
     return lines
+
+
+def estimator_of(config: Config, split: Split, share: float) -> Estimator:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        profile = machine_profile.load()
+    if profile is None:
+        sys.exit("no machine profile: frugalrec doctor --calibrate")
+    estimator = estimator_for(config, split, PriceSheet.load(), profile)
+    return estimator if share == 1 else dataclasses.replace(estimator, shape=forecast_shape(split.train, share))
+
+
+def again(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    lines = [json.loads(line) for line in given.again.read_text(encoding="utf-8").splitlines()]
+    for data_set, its_lines in groupby(lines, key=lambda line: line["data"]):
+        config, dataset, split = prepared(data_set, given.data)
+        estimator = estimator_of(config, split, given.share)
+        plans = {plan.name: plan for plan in plans_of(config, dataset)}
+        for name, of_plan in groupby(its_lines, key=lambda line: line["plan"]):
+            stages = estimator.estimate(plans[name].resolved(plans)).stages
+            yield from ({**line, "expected": stages[line["stage"]].to_dict()} for line in of_plan)
 
 
 def forecast_shape(train: Dataset, share: float) -> DataShape:

@@ -18,7 +18,7 @@ from frugalrec.errors import ConfigError
 from frugalrec.machine import hardware
 from frugalrec.work import UNITS, Work
 
-VERSION = 1
+VERSION = 2  # goes up when kinds of work change what they count
 FOREIGN_SPREAD = 4.0
 """Times from a profile of other hardware may be off by this factor."""
 
@@ -209,7 +209,8 @@ def path_of(found: Mapping[str, Any]) -> Path:
 def load(path: Path | None = None) -> Profile | None:
     """Return the profile at ``path``, else this machine's own, else None where it was never calibrated.
 
-    A profile of other hardware is returned with a warning; `Profile.spread` is wider then.
+    A profile of other hardware is returned with a warning; `Profile.spread` is wider then. This machine's own profile
+    of an earlier version is none: a warning says to measure again.
     """
     where = path_of(hardware()) if path is None else path
     try:
@@ -222,6 +223,13 @@ def load(path: Path | None = None) -> Profile | None:
         raise ConfigError(
             f"{where}: cannot be read as a machine profile: {error}", hint="measure again: frugalrec doctor --calibrate"
         ) from error
+    if path is None and isinstance(table, dict) and table.get("version") != VERSION:
+        warnings.warn(
+            f"{where}: this machine was measured for an earlier version, and its times are not known until it is "
+            "measured again: frugalrec doctor --calibrate",
+            stacklevel=2,
+        )
+        return None
     profile = Profile.from_dict(table, str(where))
     if profile.foreign:
         warnings.warn(

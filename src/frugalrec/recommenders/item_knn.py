@@ -90,7 +90,8 @@ class ItemKnn(Scores):
         held = 8.0 * kept
         # A block's rows are chosen by how many pairs they have at most.
         block = cells * min(1.0, BLOCK_BYTES / 16 / max(1.0, min(products, n * n)))
-        peak = 30.0 * chosen + 8.0 * twice * block + 2.0 * held
+        # What is kept of a block's rows, of each block, and of all.
+        peak = 16.0 * chosen + 8.0 * twice * block + 3.0 * held
         work = (
             Work("sparse-product", twice * products, max(1.0, products / max(cells, 1.0))),
             Work("rows", n, max(1.0, cells / n)),
