@@ -18,7 +18,7 @@ from frugalrec.calibration._hardware import candidates, disk_latency, recommende
 from frugalrec.machine_profile import Profile, hardware
 
 SECONDS = 50.0
-"""No measurement is begun after this many seconds."""
+"""No measurement is begun after this many seconds of CPU, or four times as many by the clock."""
 
 _STEPS: tuple[tuple[str, Callable[[Bench], None]], ...] = (
     ("matrix products", _arithmetic.products),
