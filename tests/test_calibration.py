@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
 from frugalrec.calibration import calibrate, candidates, disk_latency, recommended_threads
+from frugalrec.calibration._bench import Bench
 from frugalrec.work import UNITS
 
 
@@ -39,10 +41,38 @@ def test_out_of_time_is_said_and_nothing_is_made_up() -> None:
     assert (profile.power.watts, profile.power.basis) in ((65.0, "estimated"),) or profile.power.basis == "measured"
 
 
+def test_work_that_comes_together_is_told_apart() -> None:
+    """Two calls of 30 and 60 ms: 2a + b and a + 4b, so that a unit of a takes 60/7 ms and one of b 90/7."""
+    bench = Bench(60.0)
+    bench.together(("a", "b"), 64, [[2.0, 1.0], [1.0, 4.0]], busy, (0.03, 0.06))
+    rates = {kind: bench.rates[kind][1][0] for kind in ("a", "b")}
+    assert [size for size, _ in rates.values()] == [64.0, 64.0]
+    # Time is measured, and may be a little more than was asked for.
+    assert 1 / rates["a"][1] == pytest.approx(0.06 / 7, rel=0.5)
+    assert 1 / rates["b"][1] == pytest.approx(0.09 / 7, rel=0.5)
+
+
+def test_what_is_used_up_is_cpu_time() -> None:
+    bench = Bench(0.05)
+    time.sleep(0.06)
+    assert not bench.over
+    busy(0.06)
+    assert bench.over
+    bench.together(("a",), 1, [[1.0]], busy, (0.0,))
+    assert bench.rates == {}
+    assert bench.notes == ["a 1: not measured, out of time"]
+
+
+def busy(seconds: float) -> None:
+    until = time.process_time() + seconds
+    while time.process_time() < until:
+        pass
+
+
 @pytest.mark.slow
 def test_every_kind_of_work_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FRUGALREC_CACHE", str(tmp_path))  # no encoder is cached there, and none is fetched
     profile = calibrate(seconds=240.0)
-    assert set(UNITS) - {"encode", "prompt", "write", "als"} <= set(profile.rates)
+    assert set(UNITS) - {"encode", "prompt", "write", "als", "als-events"} <= set(profile.rates)
     assert any("not cached" in note for note in profile.notes)
     assert not (tmp_path / "assets").exists()

@@ -187,6 +187,18 @@ def test_a_span_knows_its_entry_once_it_is_closed() -> None:
     assert (span.entry.units, span.entry.phase) == (7, "request")
 
 
+def test_what_is_charged_to_a_closed_span_goes_to_those_around_it() -> None:
+    ledger = Ledger()
+    with ledger.span("outer"):
+        with ledger.span("inner") as inner:
+            charge(flops=1.0)
+        inner.add(flops=10.0)
+        inner.add_reused(Cost.zero() + Cost(**dict.fromkeys(AMOUNTS, 2.0)))
+    assert [e.cost.flops for e in ledger.entries] == [1.0, 11.0]
+    assert [e.reused.flops for e in ledger.entries] == [0.0, 2.0]
+    assert inner.charged == {"flops": 1.0}
+
+
 def test_a_thread_pool_keeps_the_span_only_with_context() -> None:
     ledger = Ledger()
     with ThreadPoolExecutor(4) as pool:

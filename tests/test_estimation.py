@@ -14,6 +14,7 @@ from frugalrec.expectations import estimated_plans, estimator_for, too_large
 from frugalrec.machine_profile import Profile, hardware
 from frugalrec.plan import Plan, Spec
 from frugalrec.prices import PriceSheet
+from frugalrec.recommenders.item_knn import ItemKnn
 from frugalrec.testing.data import toy_dataset
 from frugalrec.trying import split_of
 from frugalrec.work import UNITS
@@ -37,6 +38,34 @@ def estimates(dataset: Dataset, config: Config, profile: Profile | None) -> dict
     split: Split = split_of(config, dataset)
     estimator = estimator_for(config, split, PriceSheet.load(), profile)
     return {e.name: e for e in estimated_plans(config, dataset, estimator)}
+
+
+def test_few_scores_that_differ_are_judged_for_less(dataset: Dataset) -> None:
+    """Sorting scores that are all alike takes a tenth here, and neighbours of one item give few others a score."""
+    rates = {**EVERY_RATE, "judge": {1: ((1.0, 1e3),)}, "judge-alike": {1: ((1.0, 1e4),)}}
+    config = configured(plans={"only": ["popularity", "item-knn"]})
+    split = split_of(config, dataset)
+    estimator = estimator_for(config, split, PriceSheet.load(), Profile(hardware(), rates))
+    few = Plan("few", Spec("item-knn", {"neighbours": 1}))
+    all_of_them = estimator.estimate(Plan("all", Spec("popularity"))).stages["evaluate"].seconds
+    told = ItemKnn(neighbours=1).expected(estimator.shape).told
+    assert all_of_them is not None
+    assert 0 < told < 1
+    judged = estimator.estimate(few).stages["evaluate"].seconds
+    assert judged is not None
+    assert judged.expected / all_of_them.expected == pytest.approx(told + (1 - told) / 10, rel=0.05)
+
+
+def test_vectors_are_stored_once_and_fetched_for_a_fit(dataset: Dataset) -> None:
+    rates = {kind: {1: ((1.0, 1e30),)} for kind in UNITS} | {
+        kind: {1: ((1.0, rate),)} for kind, rate in (("store", 10.0), ("fetch", 100.0))
+    }
+    found = estimates(dataset, configured(tuning={"seconds": 0.0}), Profile(hardware(), rates))["content-words"]
+    texts = len(set(dataset.catalog.texts()))
+    for stage, rate in (("encode", 10.0), ("fit", 100.0)):
+        seconds = found.stages[stage].seconds
+        assert seconds is not None
+        assert seconds.expected == pytest.approx(texts / rate)
 
 
 def test_ranges_add_up() -> None:

@@ -37,6 +37,20 @@ def test_rates_lie_between_those_measured() -> None:
     assert known.rate("prompt", model="other") is None
 
 
+def test_factorisations_get_faster_beyond_what_was_measured() -> None:
+    """Of a·n³ + b·n² seconds, two sizes tell a and b."""
+    points = tuple((float(n), n**3 / (1e-11 * n**3 + 2e-8 * n**2)) for n in (512, 1024, 3072))
+    rates = {kind: {1: points} for kind in ("invert-f32", "gather")}
+    known = Profile(hardware(), rates)
+    n = 12_000.0
+    assert known.rate("invert-f32", n) == pytest.approx(n**3 / (1e-11 * n**3 + 2e-8 * n**2))
+    assert known.rate("gather", n) == points[-1][1]
+    noisy = Profile(hardware(), {"factor-f64": {1: ((512.0, 1e9), (1024.0, 9e9))}})
+    assert noisy.rate("factor-f64", 1e5) == pytest.approx(18e9)  # twice the last at most
+    falling = Profile(hardware(), {"factor-f64": {1: ((512.0, 9e9), (1024.0, 8e9))}})
+    assert falling.rate("factor-f64", 1e5) == 8e9
+
+
 def test_seconds_are_known_only_when_every_rate_is() -> None:
     known = profile()
     assert known.seconds((Work("gemm-f32", 2e9, 100.0), Work("gemm-f32", 4e9, 400.0))) == pytest.approx(3.0)
@@ -87,6 +101,16 @@ def test_a_damaged_profile_says_so(change: dict[str, object], told: str, tmp_pat
     with pytest.raises(ConfigError, match=told) as caught:
         machine_profile.load(path)
     assert "doctor --calibrate" in caught.value.hint
+
+
+def test_this_machine_s_profile_of_an_earlier_version_is_none() -> None:
+    path = profile().save()
+    assert machine_profile.load() is not None
+    path.write_text(json.dumps(profile().to_dict() | {"version": 1}), encoding="utf-8")
+    with pytest.warns(UserWarning, match="doctor --calibrate"):
+        assert machine_profile.load() is None
+    with pytest.raises(ConfigError, match="version 1"):
+        machine_profile.load(path)  # who names a file wants that one
 
 
 def test_a_missing_or_unreadable_file_says_so(tmp_path: Path) -> None:

@@ -2,14 +2,17 @@
 
     frugalrec doctor --calibrate
     python benchmarks/compute/estimates.py movielens-100k movielens-1m --out runs/estimates.jsonl
-    python benchmarks/compute/estimates.py beauty --data DIR --out runs/estimates.jsonl
+    python benchmarks/compute/estimates.py beauty synthetic-50k synthetic-20m --data DIR --out runs/estimates.jsonl
     python benchmarks/compute/estimates.py movielens-1m --share 0.1 --out runs/forecasts.jsonl
+    python benchmarks/compute/estimates.py --again runs/estimates.jsonl --data DIR --out runs/again.jsonl
     python benchmarks/compute/estimates.py --summary runs/estimates.jsonl
 
-With ``--share``, what is known of the log is the events of that share of its users, scaled to their number: a forecast.
-Plans have their components' defaults: nothing is tuned. Times are CPU seconds of one thread; the profile is the
-machine's own, taken once before. Stages below `LEAST_SECONDS` or `LEAST_BYTES` are not counted: timers and what the
-allocator kept are as large. The formulas of memory were written looking at MovieLens-100K, and those alone.
+``--again`` compares what was measured before with what formulas and profile say now. With ``--share``, what is known of
+the log is the events of that share of its users, scaled to their number: a forecast. Plans have their components'
+defaults: nothing is tuned. Times are CPU seconds of one thread; the profile is the machine's own, taken once before.
+Stages below `LEAST_SECONDS` or `LEAST_BYTES` are not counted: timers and what the allocator kept are as large.
+Synthetic logs are made once, in the folder of ``--data``: 50,000 items with 2.5 million events as in
+quality/large_catalogues.py, and 20 (or 2) million events as in twenty_million.py.
 """
 
 from __future__ import annotations
@@ -23,6 +26,8 @@ import sys
 import tempfile
 import time
 import warnings
+from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +40,11 @@ import numpy as np
 from frugalrec import machine_profile
 from frugalrec.config import Config, parse_config
 from frugalrec.cost import Ledger
-from frugalrec.data.dataset import Dataset
+from frugalrec.data.dataset import Dataset, Split
 from frugalrec.data.ids import IdMap
 from frugalrec.data.shape import DataShape
 from frugalrec.datasets import load_data
+from frugalrec.estimation import Estimator
 from frugalrec.evaluation import Evaluation, evaluate
 from frugalrec.expectations import estimator_for, plans_of
 from frugalrec.prices import PriceSheet
@@ -48,7 +54,14 @@ from frugalrec.trying import split_of
 LEAST_SECONDS = 0.05
 LEAST_BYTES = 32 * 2**20
 TIME, MEMORY = 1.3, 1.15
-FILES = {"beauty": ("sequences.txt.gz", "items.tsv.gz")}
+FILES = {
+    "beauty": ("sequences.txt.gz", "items.tsv.gz"),
+    **{
+        name: (f"{name}.parquet", f"{name}-items.parquet")
+        for name in ("synthetic-50k", "synthetic-20m", "synthetic-2m")
+    },
+}
+LARGE_QUERIES = 2000  # test users of the synthetic logs
 PLANS = (
     "popularity", "item-knn", "user-knn", "als", "ease", "sequential", "content-words", "hybrid-words",
     "sequential-words", "ease-text", "sequential-text",
@@ -62,11 +75,15 @@ def main() -> None:
     parser.add_argument("--plans", nargs="*", default=PLANS)
     parser.add_argument("--out", type=Path, default=Path("runs/estimates.jsonl"))
     parser.add_argument("--summary", type=Path, help="print the tables of a file of results")
+    parser.add_argument("--again", type=Path, help="a file of results, whose expectations are made anew")
     parser.add_argument("--share", type=float, default=1.0, help="of the users, whose events are looked at")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.summary:
         print(summary([json.loads(line) for line in given.summary.read_text(encoding="utf-8").splitlines()]))
+        return
+    if given.again:
+        given.out.write_text("".join(json.dumps(line) + "\n" for line in again(given)), encoding="utf-8")
         return
     if given.one:
         for line in one(given.data_sets[0], given.data, given.one, given.share):
@@ -99,21 +116,45 @@ def main() -> None:
 def configured(data_set: str) -> Config:
     files = FILES.get(data_set)
     data = {"dataset": data_set} if files is None else {"interactions": files[0], "items": files[1], "text": ["title"]}
-    return parse_config({"data": data, "tuning": {"seconds": 0.0}}, "the benchmark's configuration")
+    judged = {"max_queries": LARGE_QUERIES if data_set.startswith("synthetic") else 0}
+    table = {"data": data, "tuning": {"seconds": 0.0}, "evaluation": judged}
+    return parse_config(table, "the benchmark's configuration")
+
+
+def prepared(data_set: str, folder: Path) -> tuple[Config, Dataset, Split]:
+    config = configured(data_set)
+    if data_set.startswith("synthetic") and not (folder / FILES[data_set][0]).exists():
+        write_synthetic(data_set, folder)
+    dataset, _ = load_data(config.data, folder, offline=True)
+    return config, dataset, split_of(config, dataset)
+
+
+def write_synthetic(data_set: str, folder: Path) -> None:
+    from twenty_million import TASTE, copied, synthetic
+
+    folder.mkdir(parents=True, exist_ok=True)
+    if data_set == "synthetic-50k":
+        sys.path.insert(0, str(Path(__file__).parents[1] / "quality"))
+        from large_catalogues import synthetic as clustered
+
+        made = clustered(50_000)
+        log = made.interactions
+        user, item = log.user.astype(np.int64), log.item.astype(np.int64)
+        when = np.arange(len(log)) - np.repeat(log.offsets[:-1], np.diff(log.offsets))  # the order is all there is
+        titles = made.catalog.texts()
+    else:
+        users, events = (140_000, 20_000_000) if data_set == "synthetic-20m" else (14_000, 2_000_000)
+        user, item, when = synthetic(users, 27_000, events)
+        colours = np.random.default_rng(1).integers(0, 60, 27_000)
+        titles = [f"taste{i // TASTE} kind{i // TASTE % 53} colour{c}" for i, c in enumerate(colours)]
+    log, items = (folder / name for name in FILES[data_set])
+    copied({"item_id": np.arange(len(titles)), "title": np.array(titles, dtype=object)}, "*", items)
+    copied({"user_id": user, "item_id": item, "timestamp": when}, "*", log)
 
 
 def one(data_set: str, folder: Path, name: str, share: float) -> list[dict[str, Any]]:
-    config = configured(data_set)
-    dataset, _ = load_data(config.data, folder, offline=True)
-    split = split_of(config, dataset)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        profile = machine_profile.load()
-    if profile is None:
-        sys.exit("no machine profile: frugalrec doctor --calibrate")
-    estimator = estimator_for(config, split, PriceSheet.load(), profile)
-    if share < 1:
-        estimator = dataclasses.replace(estimator, shape=forecast_shape(split.train, share))
+    config, dataset, split = prepared(data_set, folder)
+    estimator = estimator_of(config, split, share)
     plans = {plan.name: plan for plan in plans_of(config, dataset)}
     plan = plans[name].resolved(plans)
     expected = estimator.estimate(plan).stages
@@ -121,12 +162,11 @@ def one(data_set: str, folder: Path, name: str, share: float) -> list[dict[str, 
     with tempfile.TemporaryDirectory() as kept:
         # With a store for vectors, as a study has one, and nothing in it yet.
         pipeline = plan.build(ArrayCache(Path(kept) / "arrays.sqlite")).fit(split.train, ledger)
-    how = Evaluation(timed_queries=config.evaluation.timed_queries)
-    with ledger.span("evaluate", plan="evaluation") as span:
-        began = time.process_time()
-        trial = evaluate(pipeline, split, how, ledger)
-        took = time.process_time() - began
-    assert span.entry is not None
+    evaluation = config.evaluation
+    how = Evaluation(max_queries=evaluation.max_queries, timed_queries=evaluation.timed_queries)
+    began = time.process_time()
+    trial = evaluate(pipeline, split, how, ledger)
+    took = time.process_time() - began
     costs = {e.name: e.cost for e in ledger.entries if e.depth == 0}
     actual = {"encode": costs["encode"], "fit": costs["fit"], "request": trial.cost["request"]}
     lines = []
@@ -134,6 +174,27 @@ def one(data_set: str, folder: Path, name: str, share: float) -> list[dict[str, 
         lines.append(_line(data_set, name, stage, expected[stage].to_dict(), cost.to_dict()))
     lines.append(_line(data_set, name, "evaluate", expected["evaluate"].to_dict(), {"cpu_seconds": took}))
     return lines
+
+
+def estimator_of(config: Config, split: Split, share: float) -> Estimator:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        profile = machine_profile.load()
+    if profile is None:
+        sys.exit("no machine profile: frugalrec doctor --calibrate")
+    estimator = estimator_for(config, split, PriceSheet.load(), profile)
+    return estimator if share == 1 else dataclasses.replace(estimator, shape=forecast_shape(split.train, share))
+
+
+def again(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    lines = [json.loads(line) for line in given.again.read_text(encoding="utf-8").splitlines()]
+    for data_set, its_lines in groupby(lines, key=lambda line: line["data"]):
+        config, dataset, split = prepared(data_set, given.data)
+        estimator = estimator_of(config, split, given.share)
+        plans = {plan.name: plan for plan in plans_of(config, dataset)}
+        for name, of_plan in groupby(its_lines, key=lambda line: line["plan"]):
+            stages = estimator.estimate(plans[name].resolved(plans)).stages
+            yield from ({**line, "expected": stages[line["stage"]].to_dict()} for line in of_plan)
 
 
 def forecast_shape(train: Dataset, share: float) -> DataShape:

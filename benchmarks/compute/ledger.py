@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import statistics
 import sys
 import tempfile
 import time
@@ -22,16 +23,18 @@ from frugalrec.cost import Ledger, charge
 from frugalrec.run_costs import Run
 
 SPANS = 5000
+LONGER = 40e-6
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=4.0, help="of tuning a plan")
     given = parser.parse_args()
-    memory = span_seconds(Ledger())
+    memory, longer = span_seconds(Ledger()), span_seconds(Ledger(), work=LONGER) - span_seconds(None, work=LONGER)
     with tempfile.TemporaryDirectory() as folder:
         kept = span_seconds(Ledger(Path(folder) / "ledger.jsonl"))
         print(f"a span: {memory * 1e6:.1f} µs of CPU in memory, {kept * 1e6:.1f} µs written to a file")
+        print(f"a span around {LONGER * 1e6:.0f} µs of work: {longer * 1e6:.1f} µs in memory")
         only = ["popularity", "item-knn", "als", "ease", "sequential", "sequential-words"]
         table = {
             "data": {"dataset": "movielens-100k"},
@@ -55,15 +58,26 @@ def main() -> None:
         print(f"stages add up to {told:.2f} s, {told / wall - 1:+.2%} of the wall time")
 
 
-def span_seconds(ledger: Ledger) -> float:
-    for _ in range(100):
-        with ledger.span("warm"):
-            charge(flops=1.0)
-    began = time.process_time()
-    for _ in range(SPANS):
-        with ledger.span("stage"):
-            charge(flops=1.0)
-    return (time.process_time() - began) / SPANS
+def span_seconds(ledger: Ledger | None, work: float = 0.0) -> float:
+    """Return CPU seconds of a span and the work in it; without a ledger, of the work alone."""
+
+    def once() -> None:
+        charge(flops=1.0)
+        until = time.perf_counter() + work
+        while work and time.perf_counter() < until:
+            pass
+
+    taken = []
+    for spans in (100, *[SPANS // 5] * 5):
+        began = time.process_time()
+        for _ in range(spans):
+            if ledger is None:
+                once()
+            else:
+                with ledger.span("stage"):
+                    once()
+        taken.append((time.process_time() - began) / spans)
+    return statistics.median(taken[1:])
 
 
 if __name__ == "__main__":

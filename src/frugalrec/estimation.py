@@ -11,13 +11,14 @@ from frugalrec.config import Config
 from frugalrec.cost import Cost
 from frugalrec.data.shape import DataShape
 from frugalrec.errors import FrugalrecError
+from frugalrec.evaluation import HEAD_SHARE
 from frugalrec.forecast import DAYS_A_MONTH, Traffic
 from frugalrec.interfaces import Expects, ExpectsText, TextEncoder
 from frugalrec.machine_profile import Profile
 from frugalrec.plan import Plan, Spec
 from frugalrec.prices import PriceSheet
 from frugalrec.tuning import search_space
-from frugalrec.work import Expected, Stages, Work, answering
+from frugalrec.work import Expected, Stages, Work, answering, sorting
 
 STAGES = ("encode", "tune", "fit", "evaluate", "request")
 """The stages of trying a plan, in their order; ``request`` is one answer."""
@@ -174,15 +175,21 @@ class Estimator:
             more = reranking or Stages()
             fits = [found.fit + more.fit]
             request, batch = request + more.score, batch + more.in_batch
-        judged = batch + Expected((Work("judge", self.shape.items, self.shape.items),), 0.0, 0.0, 0.0, 0.0, 0.0)
+        # Scores are sorted for all answers, for the warm ones and for those of the tail.
+        sorts = 2.0 + self.shape.tail(HEAD_SHARE)
+        judged = batch + sorting("judge", self.shape.items, found.told).times(sorts)
         fits += self._alternatives(plan, recommender)
+        for encoder in pipeline.encoders:
+            # What was encoded before is fetched from the store for a fit.
+            fetched = self._kept("fetch", self._encoded[repr(encoder)])
+            fits = [fetched + fit for fit in fits]
         fit = self._stage("fit", fits[0], label, why, fits[1:])
         test, validation = self.queries
         limit = float(self.config.evaluation.lm_queries) if plan.language_model == "per request" else 0.0
         test = min(test, limit) if limit else test
         alone = float(min(self.config.evaluation.timed_queries, test or self.config.evaluation.timed_queries))
         evaluate = self._stage("evaluate", judged.times(test) + request.times(alone + 1), label, why)
-        ranked = batch + Expected((Work("rank", self.shape.items, self.shape.items),), 0.0, 0.0, 0.0, 0.0, 0.0)
+        ranked = batch + sorting("rank", self.shape.items, found.told)
         tried = self._stage("", ranked.times(min(validation, self.config.tuning.max_queries)), label, why)
         once = self._stage("request", request, label, why)
         no_formula = "an encoder has no cost formula"
@@ -225,10 +232,16 @@ class Estimator:
         try:
             if not isinstance(encoder, ExpectsText):
                 return Expected()
-            stored = Expected((Work("store", self.shape.distinct_texts),), 0.0, 0.0, 0.0, 0.0, 0.0)
-            return encoder.expected(self.shape) + stored
+            found = encoder.expected(self.shape)
+            return found + self._kept("store", found)
         except FrugalrecError:
             return Expected()  # what is not there cannot be counted; trying the plan will say what is missing
+
+    def _kept(self, kind: str, encoded: Expected) -> Expected:
+        """Return what storing or fetching vectors takes that took ``encoded`` to make."""
+        texts = self.shape.distinct_texts
+        a_vector = (encoded.held_bytes or 0.0) / max(texts, 1.0)
+        return Expected((Work(kind, texts, max(1.0, a_vector)),), 0.0, 0.0, 0.0, 0.0, 0.0)
 
     def _stage(
         self, stage: str, what: Expected, component: str, why: str, others: Sequence[Expected] = ()

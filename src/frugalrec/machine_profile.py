@@ -18,12 +18,15 @@ from frugalrec.errors import ConfigError
 from frugalrec.machine import hardware
 from frugalrec.work import UNITS, Work
 
-VERSION = 1
+VERSION = 2  # goes up when kinds of work change what they count
 FOREIGN_SPREAD = 4.0
 """Times from a profile of other hardware may be off by this factor."""
 
 OWN_SPREAD = 1.3
 """Times from this machine's own profile may be off by this factor: clocks, caches and neighbours vary."""
+
+_GROWING = ("factor-", "substitute-", "invert-", "eigen-")
+"""Kinds whose rates still grow beyond what can be measured in seconds."""
 
 Rates = Mapping[str, Mapping[int, Sequence[tuple[float, float]]]]
 """Kind (``kind model`` for language models) → threads → (size, units a second), ascending by size."""
@@ -69,8 +72,9 @@ class Profile:
         return FOREIGN_SPREAD if self.foreign else OWN_SPREAD
 
     def rate(self, kind: str, size: float = 1.0, *, model: str = "", threads: int = 1) -> float | None:
-        """Return units a second, between sizes by their logarithms, beyond them as at the last; None where unknown.
+        """Return units a second, between sizes by their logarithms; None where unknown.
 
+        Beyond the largest size they stay as there, except those of factorisations, which go on as `extrapolated` says.
         Threads that were not measured take the nearest smaller number that was.
         """
         by_threads = self.rates.get(f"{kind} {model}".strip())
@@ -78,7 +82,7 @@ class Profile:
             return None
         known = [n for n in by_threads if n <= threads] or [min(by_threads)]
         points = by_threads[max(known)]
-        return interpolated(points, size)
+        return extrapolated(points, size) if kind.startswith(_GROWING) else interpolated(points, size)
 
     def seconds(self, work: Iterable[Work] | None, *, threads: int = 1) -> float | None:
         """Return CPU seconds of ``work``; None where it, or a rate it needs, is not known."""
@@ -174,6 +178,21 @@ def interpolated(points: Sequence[tuple[float, float]], size: float) -> float:
     return points[-1][1]
 
 
+def extrapolated(points: Sequence[tuple[float, float]], size: float) -> float:
+    """Return the rate of a factorisation at ``size``: beyond the last point it goes on as between the last two.
+
+    A factorisation of n rows takes a·n³ for its products and b·n² for what is done a row at a time, so that what a unit
+    takes is a straight line in 1/n.
+    """
+    if len(points) < 2 or size <= points[-1][0]:
+        return interpolated(points, size)
+    (a, low), (b, high) = points[-2:]
+    steep = (1 / low - 1 / high) / (1 / a - 1 / b)
+    if steep <= 0:
+        return high
+    return 1 / max(1 / high - steep * (1 / b - 1 / size), 1 / (2 * high))  # noise must not make it endless
+
+
 def key_of(found: Mapping[str, Any]) -> str:
     """Return a short name of some hardware."""
     memory = found.get("memory_gib")
@@ -190,7 +209,8 @@ def path_of(found: Mapping[str, Any]) -> Path:
 def load(path: Path | None = None) -> Profile | None:
     """Return the profile at ``path``, else this machine's own, else None where it was never calibrated.
 
-    A profile of other hardware is returned with a warning; `Profile.spread` is wider then.
+    A profile of other hardware is returned with a warning; `Profile.spread` is wider then. This machine's own profile
+    of an earlier version is none: a warning says to measure again.
     """
     where = path_of(hardware()) if path is None else path
     try:
@@ -203,6 +223,13 @@ def load(path: Path | None = None) -> Profile | None:
         raise ConfigError(
             f"{where}: cannot be read as a machine profile: {error}", hint="measure again: frugalrec doctor --calibrate"
         ) from error
+    if path is None and isinstance(table, dict) and table.get("version") != VERSION:
+        warnings.warn(
+            f"{where}: this machine was measured for an earlier version, and its times are not known until it is "
+            "measured again: frugalrec doctor --calibrate",
+            stacklevel=2,
+        )
+        return None
     profile = Profile.from_dict(table, str(where))
     if profile.foreign:
         warnings.warn(
@@ -214,4 +241,4 @@ def load(path: Path | None = None) -> Profile | None:
     return profile
 
 
-__all__ = ["UNITS", "Power", "Profile", "hardware", "interpolated", "key_of", "load", "path_of"]
+__all__ = ["UNITS", "Power", "Profile", "extrapolated", "hardware", "interpolated", "key_of", "load", "path_of"]

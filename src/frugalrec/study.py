@@ -153,6 +153,10 @@ class Study:
                 raise
             self.interrupted = True
             self.say("interrupted: deciding among what was finished; press Ctrl-C again to stop at once")
+        with self.ledger.span("decide", plan="(study)", phase="once"):
+            return self._decided(plans, trials)
+
+    def _decided(self, plans: Sequence[Plan], trials: dict[str, Trial]) -> Decision:
         (self.folder / "shape.json").write_text(json.dumps(self.estimator.shape.to_dict()), encoding="utf-8")
         bills = {t.name: bill(t, self.traffic, self.prices) for t in trials.values()}
         decision = decide(
@@ -348,7 +352,8 @@ class Study:
             trials[plan.name] = finished[key]
             self.say(f"{plan.name}: already done, taken from {self.folder.name}")
             return None
-        expected = self.estimator.estimate(plan, attempt.start.settings if attempt.start else None)
+        with self.ledger.span("estimate", plan="(study)", phase="once"):
+            expected = self.estimator.estimate(plan, attempt.start.settings if attempt.start else None)
         if (reason := too_large(expected, available_memory_bytes())) is not None:
             self._skip(plan.name, reason)
             return None
@@ -367,11 +372,12 @@ class Study:
         return True
 
     def _note(self, one: _Begun, trial: Trial, trials: dict[str, Trial]) -> None:
-        self._files.keep(trial, one.key)
-        trials[trial.name] = trial
-        compared = keep_comparison(
-            self.folder / "estimates.jsonl", trial, one.expected, self.estimator, self.ledger.entries
-        )
+        with self.ledger.span("keep", plan="(study)", phase="once"):
+            self._files.keep(trial, one.key)
+            trials[trial.name] = trial
+            compared = keep_comparison(
+                self.folder / "estimates.jsonl", trial, one.expected, self.estimator, self.ledger.entries
+            )
         self.say(_line(trial, compared))
 
     def _too_large(self, plan: Plan) -> str | None:

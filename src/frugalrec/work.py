@@ -19,7 +19,9 @@ UNITS: Mapping[str, str] = {
     "invert-f64": "FLOP",
     "eigen-f64": "FLOP",
     "als": "FLOP",
+    "als-events": "FLOP",
     "stream": "byte",
+    "scan": "byte",
     "touch": "byte",
     "touch-worst": "byte",
     "pairs-dense": "term",
@@ -31,23 +33,30 @@ UNITS: Mapping[str, str] = {
     "fuse": "score",
     "fuse-alone": "score",
     "rows": "row",
+    "block": "cell",
+    "space": "cell",
     "events": "event",
     "states": "lag",
     "words": "character",
+    "vocabulary": "word",
     "encode": "token",
     "store": "text",
+    "fetch": "text",
     "answer": "request",
     "query": "request",
     "state": "request",
     "rank": "score",
+    "rank-alike": "score",
     "judge": "score",
+    "judge-alike": "score",
+    "compare": "user",
     "prompt": "token",
     "write": "token",
 }
 """Kinds of work and the unit of each. ``size`` of a `Work` says how large one operation is (rows, tokens a text)."""
 
 
-ANSWERED = 16_000
+ANSWERED = 50_000
 """The largest catalogue that calibration answers requests from; beyond it, time grows with the items."""
 
 
@@ -116,12 +125,14 @@ class Expected:
 class Stages:
     """What a recommender takes: ``fit`` once a refresh, ``score`` for a query alone, ``batch`` for one among many.
 
-    Neither includes picking the best items, which is the same for all of them.
+    Neither includes picking the best items. That depends on ``told``: the share of a query's items whose scores are not
+    all the same; where few are, as those of sparse models, scores are sorted in a third of the time.
     """
 
     fit: Expected = Expected()
     score: Expected = Expected()
     batch: Expected | None = None
+    told: float = 1.0
 
     @property
     def in_batch(self) -> Expected:
@@ -134,8 +145,14 @@ def answering(items: float) -> Expected:
     return Expected((Work("answer", max(1.0, items / ANSWERED), items),), 0.0, 0.0, 0.0, 20.0 * items, 0.0)
 
 
+def sorting(kind: str, items: float, told: float) -> Expected:
+    """Return what ranking (``rank``) or judging (``judge``) the scores of one query among many takes."""
+    work = (Work(kind, items * told, items), Work(f"{kind}-alike", items * (1.0 - told), items))
+    return Expected(work, 0.0, 0.0, 0.0, 0.0, 0.0)
+
+
 def _plus(a: float | None, b: float | None) -> float | None:
     return None if a is None or b is None else a + b
 
 
-__all__ = ["ANSWERED", "UNITS", "Expected", "Stages", "Work", "answering"]
+__all__ = ["ANSWERED", "UNITS", "Expected", "Stages", "Work", "answering", "sorting"]

@@ -7,7 +7,10 @@ import json
 import numpy as np
 import pytest
 
+from frugalrec.data import shape as shape_module
+from frugalrec.data.catalog import Catalog
 from frugalrec.data.dataset import Dataset
+from frugalrec.data.ids import IdMap
 from frugalrec.data.interactions import Interactions
 from frugalrec.data.shape import DataShape
 from frugalrec.errors import ConfigError
@@ -94,6 +97,45 @@ def test_filled_cells_of_independent_choices() -> None:
     shape = DataShape(1.0, 300.0, (values, n), (values, n), (values.astype(float), n.astype(float)))
     drawn = rng.choice(300, size=(2, 15_000), p=counts / counts.sum())
     assert shape.filled(15_000.0) == pytest.approx(len(np.unique(drawn[0] * 300 + drawn[1])), rel=0.02)
+
+
+def test_filled_cells_of_a_log_are_counted() -> None:
+    """Users keep to five items of their own kind: 10 kinds fill 10 · 25 of 50 · 50 cells, where chance would all."""
+    rng = np.random.default_rng(0)
+    user = np.repeat(np.arange(200), 60).astype(np.int32)
+    item = (user % 10 * 5 + rng.integers(0, 5, len(user))).astype(np.int32)
+    users, items = (IdMap([f"{p}{i}" for i in range(n)]) for p, n in (("u", 200), ("i", 50)))
+    log = Interactions.from_events(user, item, users, items)
+    shape = DataShape.of(Dataset(log, Catalog(items)))
+    assert shape.squares == 200 * 25.0
+    assert shape.filled(shape.squares) == pytest.approx(250.0)
+    assert shape.filled(shape.pairs(1, 3), 3.0) == pytest.approx(250.0)
+    # What was counted goes along, to larger logs and into a file.
+    again = DataShape.from_dict(shape.to_dict())
+    assert again.filled(shape.squares) == pytest.approx(250.0)
+    assert 240 < shape.scaled(users=2000).filled(10 * shape.squares) < 500
+    assert shape.filled(100.0) <= 100.0
+
+
+def test_a_sample_of_the_items_tells_how_many_cells_are_filled(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = toy_dataset(n_users=300, n_items=200, length=15)
+    chosen = data.interactions.matrix()
+    true = float((chosen.T @ chosen).nnz)
+    monkeypatch.setattr(shape_module, "SAMPLED_PAIRS", 20_000)
+    shape = DataShape.of(data)
+    assert shape.squares > 40_000
+    assert shape.filled(shape.squares) == pytest.approx(true, rel=0.1)
+
+
+def test_the_tail_is_what_lies_outside_the_head() -> None:
+    # Ten items: one with 20 events, four with 5, five with 2. The most popular fifth has 25 of 50 events.
+    popularity = (np.array([2.0, 5.0, 20.0]), np.array([5.0, 4.0, 1.0]))
+    shape = DataShape(1.0, 10.0, (np.array([50.0]), np.array([1.0])), (np.array([10.0]), np.array([1.0])), popularity)
+    assert shape.tail(0.2) == pytest.approx(0.5)
+    assert shape.tail(0.0) == 1.0
+    assert shape.tail(1.0) == 0.0
+    assert shape.told(0.0) == 0.0
+    assert shape.told(1e9) == 1.0
 
 
 def test_what_is_no_shape_is_refused() -> None:

@@ -6,8 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from frugalrec.cost import Ledger
+from frugalrec.data.shape import DataShape
 from frugalrec.encoders.bag_of_words import BagOfWords
 from frugalrec.errors import ConfigError
+from frugalrec.testing.data import toy_dataset
 
 
 def cosine(a: str, b: str, dim: int = 4096) -> float:
@@ -51,3 +53,10 @@ def test_dim_is_checked(dim: int) -> None:
 def test_any_text_gets_a_unit_or_a_zero_row(texts: list[str]) -> None:
     norms = np.linalg.norm(BagOfWords(64).encode(texts), axis=1)
     assert np.all((np.abs(norms - 1) < 1e-5) | (norms == 0))
+
+
+def test_words_that_come_again_are_drawn_once() -> None:
+    data = toy_dataset(n_users=5, n_items=12)
+    distinct = {word for text in data.catalog.texts() for word in BagOfWords()._read(text)}
+    (drawn,) = (w.amount for w in BagOfWords().expected(DataShape.of(data)).work or () if w.kind == "vocabulary")
+    assert drawn == len(distinct)

@@ -147,14 +147,14 @@ def test_sparse_and_dense_sums_mix() -> None:
 @settings(max_examples=15, deadline=None)
 @given(log=logs())
 def test_small_windows_give_the_same_sums(log: Interactions) -> None:
-    before = _statistics.DENSE_SHARE, _statistics._WINDOW_PAIRS
+    before = _statistics.DENSE_SHARE, _statistics.WINDOW_PAIRS
     _statistics.DENSE_SHARE = np.inf
     try:
         whole = accumulate_states(log, DECAYS, 1.0)
-        _statistics._WINDOW_PAIRS = 3
+        _statistics.WINDOW_PAIRS = 3
         assert_same(accumulate_states(log, DECAYS, 1.0), whole, tolerance=1e-12)
     finally:
-        _statistics.DENSE_SHARE, _statistics._WINDOW_PAIRS = before
+        _statistics.DENSE_SHARE, _statistics.WINDOW_PAIRS = before
 
 
 def test_flops_of_a_counted_case() -> None:

@@ -12,7 +12,7 @@ import frugalrec
 ROOT = Path(frugalrec.__file__).parent
 
 ROWS: list[set[str]] = [
-    {"errors", "progress", "peak_memory"},
+    {"errors", "progress", "usage"},
     {"cost", "work"},
     {"price_tables"},
     {"machine", "assets", "prices", "endpoint", "array_files"},

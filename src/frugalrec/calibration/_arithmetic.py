@@ -41,17 +41,21 @@ def factors(bench: Bench) -> None:
                 f"substitute-{name}", n, 2.0 * n**2 * (n // 4), _substitution(potrs, factor, definite[:, : n // 4])
             )
             bench.measure(f"invert-{name}", n, float(n) ** 3, _inverted, definite)
-    square = definite_of(384, np.float64)
-    bench.measure("eigen-f64", 384, 9.0 * 384**3, lambda: np.linalg.eigh(square))
+    for n in (256, 512):
+        bench.measure("eigen-f64", n, 9.0 * n**3, np.linalg.eigh, definite_of(n, np.float64))
 
 
 def memory(bench: Bench) -> None:
     """Measure memory, and products with sparse tables."""
     _touch(bench)
-    for size in (1 << 22, 1 << 26):
+    for size in (1 << 22, 1 << 24, 1 << 26):
         source = np.ones(size // 8)
         target = np.empty_like(source)
         bench.measure("stream", size, 2.0 * size, np.copyto, target, source)
+    for rows in (1_000, 4_000, 10_000, 40_000):
+        # Texts of 512 numbers an item, compared with those of one request.
+        vectors, profile = np.ones((rows, 512), dtype=np.float32), np.ones((1, 512), dtype=np.float32)
+        bench.measure("scan", vectors.nbytes, vectors.nbytes, np.matmul, profile, vectors.T)
     # A product writes a cell for the first pair that falls into it and adds for the others: what a pair costs
     # depends on how many pairs share a cell.
     for n_items, n_events, length in (

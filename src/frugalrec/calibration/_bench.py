@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 from threadpoolctl import threadpool_limits
 
 from frugalrec.machine_profile import Profile
@@ -15,8 +16,9 @@ from frugalrec.work import Work
 
 Points = list[tuple[float, float]]
 
-_SLICE = 0.2  # seconds for one rate, at least
+_SLICE = 0.15  # seconds for one rate, at least
 _SLOW = 0.4  # seconds a call, above which one is enough
+_PATIENCE = 4
 _MOST = 40  # times that what is fast is repeated
 
 
@@ -24,7 +26,7 @@ class Bench:
     """Rates by kind of work, number of threads and size; notes on what could not be measured."""
 
     def __init__(self, seconds: float) -> None:
-        self.until = time.perf_counter() + seconds
+        self._until, self._at_last = time.process_time() + seconds, time.perf_counter() + _PATIENCE * seconds
         self.rates: dict[str, dict[int, Points]] = {}
         self.notes: list[str] = []
         self.cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -32,8 +34,11 @@ class Bench:
 
     @property
     def over(self) -> bool:
-        """Whether nothing more is to be begun."""
-        return time.perf_counter() > self.until
+        """Whether nothing more is to be begun: the CPU time is used up, or four times as long by the clock.
+
+        A busy machine takes longer for the same measurements, and would otherwise end with half of them.
+        """
+        return time.process_time() > self._until or time.perf_counter() > self._at_last
 
     @property
     def contention(self) -> float | None:
@@ -57,6 +62,40 @@ class Bench:
         if self.over:
             self.notes.append(f"{kind} {size:,.0f}: not measured, out of time")
             return
+        whole = self._seconds(call, given, threads)
+        known = Profile({}, {k: {n: sorted(p) for n, p in by.items()} for k, by in self.rates.items()}).seconds(beside)
+        # What is taken off was measured at another moment: it may not eat up what was looked for.
+        own = max(whole - (known or 0.0), whole / 10)
+        self._add(kind, size, amount / own, threads)
+
+    def together(
+        self,
+        kinds: Sequence[str],
+        size: float,
+        amounts: Sequence[Sequence[float]],
+        call: Callable[[Any], Any],
+        given: Any,
+    ) -> None:
+        """Add the rates of kinds of work that come together only: ``amounts`` of each in a call with each of ``given``.
+
+        There are as many calls as kinds, and what each kind takes solves their equations.
+        """
+        if self.over:
+            self.notes.append(f"{', '.join(kinds)} {size:,.0f}: not measured, out of time")
+            return
+        table = np.array(amounts, dtype=np.float64)
+        taken = np.array([self._seconds(call, (one,), 1) for one in given])
+        a_unit = np.linalg.solve(table, taken)
+        # Noise may leave nothing for one of them: each takes at least a tenth of what it would if it were all there is.
+        least = 0.1 * (taken[:, None] / table).min(axis=0)
+        for kind, seconds in zip(kinds, np.maximum(a_unit, least), strict=True):
+            self._add(kind, size, 1.0 / float(seconds), 1)
+
+    def _add(self, kind: str, size: float, rate: float, threads: int) -> None:
+        self.rates.setdefault(kind, {}).setdefault(threads, []).append((float(size), rate))
+
+    def _seconds(self, call: Callable[..., Any], given: Sequence[Any], threads: int) -> float:
+        """Return the median time of several calls after one that warms up: of CPU, or with threads by the clock."""
         with threadpool_limits(limits=threads):
             taken: list[float] = []
             begun = time.perf_counter()
@@ -70,11 +109,7 @@ class Bench:
                 if threads == 1 and cpu > 1e-3:
                     self._ratios.append(wall / cpu)
                 taken.append(max(cpu if threads == 1 else wall, 1e-9))
-        whole = statistics.median(taken[1:])  # the first warms up
-        known = Profile({}, {k: {n: sorted(p) for n, p in by.items()} for k, by in self.rates.items()}).seconds(beside)
-        # What is taken off was measured at another moment: it may not eat up what was looked for.
-        own = max(whole - (known or 0.0), whole / 10)
-        self.rates.setdefault(kind, {}).setdefault(threads, []).append((float(size), amount / own))
+        return statistics.median(taken[1:])
 
 
 def by_the_clock(call: Callable[[], Any], amount: float) -> float:

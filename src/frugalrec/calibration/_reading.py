@@ -14,6 +14,7 @@ import numpy as np
 from frugalrec import assets, registry
 from frugalrec.calibration._bench import Bench
 from frugalrec.cost import Ledger
+from frugalrec.encoders._bags import expected_rows
 from frugalrec.encoders._cached import Cached
 from frugalrec.encoders.bag_of_words import BagOfWords
 from frugalrec.encoders.e5 import E5
@@ -21,6 +22,7 @@ from frugalrec.encoders.onnx import Onnx
 from frugalrec.encoders.static import Static
 from frugalrec.interfaces import LanguageModel, Matrix, Role, TextEncoder
 from frugalrec.stores.array_cache import ArrayCache
+from frugalrec.work import Work
 
 _LENGTHS = (6, 16, 40, 126)
 SENTENCE = "the quick brown fox jumps over a lazy dog while seven old ships sail north under silent stars "
@@ -30,14 +32,23 @@ def texts(bench: Bench) -> None:
     """Measure encoders."""
     rng = np.random.default_rng(0)
 
-    def titles() -> list[str]:
-        # Words of this call alone, each several times: what is remembered of words is not counted.
+    def titles(n: int = 1_000) -> list[str]:
+        # Words of this call alone, each several times.
         fresh = int(rng.integers(0, 1 << 20))
-        return [" ".join(f"{fresh:05x}{w:x}" for w in row) for row in rng.integers(0, 1 << 11, (1_000, 5))]
+        return [" ".join(f"{fresh:05x}{w:x}" for w in row) for row in rng.integers(0, 1 << 11, (n, 5))]
 
-    bench.measure("words", 1, float(sum(map(len, titles()))), lambda: BagOfWords().encode(titles()))
+    known, encoder = titles(), BagOfWords()
+    characters, dense = float(sum(map(len, known))), expected_rows(1_000.0, encoder.dim)
+    bench.measure("words", 1, characters, encoder.encode, known, beside=dense)
+    n_words = float(len({word for title in known for word in title.split()}))
+    read = [*dense, Work("words", characters)]
+    bench.measure("vocabulary", 1, n_words, lambda: encoder.encode(titles()), beside=read)
     with tempfile.TemporaryDirectory() as folder:
-        bench.measure("store", 1, 1_000.0, lambda: _store(Path(folder) / f"{time.perf_counter_ns()}", titles()))
+        for dim in (64, 384, 512):
+            bench.measure("store", 4 * dim, 4_000.0, lambda d=dim: _store(Path(folder), d, titles(4_000)))
+            stored, asked = Cached(_Zeros(dim), ArrayCache(Path(folder) / f"{dim}")), titles(4_000)
+            stored.encode(asked)
+            bench.measure("fetch", 4 * dim, 4_000.0, stored.encode, asked)
     if registry.missing_extra("encoder", "e5") is None:
         for length in _LENGTHS:
             _encode(bench, length, E5(threads=1), "encode e5", share=0.25)
@@ -85,16 +96,19 @@ def _encode(bench: Bench, length: int, encoder: TextEncoder, kind: str, *, share
     bench.measure(kind, tokens, tokens * len(texts), lambda: encoder.encode(texts))
 
 
-def _store(path: Path, texts: Sequence[str]) -> None:
+def _store(folder: Path, dim: int, texts: Sequence[str]) -> None:
     """Encode and keep ``texts`` in a new file, as the first run of a study does."""
-    Cached(_Zeros(), ArrayCache(path)).encode(texts)
+    Cached(_Zeros(dim), ArrayCache(folder / f"{time.perf_counter_ns()}")).encode(texts)
 
 
 class _Zeros:
     """Encodes at no cost, so that what remains is the cost of keeping vectors."""
 
+    def __init__(self, dim: int) -> None:
+        self.dim = dim
+
     def encode(self, texts: Sequence[str], *, role: Role = "item") -> Matrix:
-        return np.zeros((len(texts), 384), dtype=np.float32)
+        return np.zeros((len(texts), self.dim), dtype=np.float32)
 
     def fingerprint(self) -> str:
         return "zeros"

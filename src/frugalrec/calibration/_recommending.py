@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import util
 from typing import Any, Self
 
 import numpy as np
+from scipy import sparse
 
 from frugalrec.calibration._bench import Bench
 from frugalrec.calibration._made_up import dataset_of, log_of
@@ -15,14 +16,16 @@ from frugalrec.cost import Ledger
 from frugalrec.data.dataset import Dataset, Fold, Query, Split
 from frugalrec.data.interactions import Interactions
 from frugalrec.data.shape import DataShape
-from frugalrec.evaluation import Evaluation, evaluate, quick_values
+from frugalrec.evaluation import HEAD_SHARE, Evaluation, evaluate, quick_values
 from frugalrec.interfaces import Matrix
 from frugalrec.metrics import parse
 from frugalrec.pipeline import Pipeline
 from frugalrec.plan import Plan, Spec
-from frugalrec.recommenders._base import Scores
-from frugalrec.recommenders._expected import dense_tables
+from frugalrec.recommenders._approximate import times
+from frugalrec.recommenders._base import Scores, product, query_matrix
+from frugalrec.recommenders._expected import dense_tables, expected_blockwise, expected_text_space
 from frugalrec.recommenders._statistics import Decay, accumulate_states
+from frugalrec.recommenders._text import TextSpace
 from frugalrec.recommenders.ease import Ease
 from frugalrec.recommenders.hybrid import Hybrid
 from frugalrec.recommenders.popularity import Popularity
@@ -60,21 +63,44 @@ def pairs(bench: Bench) -> None:
 def answers(bench: Bench) -> None:
     """Measure answering, ranking and judging."""
     plan = Plan("popularity", Spec("popularity"))
-    for n_items in (1_000, 4_000, ANSWERED):
-        data = dataset_of(n_items, 240_000 if n_items == 4_000 else 60_000)
+    for n_items, n_queries in ((1_000, 1_500), (4_000, 3_000), (16_000, 1_000), (ANSWERED, 150)):
+        data = dataset_of(n_items, 120_000 if n_items == 4_000 else 60_000)
         fitted = plan.build().fit(data)
         queries = [data.query(user) for user in range(data.n_users)]
         bench.measure("answer", n_items, 100.0, _answer_each, fitted, queries[:100])
         # Sorting equal rows again and again is faster than sorting different ones; scores of thousands of queries
         # at once are memory that is touched for the first time.
-        drawn = Pipeline(plan, _Drawn(n_items), None, ())
-        many = queries if n_items < ANSWERED else queries[:400]
+        many = queries[:n_queries]
         fold = Fold(many, [q.history[-1:] for q in many])
-        bench.measure("rank", n_items, float(len(many)) * n_items, quick_values, drawn, fold, parse("ndcg@10"))
         split = Split("made up", data, fold, fold)
         how = Evaluation(timed_queries=1)
-        bench.measure("judge", n_items, float(len(many)) * n_items, evaluate, drawn, split, how, Ledger())
+        for kind, told in (("", 1.0), ("-alike", 0.0)):
+            drawn, scored = Pipeline(plan, _Drawn(n_items, told), None, ()), float(len(many)) * n_items
+            bench.measure(f"rank{kind}", n_items, scored, quick_values, drawn, fold, parse("ndcg@10"))
+            sorts = 2.0 + DataShape.of(data).tail(HEAD_SHARE)
+            bench.measure(f"judge{kind}", n_items, sorts * scored, evaluate, drawn, split, how, Ledger())
     bench.measure("events", 1, 60_000.0, Popularity().fit, dataset_of(2_000, 60_000))
+
+
+def solving(bench: Bench) -> None:
+    """Measure what solving block by block takes beside its factorisations, and what makes vectors comparable."""
+    log, model = log_of(4_000, 160_000, length=25), SequentialLinear(solver="sparse")
+    model.n_items_ = log.n_items
+    sums = model.accumulate(log)
+    cells, columns = (sparse.csr_array(table).nnz for table in (sums.gram, sums.cross))
+    works = expected_blockwise(DataShape.of(dataset_of(4_000, 160_000, length=25)), 1, 0, cells, columns).work or ()
+    (own,) = (w for w in works if w.kind == "block")
+    bench.measure("block", 1, own.amount, model.solve, sums, beside=[w for w in works if w is not own])
+    vectors = np.random.default_rng(0).random((10_000, 512), dtype=np.float32)
+    one = (np.ones(1), np.ones(1))
+    shape = DataShape(1.0, 10_000.0, one, one, one, n_texts=10_000.0)
+    works = expected_text_space(shape, 512, 0.7).work or ()
+    (own,) = (w for w in works if w.kind == "space")
+    bench.measure("space", 1, own.amount, _spaced, vectors, beside=[w for w in works if w is not own])
+
+
+def _spaced(vectors: Matrix) -> Matrix:
+    return TextSpace.fit(vectors, 0.7).project(vectors)
 
 
 def scores(bench: Bench) -> None:
@@ -88,27 +114,25 @@ def scores(bench: Bench) -> None:
         linear.n_items_, linear.weights_ = few, rng.random((few, few), dtype=np.float32)
         bench.measure(kind, 1, 100.0, _answer_each, Pipeline(plan, linear, None, ()), asked, beside=_work(known))
     # Alone, a request meets rows that are not in the processor's caches, and leaves them full of its own.
+    # A whole request, less what else is in it, would leave a small difference of large numbers.
     for n_items in (1_000, 3_000, 6_000):
-        longer = dataset_of(n_items, 60_000, length=120)
-        queries = [longer.query(user) for user in range(100)]
-        dense = Ease()
-        dense.n_items_, dense.weights_ = n_items, rng.random((n_items, n_items), dtype=np.float32)
-        met = float(sum(len(np.unique(q.history)) for q in queries)) * n_items
-        known = [answering(n_items).times(100.0), Expected((Work("query", 100.0),))]
-        fitted = Pipeline(plan, dense, None, ())
-        bench.measure("gather-alone", n_items, met, _answer_each, fitted, queries, beside=_work(known))
+        weights = rng.random((n_items, n_items), dtype=np.float32)
+        rows = _histories(dataset_of(n_items, 60_000, length=120), 100)
+        met = float(sum(row.nnz for row in rows)) * n_items
+        bench.measure("gather-alone", n_items, met, _each, times, rows, weights)
+    for n_items, n_events, length in ((2_000, 300_000, 80), (8_000, 80_000, 8)):
+        people = dataset_of(n_items, n_events, length=length)
+        asked, model = [people.query(user) for user in range(500)], UserKnn().fit(people)
+        works = model.expected(DataShape.of(people)).in_batch.work or ()
+        (compared,) = (w for w in works if w.kind == "compare")
+        products = Expected(tuple(w for w in works if w.kind != "compare")).times(500.0)
+        users = 500.0 * compared.amount
+        bench.measure("compare", compared.size, users, model.score, asked, beside=_work([products]))
     for n_items in (2_000, 16_000):
         people = dataset_of(n_items, 300_000, length=80)
-        shape, model = DataShape.of(people), UserKnn().fit(people)
-        queries = [people.query(user) for user in range(40)]
-        ledger = Ledger()
-        with ledger.span("count"):
-            model.score(queries)
-        pairs = (ledger.entries[0].cost.flops or 0.0) / 2
-        besides = tuple(w for w in model.expected(shape).score.work or () if w.kind != "sparse-alone")
-        known = [answering(n_items).times(40.0), Expected(besides).times(40.0)]
-        fitted = Pipeline(plan, model, None, ())
-        bench.measure("sparse-alone", shape.mean_popularity, pairs, _answer_each, fitted, queries, beside=_work(known))
+        rows, chosen_by = _histories(people, 40), people.interactions.matrix().T.tocsr().astype(np.float32)
+        met = float(sum(np.diff(chosen_by.indptr)[row.indices].sum() for row in rows))
+        bench.measure("sparse-alone", met / sum(row.nnz for row in rows), met, _each, product, rows, chosen_by)
     for n_items in (1_000, 4_000):
         data = dataset_of(n_items, 60_000)
         member = Popularity()
@@ -130,14 +154,13 @@ def als(bench: Bench) -> None:
         return
     from frugalrec.recommenders.als import Als
 
-    data = dataset_of(1_500, 60_000)
+    # Few who chose much, and many who chose little: what a chosen item takes, and what a user does.
+    logs = [dataset_of(n_items, 60_000, length=length) for n_items, length in ((300, 200), (1_500, 6))]
+    kinds = ("als", "als-events")
     for factors in (64, 128):
-        ledger = Ledger()
-        with ledger.span("fit"):
-            Als(factors=factors, iterations=1).fit(data)
-        flops = ledger.entries[0].cost.flops
-        assert flops is not None
-        bench.measure("als", factors, flops, Als(factors=factors, iterations=1).fit, data)
+        model = Als(factors=factors, iterations=2)
+        works = [{w.kind: w for w in model.expected(DataShape.of(log)).fit.work or ()} for log in logs]
+        bench.together(kinds, factors, [[w[kind].amount for kind in kinds] for w in works], model.fit, logs)
 
 
 def _answer_each(pipeline: Any, queries: Sequence[Query]) -> None:
@@ -146,17 +169,30 @@ def _answer_each(pipeline: Any, queries: Sequence[Query]) -> None:
             pipeline.recommend([query], 10)
 
 
+def _histories(data: Dataset, n: int) -> list[sparse.csr_array]:
+    return [query_matrix([data.query(user)], data.n_items) for user in range(n)]
+
+
+def _each(multiply: Callable[[Any, Any], Any], rows: Sequence[sparse.csr_array], table: Any) -> None:
+    for row in rows:
+        multiply(row, table)
+
+
 def _work(stages: Sequence[Expected]) -> list[Work]:
     return [work for stage in stages for work in stage.work or ()]
 
 
 @dataclass(init=False)
 class _Drawn(Scores):
-    """Gives every query scores of its own, which cost nothing to compute."""
+    """Gives every query scores of its own, which cost nothing to compute: of a share of the items, the others get 0."""
 
-    def __init__(self, n_items: int) -> None:
+    def __init__(self, n_items: int, told: float) -> None:
+        rng = np.random.default_rng(0)
         self.n_items_ = n_items
-        self._drawn = np.random.default_rng(0).random((256, n_items), dtype=np.float32)
+        self._drawn = rng.random((256, n_items), dtype=np.float32)
+        # A list of the best is full all the same.
+        self._drawn[:, min(n_items, max(50, int(told * n_items))) :] = 0.0
+        rng.shuffle(self._drawn, axis=1)
 
     def fit(self, dataset: Dataset) -> Self:
         return self

@@ -72,13 +72,14 @@ def run_study(
                     with ledger.span("save the model", plan="(study)", phase="once"):
                         pipeline.save(folder / "model")
                     _plan_file(study, config, base, sheet, pipeline).write(folder / "plan.toml")
-                    examples = example_users(pipeline, dataset, config.seed)
+                    with ledger.span("examples", plan="(study)", phase="once"):
+                        examples = example_users(pipeline, dataset, config.seed)
     with ledger.span("report", plan="(study)", phase="once"):
         _write_report(study, decision, config, loaded, command, time.perf_counter() - started, examples)
-    if as_json:
-        typer.echo(json.dumps(document(decision, study.traffic), indent=2, ensure_ascii=False))
-    else:
-        _print(decision, examples, folder)
+        if as_json:
+            typer.echo(json.dumps(document(decision, study.traffic), indent=2, ensure_ascii=False))
+        else:
+            _print(decision, examples, folder)
     if study.interrupted:
         return INTERRUPTED
     return 0 if decision.plan is not None else 1

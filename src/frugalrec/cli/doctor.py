@@ -19,8 +19,9 @@ def doctor(
         typer.Option(min=0.0, help="Power of the processor, where the machine does not measure its own energy."),
     ] = None,
     seconds: Annotated[
-        float, typer.Option(min=1.0, help="Begin no measurement after this; raise it on a busy machine.")
-    ] = 45.0,
+        float,
+        typer.Option(min=1.0, help="CPU seconds, or four times as many by the clock, after which none is begun."),
+    ] = 50.0,
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE.html|FILE.svg", help="Where to draw the roofline; default: the cache.")
     ] = None,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from frugalrec.data.dataset import Dataset
 from frugalrec.data.interactions import FloatArray, Interactions
@@ -18,6 +20,9 @@ Histogram = tuple[FloatArray, FloatArray]
 
 SAMPLED_TEXTS = 20_000
 """Texts are read to count their tokens, and of larger catalogues only so many."""
+
+SAMPLED_PAIRS = 2_000_000
+"""Of larger logs, the pairs of a sample of the items are looked at to tell how many cells all of them fill."""
 
 _BINS = 64
 
@@ -192,10 +197,7 @@ class DataShape:
 
     def pairs(self, first: int, last: float) -> float:
         """Return the number of pairs of events of one user that lie ``first`` to ``last`` positions apart."""
-        lengths, counts = self.lengths
-        most = np.minimum(np.floor(last), lengths - 1)
-        n = np.maximum(most - first + 1, 0)
-        return float((n * (lengths - (first + most) / 2)) @ counts)
+        return _pairs(self.lengths, first, last)
 
     def pairs_within(self, seconds: float, *, ahead: int = 0, same: bool = False) -> float | None:
         """Return the pairs of events of one user at most ``seconds`` apart; None where there are no times.
@@ -237,20 +239,85 @@ class DataShape:
         share = values / max(float(values @ counts), 1e-300)
         return float(-np.expm1(-share * events) @ counts)
 
-    def filled(self, terms: float) -> float:
-        """Return about how many cells of an item × item table ``terms`` drawn by popularity fall into.
+    def tail(self, head: float) -> float:
+        """Return the share of events that are of warm items outside the most popular share ``head`` of them."""
+        values, counts = self.popularity
+        left = np.clip(head * self.n_warm - (np.cumsum(counts[::-1])[::-1] - counts), 0.0, counts)
+        return 1.0 - float(left @ values) / self.n_events if self.n_events else 0.0
 
-        Items are taken to be chosen independently; since in truth some go together, it is rather too many.
+    def told(self, met: float) -> float:
+        """Return about which share of the items so many of them, drawn by popularity, are."""
+        return min(1.0, self.distinct_among(met) / self.items)
+
+    def filled(self, terms: float, reach: float | None = None) -> float:
+        """Return about how many cells of an item × item table ``terms`` fall into: pairs of a user's events.
+
+        Drawn by popularity, times how many cells pairs fill in the log for each that they would fill if items were
+        chosen independently. Pairs are at most ``reach`` positions apart; None: of all different items of a user.
         """
-        values, counts = _binned(self.popularity)
+        return min(terms, self.items**2, self._independent(terms, self.popularity) * self._together(reach))
+
+    @staticmethod
+    def _independent(terms: float, popularity: Histogram) -> float:
+        values, counts = _binned(popularity)
         share = values / max(float(values @ counts), 1e-300)
         expected = np.multiply.outer(share, share) * terms
         return float(counts @ (-np.expm1(-expected)) @ counts)
+
+    def _together(self, reach: float | None) -> float:
+        """Return counted cells over those of independent choices, by a sample of the items; 1 without a log."""
+        key, log = f"together {reach!r}", self.log
+        if key in self.counted:
+            return self.counted[key]
+        if log is None or not len(log):
+            return 1.0
+        popularity = _histogram(log.popularity[log.popularity > 0])
+        if reach is None:
+            pairs = float(np.square(np.diff(log.matrix().indptr).astype(np.float64)).sum())
+        else:
+            pairs = _pairs(_histogram(np.diff(log.offsets)), 1, reach)
+        # One item in so many by popularity, so that popular ones are neither missed nor counted too often.
+        order = np.argsort(-log.popularity, kind="stable")[: int(popularity[1].sum())]
+        step = max(1, math.ceil(pairs / SAMPLED_PAIRS))
+        chosen = order[step // 2 :: step] if step // 2 < len(order) else order[:1]
+        cells = _met_by(log, chosen, reach) * len(order) / len(chosen)
+        independent = self._independent(pairs, popularity)
+        self.counted[key] = cells / independent if independent else 1.0
+        return self.counted[key]
 
 
 def _histogram(numbers: np.ndarray[Any, Any]) -> Histogram:
     values, counts = np.unique(numbers, return_counts=True)
     return values.astype(np.float64), counts.astype(np.float64)
+
+
+def _met_by(log: Interactions, items: np.ndarray[Any, Any], reach: float | None) -> float:
+    """Return how many cells the pairs of ``items`` and what comes before them fill; or their pairs with all, None."""
+    row = np.full(log.n_items, -1, dtype=np.int64)
+    row[items] = np.arange(len(items))
+    if reach is None:
+        chosen = log.matrix()
+        users = np.repeat(np.arange(chosen.shape[0]), np.diff(chosen.indptr))
+        met = np.flatnonzero(row[chosen.indices] >= 0)
+        table = sparse.csr_array(
+            (np.ones(len(met), dtype=np.float32), (row[chosen.indices[met]], users[met])),
+            shape=(len(items), chosen.shape[0]),
+        )
+        return float((table @ chosen).nnz)
+    events = np.flatnonzero(row[log.item] >= 0)
+    first = np.repeat(log.offsets[:-1], np.diff(log.offsets))[events]
+    keys = []
+    for lag in range(1, int(reach) + 1):
+        known = events - lag >= first
+        keys.append(row[log.item[events[known]]] * log.n_items + log.item[events[known] - lag])
+    return float(len(np.unique(np.concatenate(keys)))) if keys else 0.0
+
+
+def _pairs(lengths: Histogram, first: int, last: float) -> float:
+    values, counts = lengths
+    most = np.minimum(np.floor(last), values - 1)
+    n = np.maximum(most - first + 1, 0)
+    return float((n * (values - (first + most) / 2)) @ counts)
 
 
 def _total(histogram: Histogram) -> float:

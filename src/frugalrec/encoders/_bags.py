@@ -12,6 +12,8 @@ import numpy as np
 from scipy import sparse
 
 from frugalrec.data.interactions import FloatArray
+from frugalrec.encoders._spread import BATCH
+from frugalrec.work import Work
 
 CELLS = 8
 """Non-zeros a word."""
@@ -65,6 +67,17 @@ def projection(vocabulary: Iterable[str], dim: int) -> Any:
     return sparse.csr_array((signs.ravel(), cells.ravel(), offsets), shape=(len(drawn), dim))
 
 
+def expected_rows(rows: float, dim: int) -> tuple[Work, ...]:
+    """Return the work of making vectors dense and of unit norm."""
+    cells = rows * dim
+    return Work("touch", 12.0 * cells), Work("stream", 40.0 * cells, 8.0 * cells)
+
+
+def expected_peak(rows: float, dim: int, entries: float) -> float:
+    """Return the most memory that vectors need which are made a batch at a time and put together at the end."""
+    return 8.0 * rows * dim + min(rows, BATCH) * (12.0 * dim + 100.0 * entries / max(rows, 1.0))
+
+
 @lru_cache(maxsize=1 << 16)
 def draw(word: str) -> tuple[int, ...]:
     """Return ``CELLS`` whole numbers below 2³² that depend on ``word`` alone."""
@@ -72,4 +85,4 @@ def draw(word: str) -> tuple[int, ...]:
     return tuple(int.from_bytes(digest[i : i + 4], "little") for i in range(0, len(digest), 4))
 
 
-__all__ = ["CELLS", "Bags", "bags_of", "draw", "projection"]
+__all__ = ["CELLS", "Bags", "bags_of", "draw", "expected_peak", "expected_rows", "projection"]

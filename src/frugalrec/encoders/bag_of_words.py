@@ -10,7 +10,7 @@ import numpy as np
 
 from frugalrec import cost
 from frugalrec.data.shape import DataShape
-from frugalrec.encoders._bags import CELLS, bags_of, projection
+from frugalrec.encoders._bags import CELLS, bags_of, expected_peak, expected_rows, projection
 from frugalrec.encoders._rows import unit_rows
 from frugalrec.errors import ConfigError
 from frugalrec.interfaces import Matrix, Role
@@ -67,15 +67,18 @@ class BagOfWords:
     def expected(self, shape: DataShape) -> Expected:
         """Return what encoding each different item text once takes; beyond 20,000 texts, from a sample of them."""
         texts, scale = shape.sampled_texts()
-        entries = scale * sum(len(set(self._read(text))) for text in texts)
+        bags = bags_of(texts, self._read)
+        entries = scale * len(bags.columns)
+        # A sample of the texts has fewer of the words, by about the root of its share (Heaps' law).
+        drawn = len(bags.vocabulary) * scale**0.5
         characters = scale * sum(map(len, texts))
         rows = shape.distinct_texts
         return Expected(
-            (Work("words", characters), Work("stream", 40.0 * rows * self.dim)),
+            (Work("words", characters), Work("vocabulary", drawn), *expected_rows(rows, self.dim)),
             2.0 * CELLS * entries + 3.0 * self.dim * rows,
             0.0,
             0.0,
-            12.0 * rows * self.dim + 100.0 * entries,
+            expected_peak(rows, self.dim, entries),
             4.0 * rows * self.dim,
         )
 

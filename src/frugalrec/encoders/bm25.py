@@ -12,7 +12,7 @@ import numpy as np
 from frugalrec import cost
 from frugalrec.data.interactions import FloatArray
 from frugalrec.data.shape import DataShape
-from frugalrec.encoders._bags import CELLS, Bags, bags_of, draw, projection
+from frugalrec.encoders._bags import CELLS, Bags, bags_of, draw, expected_peak, expected_rows, projection
 from frugalrec.encoders._rows import unit_rows
 from frugalrec.errors import ConfigError, NotFittedError
 from frugalrec.interfaces import Matrix, Role
@@ -93,14 +93,15 @@ class Bm25:
     def expected(self, shape: DataShape) -> Expected:
         """Return what learning from and encoding each different item text once takes; beyond 20,000, from a sample."""
         texts, scale = shape.sampled_texts()
-        entries = scale * sum(len(set(self._read(text))) for text in texts)
+        bags = self._bags(texts)
+        entries, drawn = scale * len(bags.columns), len(bags.vocabulary) * scale**0.5
         characters, rows = scale * sum(map(len, texts)), shape.distinct_texts
         return Expected(
-            (Work("words", 2.0 * characters), Work("stream", 40.0 * rows * self.dim)),
+            (Work("words", 2.0 * characters), Work("vocabulary", drawn), *expected_rows(rows, self.dim)),
             (1.0 + 2.0 * CELLS) * entries + 3.0 * self.dim * rows,
             0.0,
             0.0,
-            12.0 * rows * self.dim + 100.0 * entries + 4.0 * _BUCKETS,
+            expected_peak(rows, self.dim, entries) + 4.0 * _BUCKETS,
             4.0 * rows * self.dim,
         )
 

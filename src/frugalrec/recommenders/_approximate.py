@@ -21,7 +21,7 @@ from scipy import linalg, sparse
 from frugalrec.cost import charge
 from frugalrec.data.interactions import FloatArray
 from frugalrec.errors import ConfigError
-from frugalrec.recommenders._base import product
+from frugalrec.recommenders._base import gathered, product
 from frugalrec.recommenders._ridge import Prior, check_definite, solve
 from frugalrec.recommenders._statistics import DENSE_ROWS, Statistics, Table
 
@@ -29,11 +29,6 @@ SOURCES = 1000
 TARGETS = 64
 KEPT = 400
 """Weights kept of each target: those that move scores most, |w_i| sqrt(g_ii)."""
-
-REUSED = 4
-"""Rows of dense weights that are met so many times on average are worth copying in parts that fit a cache."""
-
-COLUMNS = 256
 
 _AXES = 24
 _ROUNDS = 2
@@ -76,15 +71,7 @@ def times(left: sparse.csr_array, weights: Weights) -> np.ndarray[Any, Any]:
     """Return ``left @ weights`` in float32; charges 2 FLOPs for each pair of entries that meet."""
     if isinstance(weights, np.ndarray):
         charge(flops=2.0 * left.nnz * weights.shape[1])
-        left = left.astype(weights.dtype)
-        if left.nnz < REUSED * len(weights):
-            return np.asarray(left @ weights, dtype=np.float32)
-        # Many histories meet each row many times: some columns at a time, the rows stay in a cache.
-        scores = np.empty((left.shape[0], weights.shape[1]), dtype=np.float32)
-        for first in range(0, weights.shape[1], COLUMNS):
-            columns = slice(first, first + COLUMNS)
-            scores[:, columns] = left @ np.ascontiguousarray(weights[:, columns])
-        return scores
+        return gathered(left.astype(weights.dtype), weights)
     return product(left.astype(weights.dtype), weights)
 
 
@@ -216,8 +203,9 @@ def _blocks(
         charge(flops=len(U) ** 3 / 3 + 2.0 * len(U) ** 2 * len(B))
         parts.append(_largest(weights.T, U, np.sqrt(np.maximum(diagonal[U], 1e-12)), kept, size))
     stacked = sparse.vstack(parts, format="csr")
-    back = np.argsort(np.concatenate(order), kind="stable")
-    return sparse.csr_array(stacked[back].T.tocsr())
+    parts.clear()  # as large as what they are stacked to
+    stacked = stacked[np.argsort(np.concatenate(order), kind="stable")]
+    return sparse.csr_array(stacked.T.tocsr())
 
 
 def _strength(block: sparse.csr_array, scale: FloatArray) -> FloatArray:

@@ -18,6 +18,11 @@ from frugalrec.interfaces import Matrix
 BLOCK_BYTES = 256 * 2**20
 """How much memory one block of an intermediate result may take."""
 
+REUSED = 4
+"""Rows of a dense table that are met so many times on average are worth copying in parts that fit a cache."""
+
+COLUMNS = 256
+
 LISTED_REASONS = 3
 """How many history items an explanation names."""
 
@@ -101,6 +106,18 @@ def product(left: sparse.csr_array, right: sparse.csr_array) -> Matrix:
     if worth_it and 4 * cells <= BLOCK_BYTES:
         return np.asarray(left @ right.toarray(), dtype=np.float32)
     return np.asarray((left @ right).toarray(), dtype=np.float32)
+
+
+def gathered(left: sparse.csr_array, table: np.ndarray[Any, Any]) -> Matrix:
+    """Return ``left @ table`` of a sparse and a dense table of one type, in float32."""
+    if left.nnz < REUSED * len(table):
+        return np.asarray(left @ table, dtype=np.float32)
+    # Each row is met many times: some columns at a time, the rows stay in a cache.
+    found = np.empty((left.shape[0], table.shape[1]), dtype=np.float32)
+    for first in range(0, table.shape[1], COLUMNS):
+        columns = slice(first, first + COLUMNS)
+        found[:, columns] = left @ np.ascontiguousarray(table[:, columns])
+    return found
 
 
 def mask_scores(scores: Matrix, queries: Sequence[Query]) -> Matrix:
@@ -204,8 +221,10 @@ def _without_repeats(matrix: sparse.csr_array) -> sparse.csr_array:
 
 __all__ = [
     "BLOCK_BYTES",
+    "COLUMNS",
     "LISTED_REASONS",
     "Scores",
+    "gathered",
     "history_reasons",
     "mask_scores",
     "product",

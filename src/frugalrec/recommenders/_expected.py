@@ -9,15 +9,28 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from frugalrec.data.shape import DataShape
 from frugalrec.interfaces import Expects
 from frugalrec.recommenders._approximate import KEPT, SOURCES, TARGETS
 from frugalrec.recommenders._base import BLOCK_BYTES
-from frugalrec.recommenders._statistics import DENSE_ROWS, DENSE_SHARE, HORIZON, NEGLIGIBLE, Decay
+from frugalrec.recommenders._statistics import (
+    DENSE_ROWS,
+    DENSE_SHARE,
+    HORIZON,
+    NEGLIGIBLE,
+    WINDOW_PAIRS,
+    Decay,
+    dtype_of,
+)
 from frugalrec.work import Expected, Stages, Work
 
-WINDOW_PAIRS = 2_000_000.0
-"""So many pairs of events are alive at once while sums are made, about 60 bytes each."""
+SOURCES_MEET = 3.0
+"""Sources of a block have so many times the entries of an average row."""
+
+LONGEST_REACH = 100.0
+"""How pairs fill cells is looked at up to so many positions apart."""
 
 UNSOLVED_SPREAD = 2.0
 """What blocks of a sparse solution take depends on how items go together, which a shape does not tell."""
@@ -36,8 +49,10 @@ def expected_of(component: Any, shape: DataShape) -> Stages | None:
     return component.expected(shape) if isinstance(component, Expects) else None
 
 
-def expected_states(shape: DataShape, decays: Sequence[Decay], *, passes: int = 1) -> tuple[Expected, float] | None:
-    """Return what `accumulate_states` takes and how many cells of the cross table it fills; None without times.
+def expected_states(
+    shape: DataShape, decays: Sequence[Decay], *, passes: int = 1
+) -> tuple[Expected, float, float] | None:
+    """Return what `accumulate_states` takes, and how many cells of gram and cross table it fills; None without times.
 
     Exact in FLOPs: 2 for each pair within reach and each table it goes into. ``passes``: 2 where it runs over the
     reversed log as well.
@@ -70,19 +85,26 @@ def expected_states(shape: DataShape, decays: Sequence[Decay], *, passes: int = 
         filled = passes * 8.0 * n * n * (K * (K + 1) / 2 + K)
         # A window's product is held sparse and dense before it is added; windows are alike where codes are in no order.
         product = n * n * min(1.0, window / max(past / K + events, 1.0))
-        peak = max(held, filled + max(8.0 * n * n, 40.0 * window + 12.0 * min(window, product) + 8.0 * product))
+        peak = max(held, filled + max(8.0 * n * n, 24.0 * window + 12.0 * min(window, product) + 8.0 * product))
         peak += columns
-        cells = n * n * K
+        filled, cells = (n * K) ** 2, n * n * K
         work = (Work(kind, terms, n), *dense_tables(n, K))
     else:
-        cells = K * shape.filled(following / max(K, 1))
-        filled = 2.0 * shape.filled(past / (K * K)) * K * K
-        held = 12.0 * (filled + cells)
-        # The table and its transpose before they are one, or the terms of a window.
-        peak = passes * held + 12.0 * filled + columns + 60.0 * window
-        work = (Work(kind, terms, n), Work("stream", 60.0 * filled))
+        lag = max(d.half_life * -math.log2(NEGLIGIBLE) for d in decays if d.unit == "positions" or len(decays) == 1)
+        lag = min(lag, LONGEST_REACH)
+        cells = K * shape.filled(following / max(K, 1), lag)
+        half = K * K * shape.filled(past / (K * K), lag)
+        filled = K * K * shape.filled(2.0 * past / (K * K), lag)
+        entry = 12.0 if dtype_of(int(K * n)) is np.float64 else 8.0
+        pieces = entry * (half + cells)
+        held = entry * (filled + cells)
+        # One half of the symmetric table and its transpose, before they are one.
+        peak = (passes - 1) * held + entry * (2.0 * half + filled + cells) + columns + 40.0 * window
+        # Windows are made in pieces so small that the allocator does not give them back.
+        held += pieces
+        work = (Work(kind, terms, n), Work("stream", 5.0 * entry * filled, entry * filled))
     spread = 1.0 if dense else 1.3
-    return Expected(work, 2.0 * terms, 0.0, 0.0, peak, held, spread), cells
+    return Expected(work, 2.0 * terms, 0.0, 0.0, peak, held, spread), filled, cells
 
 
 def dense_tables(n: float, blocks: int) -> tuple[Work, ...]:
@@ -119,39 +141,46 @@ def expected_solve(n: float, blocks: int, cells: float, *, sparse: bool, precisi
     if sparse and size**2 * n > size**3 / 3 + cells * size:
         flops += size**3 + 2.0 * cells * size
         work += [Work(f"invert-{name}", size**3, size), Work("gather", cells * size, size)]
-        work.append(Work("stream", 6 * width * size * n))
-        peak = width * (size * size + 2 * size * n)
+        work.append(Work("stream", 6 * width * size * n, width * size * n))
+        work.append(Work("touch", width * (size * size + size * n)))
+        peak = width * (size * size + size * n)
     else:
         substituted = 2.0 * size**2 * n
         flops += size**3 / 3 + substituted
         work += [Work(f"factor-{name}", size**3 / 3, size), Work(f"substitute-{name}", substituted, size)]
-        work.append(Work("stream", 12.0 * size * (size + 2 * n)))
+        work.append(Work("stream", 12.0 * size * (size + 2 * n), width * size * n))
         peak = width * (size * size + 2 * size * n)
     return Expected(tuple(work), flops, 0.0, 0.0, max(peak, width * size * size + extra), width * size * n)
 
 
-def expected_blockwise(shape: DataShape, blocks: int, dim: int) -> Expected:
-    """Return about what `_approximate` takes: its blocks' systems, and with text their comparison with all items."""
+def expected_blockwise(shape: DataShape, blocks: int, dim: int, cells: float, columns: float) -> Expected:
+    """Return about what `_approximate` takes: its blocks' systems, and with text their comparison with all items.
+
+    ``cells``: entries of the table that is solved; ``columns``: of the one whose columns are its targets.
+    """
     n = shape.items
     sources = min(float(SOURCES), blocks * n)
     flops = n / TARGETS * (sources**3 / 3 + 2.0 * sources**2 * TARGETS) + 2.0 * n * n * dim
     held = 8.0 * min(KEPT, n * blocks) * n
+    # A block's part is cut out of rows of the sums, those of popular items, which have more entries than the average.
+    met = sources * min(blocks * n, SOURCES_MEET * cells / max(blocks * n, 1.0))
     work = (
         Work("factor-f32", n / TARGETS * sources**3 / 3, sources),
         Work("substitute-f32", 2.0 * n * sources**2, sources),
         Work("gemm-f32", 2.0 * n * n * dim, float(max(dim, 1))),
-        # Cutting a block's part out of the sparse sums.
-        Work("stream", n / TARGETS * 40.0 * sources**2),
-        Work("rows", n),
+        Work("block", n / TARGETS * (met + sources**2 + sources * TARGETS)),
+        # The targets' columns, turned round and looked at for those alike; the weights, put in order.
+        Work("stream", 120.0 * columns + 60.0 * held / 8.0, 8.0 * columns),
     )
-    return Expected(work, flops, 0.0, 0.0, 3 * held + 16.0 * sources**2, held, UNSOLVED_SPREAD)
+    peak = 2.0 * held + 8.0 * columns + 16.0 * sources**2
+    return Expected(work, flops, 0.0, 0.0, peak, held, UNSOLVED_SPREAD)
 
 
 def expected_text_space(shape: DataShape, dim: int, whitening: float) -> Expected:
     """Return what `TextSpace.fit` and ``project`` take for the catalogue; FLOPs as they charge them."""
     n, rows, d = shape.items, shape.n_texts, float(dim)
     flops = rows * d + 4.0 * n * d
-    work = [Work("stream", 60.0 * n * d)]
+    work = [Work("space", n * d)]
     peak = 4.0 * n * d * 4
     if whitening:
         fitted = 2.0 * rows * d * d

@@ -11,6 +11,7 @@ from scipy import linalg
 
 from frugalrec.cost import charge
 from frugalrec.errors import DataError
+from frugalrec.recommenders._base import COLUMNS
 from frugalrec.recommenders._statistics import Statistics, Table
 
 
@@ -100,7 +101,12 @@ def solve(statistics: Statistics, prior: Prior, dtype: type[np.floating[Any]] = 
     if not isinstance(cross, np.ndarray) and size**2 * n > size**3 / 3 + cross.nnz * size:
         inverse = invert(gram)
         charge(flops=2.0 * cross.nnz * size)
-        return np.ascontiguousarray((cross.T.astype(dtype).tocsr() @ inverse).T)
+        left, weights = cross.T.astype(dtype).tocsr(), np.empty((size, n), dtype=dtype)
+        for first in range(0, size, COLUMNS):
+            # The inverse is symmetric: its rows lie in memory as its columns would. Some at a time stay in a cache.
+            columns = slice(first, first + COLUMNS)
+            weights[columns] = (left @ np.ascontiguousarray(inverse.T[:, columns])).T
+        return weights
     potrf, potrs = linalg.get_lapack_funcs(("potrf", "potrs"), (gram,))
     factor, info = potrf(gram.T, lower=False, overwrite_a=True, clean=False)
     check_definite(info)

@@ -34,7 +34,9 @@ DENSE_ROWS = 15_000
 """A system of more rows than this is never held, or by default solved, as a dense table."""
 
 _LOG_NEGLIGIBLE = np.log(NEGLIGIBLE)
-_WINDOW_PAIRS = 2_000_000  # what is alive at once takes about 60 bytes a pair
+WINDOW_PAIRS = 500_000
+"""So many pairs of events are alive at once while sums are made, about 40 bytes each; more do not fit a cache."""
+
 
 Codes: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 Table: TypeAlias = np.ndarray[Any, np.dtype[np.float64]] | sparse.csr_array
@@ -191,6 +193,7 @@ def accumulate_states(
             for k in range(K):
                 gram.put(k, m, items, _by_item(log, items, events, tails[k, m][events]) @ past)
             terms += K * past.nnz
+            del past  # the next product makes one of its own
             reached, added = _next(log, gammas[m], reaches[m], position, target_half_life, items, events)
             cross.put(m, 0, items, reached)
             terms += added
@@ -243,14 +246,14 @@ def _tail(g1: FloatArray, g2: FloatArray, following: Codes) -> FloatArray:
 def _windows(log: Interactions, reach: Codes) -> Iterator[tuple[range, Codes]]:
     """Yield consecutive ranges of item codes that cover the catalogue, and the events of each in order of their items.
 
-    A window has at most `_WINDOW_PAIRS` pairs of events, or one item's.
+    A window has at most `WINDOW_PAIRS` pairs of events, or one item's.
     """
     by_item = np.argsort(log.item, kind="stable")
     bounds = np.concatenate([[0], np.cumsum(log.popularity)])
     pairs = np.concatenate([[0], np.cumsum(reach[by_item] + 1)])[bounds]
     first = 0
     while first < log.n_items:
-        last = int(np.searchsorted(pairs, pairs[first] + _WINDOW_PAIRS, side="right")) - 1
+        last = int(np.searchsorted(pairs, pairs[first] + WINDOW_PAIRS, side="right")) - 1
         last = min(max(first + 1, last), log.n_items)
         yield range(first, last), by_item[bounds[first] : bounds[last]]
         first = last
@@ -265,11 +268,17 @@ def _by_item(log: Interactions, items: range, events: Codes, weights: FloatArray
 
 def _past(log: Interactions, gamma: FloatArray, reach: Codes, events: Codes, first_lag: int) -> sparse.csr_array:
     """Return the states at ``events``, float64 CSR ``(len(events), n)``, without the newest ``first_lag`` events."""
+    # A window has millions of pairs: what is computed of them is as narrow as it can be, and in place.
+    width = np.int32 if len(log) < 2**31 else np.int64
     lengths = reach[events] + 1 - first_lag
     bounds = np.concatenate([[0], np.cumsum(lengths)])
-    rows = np.arange(bounds[-1]) + np.repeat(events - reach[events] - bounds[:-1], lengths)
-    weights = np.exp(np.repeat(gamma[events], lengths) - gamma[rows])
     offsets = bounds.astype(np.int32 if bounds[-1] < 2**31 else np.int64)
+    rows = np.repeat((events - reach[events]).astype(width), lengths)
+    rows += np.arange(bounds[-1], dtype=offsets.dtype)
+    rows -= np.repeat(offsets[:-1], lengths)
+    weights = np.repeat(gamma[events], lengths)
+    weights -= gamma[rows]
+    np.exp(weights, out=weights)
     return sparse.csr_array((weights, log.item[rows], offsets), shape=(len(events), log.n_items))
 
 

@@ -103,15 +103,21 @@ class Als(Scores):
     def expected(self, shape: DataShape) -> Stages:
         """Return what fitting and scoring take for data of ``shape``."""
         f, n = float(self.factors), shape.items
-        flops = self._flops(shape.users + n, shape.n_users + shape.n_warm, shape.n_chosen)
-        # Factors of users and items as they are learned, the items' once more as float64, and the log both ways.
-        peak = 4.0 * f * (shape.users + 4.0 * n) + 40.0 * shape.n_chosen + 24.0 * shape.n_events
+        rows, busy = shape.users + n, shape.n_users + shape.n_warm
+        flops = self._flops(rows, busy, shape.n_chosen)
+        # Products with a table that stays in a cache, and a walk through the factors of what was chosen.
+        squares = self._flops(rows, busy, 0.0)
+        # Factors of users and items, with the log turned round as they are drawn, or the items' once more as float64.
+        peak = 4.0 * f * (shape.users + n) + max(8.0 * f * n, 16.0 * shape.n_chosen + 4.0 * f * max(shape.users, n))
         held = 4.0 * f * n + 8.0 * f * f
-        fit = Expected((Work("als", flops, f), Work("events", shape.n_events)), flops, 0.0, 0.0, peak, held)
+        learned = (Work("als", squares, f), Work("als-events", flops - squares, f), Work("events", shape.n_events))
+        fit = Expected(learned, flops, 0.0, 0.0, peak, held)
         own = 0.0 if self.alpha == 1.0 else 2 * f**2 * shape.mean_distinct
         scoring = 2 * f**2 + 2 * f * n + 2 * f * shape.mean_distinct + own
         # The item factors are turned into float64 at every call, and read again for the scores.
-        alone = (Work("query", 1.0), Work("stream", (12.0 + 4.0) * f * n, 1 << 26), Work("gemm-f64", f**3 / 3 + own, f))
+        # Factoring and solving a small system takes about as long as looking up a history.
+        turned = (Work("stream", 16.0 * f * n, 6.0 * f * n), Work("scan", 4.0 * f * n, 4.0 * f * n))
+        alone = (Work("query", 2.0), *turned, Work("gemm-f64", f**3 / 3 + own, f))
         batch = scoring + (0.0 if self.alpha == 1.0 else f**3 / 3)
         return Stages(
             fit,

@@ -15,6 +15,7 @@ from frugalrec.data.shape import DataShape
 from frugalrec.errors import ConfigError
 from frugalrec.interfaces import Matrix, TextEncoder
 from frugalrec.recommenders._approximate import (
+    KEPT,
     Solver,
     Weights,
     check_solver,
@@ -142,12 +143,13 @@ class Ease(Linear):
         # Counting items takes 2 FLOPs a cell of each pair; whatever text adds comes on top.
         text = expected_text_space(shape, dim, self.whitening) if dim else Expected.nothing()
 
-        def weights(*, dense: bool) -> list[Expected]:
-            return [expected_weights(n, shape.mean_distinct, dense=dense, alone=alone) for alone in (True, False)]
+        def asked(*, dense: bool) -> tuple[Expected, Expected, float]:
+            alone, among = (expected_weights(n, shape.mean_distinct, dense=dense, alone=a) for a in (True, False))
+            return alone, among, 1.0 if dense else shape.told(shape.mean_distinct * KEPT)
 
         if is_sparse(self.solver, int(n)):
-            solved = expected_blockwise(shape, 1, dim)
-            return Stages(replace(sums + text + solved, held_bytes=solved.held_bytes), *weights(dense=False))
+            solved = expected_blockwise(shape, 1, dim, cells, cells)
+            return Stages(replace(sums + text + solved, held_bytes=solved.held_bytes), *asked(dense=False))
         flops, steps = n**3, [Work(f"invert-{name}", n**3, n), Work("stream", 8 * width * n * n, width * n * n)]
         steps.append(Work("touch", 2 * width * n * n))
         beside = 2.0
@@ -163,7 +165,7 @@ class Ease(Linear):
             ]
             beside = 5.0
         solved = Expected(tuple(steps), flops, 0.0, 0.0, beside * width * n * n, width * n * n)
-        return Stages(replace(sums + text + solved, held_bytes=width * n * n), *weights(dense=True))
+        return Stages(replace(sums + text + solved, held_bytes=width * n * n), *asked(dense=True))
 
     def explain(self, query: Query, items: IntArray) -> list[tuple[Reason, ...]]:
         """Return the history items with the largest terms in each score; exact, since a score is their sum."""

@@ -125,7 +125,7 @@ class FutureRidge(Linear):
         exact = shape.n_chosen == shape.n_events and dense
         sums = Expected(work, 2.0 * (squares + crossed), 0.0, 0.0, peak, held, 1.0 if exact else 1.3)
         if is_sparse(self.solver, int(n)):
-            solved = expected_blockwise(shape, 1, 0)
+            solved = expected_blockwise(shape, 1, 0, *cells)
         else:
             solved = expected_solve(n, 1, cells[1], sparse=not dense, precision="float32", prior_dim=0)
         alone, batch = (

@@ -88,8 +88,10 @@ class ItemKnn(Scores):
         flops = 4.0 * chosen + 2.0 * products * twice + (3.0 * cells if self.shrinkage > 0 else 0.0)
         kept = min(float(self.neighbours) * n, cells)
         held = 8.0 * kept
-        block = min(BLOCK_BYTES / 16, cells)
-        peak = 48.0 * chosen + 8.0 * twice * block + 2.0 * held
+        # A block's rows are chosen by how many pairs they have at most.
+        block = cells * min(1.0, BLOCK_BYTES / 16 / max(1.0, min(products, n * n)))
+        # What is kept of a block's rows, of each block, and of all.
+        peak = 16.0 * chosen + 8.0 * twice * block + 3.0 * held
         work = (
             Work("sparse-product", twice * products, max(1.0, products / max(cells, 1.0))),
             Work("rows", n, max(1.0, cells / n)),
@@ -108,7 +110,7 @@ class ItemKnn(Scores):
 
         spread = 1.15 if self.shrinkage > 0 else 1.0
         fit = Expected(work, flops, 0.0, 0.0, peak, held, spread)
-        return Stages(fit, scored(alone=True), scored(alone=False))
+        return Stages(fit, scored(alone=True), scored(alone=False), shape.told(shape.mean_distinct * met))
 
     def explain(self, query: Query, items: IntArray) -> list[tuple[Reason, ...]]:
         """Return the history items whose votes weighed most for each item."""

@@ -16,6 +16,7 @@ from frugalrec.data.shape import DataShape
 from frugalrec.errors import ConfigError, DataError
 from frugalrec.interfaces import Matrix, TextEncoder
 from frugalrec.recommenders._approximate import (
+    KEPT,
     Solver,
     Weights,
     check_solver,
@@ -155,12 +156,12 @@ class SequentialLinear(Linear):
         found = expected_states(shape, decays, passes=2 if self.reversed_weight else 1)
         if dim is None or found is None:
             return Stages()
-        sums, cells = found
+        sums, filled, cells = found
         n, K = shape.items, len(decays)
         text = expected_text_space(shape, dim, self.whitening) if dim else Expected.nothing()
         sparse = is_sparse(self.solver, int(K * n))
         if sparse:
-            solved = expected_blockwise(shape, K, dim if self.text_prior else 0)
+            solved = expected_blockwise(shape, K, dim if self.text_prior else 0, filled, cells)
         else:
             solved = expected_solve(
                 n, K, cells, sparse=not is_dense(shape, decays), precision=self.precision,
@@ -177,11 +178,12 @@ class SequentialLinear(Linear):
         if dim and self.text_weight:
             flops = 2.0 * n * dim
             score += Expected(
-                (Work("state", 1.0), Work("stream", 4.0 * n * dim, 1 << 26)), flops, 0.0, 0.0, 8.0 * n, 0.0
+                (Work("state", 2.0), Work("scan", 4.0 * n * dim, 4.0 * n * dim)), flops, 0.0, 0.0, 8.0 * n, 0.0
             )
             batch += Expected((Work("gemm-f32", flops, dim),), flops, 0.0, 0.0, 8.0 * n, 0.0)
         held = (solved.held_bytes or 0.0) + 8.0 * n * dim
-        return Stages(replace(sums + text + solved, held_bytes=held), score, batch)
+        told = shape.told(seen * KEPT) if sparse and not (dim and self.text_weight) else 1.0
+        return Stages(replace(sums + text + solved, held_bytes=held), score, batch, told)
 
     def explain(self, query: Query, items: IntArray) -> list[tuple[Reason, ...]]:
         """Return the history items, and the request's words, with the largest terms in each score: it is their sum."""

@@ -136,7 +136,8 @@ class StateKnn(Scores):
         met = min(float(NEWEST_OF_QUERY), shape.mean_history) * shape.mean_popularity * NEWEST_OF_STATE
         compared = float(self.pool) * self.reach
         work = (Work("query", 2.0), Work("sparse-product", met), Work("states", 4.0 * compared))
-        return Stages(fit, Expected(work, 2.0 * met + 3.0 * compared, 0.0, 0.0, 40.0 * compared, 0.0, 2.5))
+        score = Expected(work, 2.0 * met + 3.0 * compared, 0.0, 0.0, 40.0 * compared, 0.0, 2.5)
+        return Stages(fit, score, None, shape.told(float(self.neighbours) * HORIZON))
 
     def explain(self, query: Query, items: IntArray) -> list[tuple[Reason, ...]]:
         """Return the history items through which the voters are near: a vote is shared out by the terms of its cosine.

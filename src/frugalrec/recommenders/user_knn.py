@@ -75,6 +75,7 @@ class UserKnn(Scores):
         voted = kept * shape.mean_distinct
         # Neighbours have longer histories than the average user, shorter ones than the user of an average event.
         theirs = math.sqrt(shape.squares / max(shape.n_users, 1.0))
+        met = -math.expm1(-read / max(users, 1.0))
         flops = 2.0 * read + 2.0 * shape.mean_distinct + 2.0 * users + kept + 2.0 * voted
 
         def scored(*, alone: bool) -> Expected:
@@ -82,11 +83,11 @@ class UserKnn(Scores):
             asked = expected_product(kept, theirs, users, shape.items, alone=alone)
             # About four times as many small matrices are made as by a product with weights.
             own = (Work("query", 4.0),) if alone else ()
-            # The best neighbours are picked as the best items are.
-            work = (*own, compared, asked, Work("rank", users, users), Work("stream", 60.0 * users))
+            # Picking the best neighbours takes longer where more users share an item with the query.
+            work = (*own, compared, asked, Work("compare", users, max(1.0, 1000.0 * met)))
             return Expected(work, flops, 0.0, 0.0, 40.0 * users, 0.0, 1.5)
 
-        return Stages(fit, scored(alone=True), scored(alone=False))
+        return Stages(fit, scored(alone=True), scored(alone=False), shape.told(voted))
 
     def explain(self, query: Query, items: IntArray) -> list[tuple[Reason, ...]]:
         """Return how many of the neighbours chose each item."""

@@ -120,7 +120,8 @@ class Reading(ABC):
         """
         name = str(getattr(self.model, "model", ""))
         work = [Work("prompt", tokens, model=name) for tokens in (read, asked)]
-        return Stages(*(Expected((each,), None, each.amount, 0.0, None, None, spread) for each in work))
+        fit, score = (Expected((each,), None, each.amount, 0.0, None, None, spread) for each in work)
+        return Stages(fit, score)
 
     def _title_tokens(self, shape: DataShape) -> float:
         texts = shape.texts or ("",)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from frugalrec.cost import Ledger
+from frugalrec.usage import Usage
 
 MIB = 2**20
 
@@ -65,3 +66,30 @@ def test_the_peak_of_an_inner_span_is_one_of_the_outer_span() -> None:
         allocate(100)
     inner, outer = (e.cost.peak_bytes for e in ledger.entries)
     assert outer >= inner > 80 * MIB  # type: ignore[operator]
+
+
+@needs_peak
+def test_stages_that_overlap_end_in_any_order() -> None:
+    first, second = Usage(), Usage()
+    first.start()
+    allocate(60)
+    second.start()
+    allocate(120)
+    first.stop()
+    second.stop()
+    assert first.peak_bytes > 50 * MIB  # type: ignore[operator]
+    assert 100 * MIB < second.peak_bytes < 160 * MIB  # type: ignore[operator]
+    assert first.seconds > 0
+    assert first.cpu_seconds > 0
+
+
+@needs_peak
+def test_what_a_brief_stage_frees_is_not_the_next_one_s() -> None:
+    pages = mmap.mmap(-1, 200 * MIB, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    np.frombuffer(pages, dtype=np.uint8)[:] = 1
+    ledger = Ledger()
+    with ledger.span("frees"):
+        pages.close()
+    with ledger.span("large"):
+        allocate(100)
+    assert 90 * MIB < ledger.entries[1].cost.peak_bytes < 140 * MIB  # type: ignore[operator]
