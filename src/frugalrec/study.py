@@ -23,7 +23,7 @@ from frugalrec.config import Config, TuningSection
 from frugalrec.cost import Ledger, threads
 from frugalrec.data.dataset import Dataset, Split
 from frugalrec.errors import BudgetError, ConfigError
-from frugalrec.estimation import Estimator, PlanEstimate, Range, encoders_of
+from frugalrec.estimation import Estimator, PlanEstimate, encoders_of
 from frugalrec.evaluation import Trial
 from frugalrec.executors import Executor, Shard, current
 from frugalrec.expectations import (
@@ -48,7 +48,17 @@ from frugalrec.portfolio import references_of
 from frugalrec.prices import PriceSheet
 from frugalrec.spending import SpendCap, metering
 from frugalrec.trial_files import TrialFiles
-from frugalrec.trying import NOT_TRIED, Attempt, Tried, Trying, TryingElsewhere, item_vectors, split_of
+from frugalrec.trying import (
+    NOT_TRIED,
+    Attempt,
+    Tried,
+    Trying,
+    TryingElsewhere,
+    found_alike,
+    item_vectors,
+    split_of,
+    told,
+)
 from frugalrec.tuning import DENSE_ITEMS, kin, search_space
 
 LONG_SECONDS = 20.0
@@ -223,7 +233,7 @@ class Study:
             self._skip(plan.name, reason)
             return None
         resolved = plan.resolved({n: t.plan for n, t in trials.items()})
-        start = _found(resolved, [trials[p.name] for p in plans if p.name in trials])
+        start = found_alike(resolved, [trials[p.name] for p in plans if p.name in trials])
         attempt = self._attempt(resolved, start, self.config.tuning.seconds)
         return self._expected(attempt, self._key(resolved, start), finished, trials)
 
@@ -323,7 +333,7 @@ class Study:
         if look is None:
             return None, max(0.0, min(self.config.tuning.seconds, seconds))
         start = look.plan.recommender
-        if (alike := _found(plan, list(trials.values()))) is not None:
+        if (alike := found_alike(plan, list(trials.values()))) is not None:
             start = start.with_settings(**alike.settings)
         enough = seconds > 2 * look.fit_seconds * look.growth
         return start, min(self.config.tuning.seconds, seconds) if enough else 0.0
@@ -378,7 +388,7 @@ class Study:
             compared = keep_comparison(
                 self.folder / "estimates.jsonl", trial, one.expected, self.estimator, self.ledger.entries
             )
-        self.say(_line(trial, compared))
+        self.say(told(trial, compared))
 
     def _too_large(self, plan: Plan) -> str | None:
         known = {p.name: p for p in self.plans()}
@@ -443,23 +453,3 @@ class Study:
             *([start.to_dict()] if start else []),
         ]
         return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _line(trial: Trial, expected: Range | None = None) -> str:
-    score = trial.score
-    quality = "no answer" if score.mean is None else f"{score.mean:.4f}"
-    if score.low is not None and score.high is not None:
-        quality += f" [{score.low:.4f}, {score.high:.4f}]"
-    seconds = (trial.cost["once"] + trial.cost["refresh"]).seconds
-    told = "" if expected is None else f" (expected {expected.low:.1f} to {expected.high:.1f} of CPU)"
-    tried = f"{len(trial.tuning)} settings tried"
-    return f"{trial.name}: {trial.metric} {quality}, ready in {seconds:.1f} s{told}, {tried}"
-
-
-def _found(plan: Plan, trials: Sequence[Trial]) -> Spec | None:
-    """Return the first tried recommender of the same kind: the search of a twin with text starts from its settings.
-
-    So text is judged by what it adds to the best that was found without, not by how far two searches happened to get.
-    """
-    tried = (trial.plan.recommender for trial in trials)
-    return next((spec for spec in tried if kin(spec, plan.recommender)), None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,7 @@ from frugalrec.config import Config
 from frugalrec.cost import Entry, Ledger
 from frugalrec.data.dataset import Dataset, Split
 from frugalrec.errors import AssetError, BudgetError, DataError, MissingExtraError
+from frugalrec.estimation import Range
 from frugalrec.evaluation import Evaluation, Trial, evaluate
 from frugalrec.interfaces import ArrayStore, Matrix, TextEncoder
 from frugalrec.plan import Plan, Spec
@@ -24,7 +25,7 @@ from frugalrec.prices import PriceSheet
 from frugalrec.spending import SpendCap, metering
 from frugalrec.stores.array_cache import ArrayCache
 from frugalrec.trial_files import values_of, with_values
-from frugalrec.tuning import Search, tune
+from frugalrec.tuning import Search, kin, tune
 
 NOT_TRIED = (DataError, MissingExtraError, AssetError, BudgetError, MemoryError)
 """What may stop one plan and leaves the others to be tried."""
@@ -177,4 +178,35 @@ def item_vectors(dataset: Dataset) -> Matrix | None:
     return encoder.encode(dataset.catalog.texts(), role="item")
 
 
-__all__ = ["NOT_TRIED", "Attempt", "Tried", "Trying", "TryingElsewhere", "item_vectors", "split_of"]
+def told(trial: Trial, expected: Range | None = None) -> str:
+    """Return a line of progress: what a trial reached, what it took, and what was expected."""
+    score = trial.score
+    quality = "no answer" if score.mean is None else f"{score.mean:.4f}"
+    if score.low is not None and score.high is not None:
+        quality += f" [{score.low:.4f}, {score.high:.4f}]"
+    seconds = (trial.cost["once"] + trial.cost["refresh"]).seconds
+    forecast = "" if expected is None else f" (expected {expected.low:.1f} to {expected.high:.1f} of CPU)"
+    tried = f"{len(trial.tuning)} settings tried"
+    return f"{trial.name}: {trial.metric} {quality}, ready in {seconds:.1f} s{forecast}, {tried}"
+
+
+def found_alike(plan: Plan, trials: Sequence[Trial]) -> Spec | None:
+    """Return the first tried recommender of the same kind: the search of a twin with text starts from its settings.
+
+    So text is judged by what it adds to the best that was found without, not by how far two searches happened to get.
+    """
+    tried = (trial.plan.recommender for trial in trials)
+    return next((spec for spec in tried if kin(spec, plan.recommender)), None)
+
+
+__all__ = [
+    "NOT_TRIED",
+    "Attempt",
+    "Tried",
+    "Trying",
+    "TryingElsewhere",
+    "found_alike",
+    "item_vectors",
+    "split_of",
+    "told",
+]
