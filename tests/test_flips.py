@@ -56,6 +56,8 @@ def test_the_floor_flips_where_a_plan_just_meets_it() -> None:
     answer = found([nearly, HEAVY, poor, hopeless])
     assert answer.looser == Flip(0.07, "poor")
     assert answer.stricter == Flip(0.012, "heavy")
+    worthless = option("worthless", 0.01, 0.00001, mean=0.0, turning=2.05)
+    assert flips([LIGHT, worthless], LIGHT, TRAFFIC, None, floor=0.02, margin=True).looser == Flip()
     number = [replace(LIGHT, turning=0.5), replace(HEAVY, turning=0.6), replace(poor, turning=0.2)]
     answer = flips(number, number[0], TRAFFIC, None, floor=0.4, margin=False)
     assert answer.stricter == Flip(0.5, "heavy")

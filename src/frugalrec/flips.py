@@ -118,7 +118,8 @@ def flips(
         at, now = _crossings(good, traffic, cap), traffic.requests_per_day
         more = _first(chosen, busy, sorted(t for t in at if t >= now), up=True)
         fewer = _first(chosen, busy, sorted((t for t in at if t <= now), reverse=True), up=False)
-    turning = sorted({o.turning for o in options if o.turning is not None})
+    # A plan that is short by more than all of the best one's quality is good enough for no margin.
+    turning = sorted({o.turning for o in options if o.turning is not None and not (margin and o.turning >= 1)})
     above = _first(chosen, floored, [t for t in turning if t >= floor], up=True)
     below = _first(chosen, floored, [t for t in reversed(turning) if t <= floor], up=False)
     stricter, looser = (below, above) if margin else (above, below)
