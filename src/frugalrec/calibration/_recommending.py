@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import util
 from typing import Any, Self
 
@@ -25,7 +26,7 @@ from frugalrec.recommenders._approximate import times
 from frugalrec.recommenders._base import Scores, product, query_matrix
 from frugalrec.recommenders._expected import dense_tables, expected_blockwise, expected_text_space
 from frugalrec.recommenders._statistics import Decay, accumulate_states
-from frugalrec.recommenders._text import TextSpace
+from frugalrec.recommenders._text import TextSpace, unit_rows
 from frugalrec.recommenders.ease import Ease
 from frugalrec.recommenders.hybrid import Hybrid
 from frugalrec.recommenders.popularity import Popularity
@@ -63,7 +64,7 @@ def pairs(bench: Bench) -> None:
 def answers(bench: Bench) -> None:
     """Measure answering, ranking and judging."""
     plan = Plan("popularity", Spec("popularity"))
-    for n_items, n_queries in ((1_000, 1_500), (4_000, 3_000), (16_000, 1_000), (ANSWERED, 150)):
+    for n_items, n_queries in ((1_000, 1_500), (4_000, 3_000), (16_000, 4_000), (ANSWERED, 1_000)):
         data = dataset_of(n_items, 120_000 if n_items == 4_000 else 60_000)
         fitted = plan.build().fit(data)
         queries = [data.query(user) for user in range(data.n_users)]
@@ -74,11 +75,13 @@ def answers(bench: Bench) -> None:
         fold = Fold(many, [q.history[-1:] for q in many])
         split = Split("made up", data, fold, fold)
         how = Evaluation(timed_queries=1)
+        vectors = unit_rows(np.random.default_rng(0).random((n_items, 512), dtype=np.float32))
         for kind, told in (("", 1.0), ("-alike", 0.0)):
             drawn, scored = Pipeline(plan, _Drawn(n_items, told), None, ()), float(len(many)) * n_items
             bench.measure(f"rank{kind}", n_items, scored, quick_values, drawn, fold, parse("ndcg@10"))
             sorts = 2.0 + DataShape.of(data).tail(HEAD_SHARE)
-            bench.measure(f"judge{kind}", n_items, sorts * scored, evaluate, drawn, split, how, Ledger())
+            judged = partial(evaluate, drawn, split, how, Ledger(), vectors=vectors)
+            bench.measure(f"judge{kind}", n_items, sorts * scored, judged)
     bench.measure("events", 1, 60_000.0, Popularity().fit, dataset_of(2_000, 60_000))
 
 
