@@ -42,6 +42,7 @@ def test_nothing_but_zeros_and_nothing_at_all_make_a_scale() -> None:
     assert Scale.logarithmic([0.0, 0.0], 0, 100)(0.0) == 0
     assert Scale.logarithmic([], 0, 100).ticks(3)
     assert Scale.linear([], 0, 100).ticks(3)
+    assert Scale.linear([0.0, 0.0], 0, 100, from_zero=True).low == 0.0
 
 
 def test_decades_are_the_ticks_of_wide_scales_and_round_values_those_of_narrow_ones() -> None:

@@ -34,7 +34,7 @@ class Scale:
             low, high = low - air, high + air
         span = high - low
         if from_zero or 0 <= min(known) <= 0.4 * span:
-            low = min(0.0, low)
+            low = min(0.0, *known)  # values that are all 0 are on an axis that begins there
         else:
             low -= 0.06 * span
         return cls(low, high + 0.06 * span, start, stop)
