@@ -302,7 +302,7 @@ class Ledger:
     """Append-only record of what each stage spent.
 
     With ``path``, every closed span is written at once as a JSON line, so that a killed run keeps its record: a span
-    takes about 20 microseconds then, and 5 in memory.
+    takes about 20 microseconds then, and 6 in memory.
 
     >>> ledger = Ledger()
     >>> with ledger.span("solve", plan="ease", phase="refresh"):

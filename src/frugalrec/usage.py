@@ -11,7 +11,6 @@ except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
 _SLACK_BYTES = 4 * 2**20  # counters of the kernel that should agree are this far apart at most
-_BRIEF = 20e-6  # seconds in which a process touches less new memory than that
 
 # A stage must cost microseconds: looking these up each time would be a tenth of what it costs.
 _clock, _cpu_clock, _write = time.perf_counter, time.process_time, os.write
@@ -24,8 +23,7 @@ class Usage:
 
     Linux keeps a high-water mark of memory that a process may reset. Nested stages share that one mark, so a stage
     remembers the peaks of the stages inside it on a stack. Each call of the system takes most of a microsecond: where
-    it can, one call tells both time and memory, and none is made for what is over within 20 microseconds. That is taken
-    to have kept one thread busy, and to have touched no memory: it cannot have touched more than counters are off by.
+    it can, one call tells both time and memory.
     """
 
     __slots__ = ("_base", "_highest", "cpu_seconds", "peak_bytes", "seconds")
@@ -54,25 +52,22 @@ class Usage:
 
     def stop(self) -> None:
         """Stop measuring."""
-        seconds = self.seconds = _clock() - self.seconds
+        self.seconds = _clock() - self.seconds
         if _open and _open[-1] is self:
             _open.pop()
         elif self in _open:  # stages of several threads end in any order
             _open.remove(self)
-        if seconds < _BRIEF:
-            self.cpu_seconds = seconds
+        counters = _current or _counters()
+        if counters.quick:
+            used = _used(_me)
+            self.cpu_seconds = used[0] + used[1] - self.cpu_seconds
+            self._note(used[2] * 1024.0)
         else:
-            counters = _current or _counters()
-            if counters.quick:
-                used = _used(_me)
-                self.cpu_seconds = used[0] + used[1] - self.cpu_seconds
-                self._note(used[2] * 1024.0)
-            else:
-                self.cpu_seconds = _cpu_clock() - self.cpu_seconds
-                self._note(counters.highest())
-            if _open:
-                _open[-1]._note(self._highest)
-                counters.reset()
+            self.cpu_seconds = _cpu_clock() - self.cpu_seconds
+            self._note(counters.highest())
+        if _open:
+            _open[-1]._note(self._highest)
+            counters.reset()
         base = self._base
         self.peak_bytes = None if base is None else self._highest - base if self._highest > base else 0.0
 
