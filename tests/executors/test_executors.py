@@ -201,7 +201,9 @@ def test_what_is_finished_first_comes_first_where_that_is_asked(two: Executor, t
             (place, float(result.load()["y"][0])) for place, result in executor.completed(waits, shards, stage="waits")
         ]
         assert sorted(found) == [(x, x / 2) for x in range(4)]
-        assert found[-1][0] == (0 if executor is two else 3)
+        places = [place for place, _ in found]
+        # Number 3 is sent off when 1 and 2 are in; 0, which waits for it, may come in along with it.
+        assert places[:2] == ([1, 2] if executor is two else [0, 1])
 
 
 def test_what_is_slow_is_not_begun_twice_where_order_does_not_matter(tmp_path: Path) -> None:
