@@ -8,13 +8,14 @@ import pytest
 
 from frugalrec.config import Config, parse_config
 from frugalrec.data.dataset import Dataset, Split
+from frugalrec.data.shape import DataShape
 from frugalrec.errors import ConfigError
 from frugalrec.estimation import Estimator, PlanEstimate, Range, total
+from frugalrec.evaluation import HEAD_SHARE
 from frugalrec.expectations import estimated_plans, estimator_for, too_large
 from frugalrec.machine_profile import Profile, hardware
 from frugalrec.plan import Plan, Spec
 from frugalrec.prices import PriceSheet
-from frugalrec.recommenders.item_knn import ItemKnn
 from frugalrec.testing.data import toy_dataset
 from frugalrec.trying import split_of
 from frugalrec.work import UNITS
@@ -40,20 +41,21 @@ def estimates(dataset: Dataset, config: Config, profile: Profile | None) -> dict
     return {e.name: e for e in estimated_plans(config, dataset, estimator)}
 
 
-def test_few_scores_that_differ_are_judged_for_less(dataset: Dataset) -> None:
-    """Sorting scores that are all alike takes a tenth here, and neighbours of one item give few others a score."""
-    rates = {**EVERY_RATE, "judge": {1: ((1.0, 1e3),)}, "judge-alike": {1: ((1.0, 1e4),)}}
-    config = configured(plans={"only": ["popularity", "item-knn"]})
+def test_judging_takes_its_time_a_query_and_a_score(dataset: Dataset) -> None:
+    nothing = {kind: {1: ((1.0, 1e30),)} for kind in UNITS}
+    config = configured(plans={"only": ["popularity"]})
     split = split_of(config, dataset)
-    estimator = estimator_for(config, split, PriceSheet.load(), Profile(hardware(), rates))
-    few = Plan("few", Spec("item-knn", {"neighbours": 1}))
-    all_of_them = estimator.estimate(Plan("all", Spec("popularity"))).stages["evaluate"].seconds
-    told = ItemKnn(neighbours=1).expected(estimator.shape).told
-    assert all_of_them is not None
-    assert 0 < told < 1
-    judged = estimator.estimate(few).stages["evaluate"].seconds
-    assert judged is not None
-    assert judged.expected / all_of_them.expected == pytest.approx(told + (1 - told) / 10, rel=0.05)
+
+    def judged(**rates: float) -> float:
+        profile = Profile(hardware(), nothing | {kind: {1: ((1.0, rate),)} for kind, rate in rates.items()})
+        estimator = estimator_for(config, split, PriceSheet.load(), profile)
+        seconds = estimator.estimate(Plan("all", Spec("popularity"))).stages["evaluate"].seconds
+        assert seconds is not None
+        return seconds.expected
+
+    queries, tail = len(split.test), DataShape.of(split.train).tail(HEAD_SHARE)
+    assert judged(**{"judge-query": 10.0}) == pytest.approx(queries / 10)
+    assert judged(judge=1e3) == pytest.approx(queries * dataset.n_items * (2 + tail) / 1e3)
 
 
 def test_vectors_are_stored_once_and_fetched_for_a_fit(dataset: Dataset) -> None:

@@ -3,6 +3,7 @@
     frugalrec doctor --calibrate
     python benchmarks/compute/estimates.py movielens-100k movielens-1m --out runs/estimates.jsonl
     python benchmarks/compute/estimates.py beauty synthetic-50k synthetic-20m --data DIR --out runs/estimates.jsonl
+    python benchmarks/compute/estimates.py movielens-1m --rounds 3 --out runs/estimates.jsonl
     python benchmarks/compute/estimates.py movielens-1m --share 0.1 --out runs/forecasts.jsonl
     python benchmarks/compute/estimates.py --again runs/estimates.jsonl --data DIR --out runs/again.jsonl
     python benchmarks/compute/estimates.py --summary runs/estimates.jsonl
@@ -10,7 +11,9 @@
 ``--again`` compares what was measured before with what formulas and profile say now. With ``--share``, what is known of
 the log is the events of that share of its users, scaled to their number: a forecast. Plans have their components'
 defaults: nothing is tuned. Times are CPU seconds of one thread; the profile is the machine's own, taken once before.
-Stages below `LEAST_SECONDS` or `LEAST_BYTES` are not counted: timers and what the allocator kept are as large.
+With ``--rounds``, all plans are tried so many times, one after another, and the median of what a stage took counts: a
+machine that others share changes its speed for seconds at a time. Stages below `LEAST_SECONDS` or `LEAST_BYTES` are not
+counted: timers and what the allocator kept are as large.
 Synthetic logs are made once, in the folder of ``--data``: 50,000 items with 2.5 million events as in
 quality/large_catalogues.py, and 20 (or 2) million events as in twenty_million.py.
 """
@@ -21,6 +24,7 @@ import argparse
 import dataclasses
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -49,7 +53,7 @@ from frugalrec.evaluation import Evaluation, evaluate
 from frugalrec.expectations import estimator_for, plans_of
 from frugalrec.prices import PriceSheet
 from frugalrec.stores.array_cache import ArrayCache
-from frugalrec.trying import split_of
+from frugalrec.trying import item_vectors, split_of
 
 LEAST_SECONDS = 0.05
 LEAST_BYTES = 32 * 2**20
@@ -74,13 +78,14 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(), help="folder of files that cannot be fetched by name")
     parser.add_argument("--plans", nargs="*", default=PLANS)
     parser.add_argument("--out", type=Path, default=Path("runs/estimates.jsonl"))
+    parser.add_argument("--rounds", type=int, default=1, help="times that every plan is tried")
     parser.add_argument("--summary", type=Path, help="print the tables of a file of results")
     parser.add_argument("--again", type=Path, help="a file of results, whose expectations are made anew")
     parser.add_argument("--share", type=float, default=1.0, help="of the users, whose events are looked at")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.summary:
-        print(summary([json.loads(line) for line in given.summary.read_text(encoding="utf-8").splitlines()]))
+        print(summary(medians(read(given.summary))))
         return
     if given.again:
         given.out.write_text("".join(json.dumps(line) + "\n" for line in again(given)), encoding="utf-8")
@@ -91,7 +96,7 @@ def main() -> None:
         return
     given.out.parent.mkdir(parents=True, exist_ok=True)
     for data_set in given.data_sets:
-        for plan in given.plans:
+        for plan in [*given.plans] * given.rounds:
             # A process of its own: memory that an earlier plan left behind would be found again by the next.
             command = [
                 sys.executable,
@@ -164,8 +169,9 @@ def one(data_set: str, folder: Path, name: str, share: float) -> list[dict[str, 
         pipeline = plan.build(ArrayCache(Path(kept) / "arrays.sqlite")).fit(split.train, ledger)
     evaluation = config.evaluation
     how = Evaluation(max_queries=evaluation.max_queries, timed_queries=evaluation.timed_queries)
+    vectors = item_vectors(dataset)
     began = time.process_time()
-    trial = evaluate(pipeline, split, how, ledger)
+    trial = evaluate(pipeline, split, how, ledger, vectors=vectors)
     took = time.process_time() - began
     costs = {e.name: e.cost for e in ledger.entries if e.depth == 0}
     actual = {"encode": costs["encode"], "fit": costs["fit"], "request": trial.cost["request"]}
@@ -187,14 +193,33 @@ def estimator_of(config: Config, split: Split, share: float) -> Estimator:
 
 
 def again(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    lines = [json.loads(line) for line in given.again.read_text(encoding="utf-8").splitlines()]
-    for data_set, its_lines in groupby(lines, key=lambda line: line["data"]):
+    for data_set, its_lines in groupby(medians(read(given.again)), key=lambda line: line["data"]):
         config, dataset, split = prepared(data_set, given.data)
         estimator = estimator_of(config, split, given.share)
         plans = {plan.name: plan for plan in plans_of(config, dataset)}
         for name, of_plan in groupby(its_lines, key=lambda line: line["plan"]):
             stages = estimator.estimate(plans[name].resolved(plans)).stages
             yield from ({**line, "expected": stages[line["stage"]].to_dict()} for line in of_plan)
+
+
+def read(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def medians(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return one line a stage, with the median of what it took whenever it was tried."""
+    tried: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for line in lines:
+        tried.setdefault(tuple(line[name] for name in ("data", "plan", "stage")), []).append(line)
+    return [
+        {**same[0], "actual": {name: median([line["actual"][name] for line in same]) for name in same[0]["actual"]}}
+        for same in tried.values()
+    ]
+
+
+def median(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.median_low(known) if len(known) == len(values) else None
 
 
 def forecast_shape(train: Dataset, share: float) -> DataShape:

@@ -18,7 +18,7 @@ from frugalrec.machine_profile import Profile
 from frugalrec.plan import Plan, Spec
 from frugalrec.prices import PriceSheet
 from frugalrec.tuning import search_space
-from frugalrec.work import Expected, Stages, Work, answering, sorting
+from frugalrec.work import Expected, Stages, Work, answering, ranking
 
 STAGES = ("encode", "tune", "fit", "evaluate", "request")
 """The stages of trying a plan, in their order; ``request`` is one answer."""
@@ -175,9 +175,8 @@ class Estimator:
             more = reranking or Stages()
             fits = [found.fit + more.fit]
             request, batch = request + more.score, batch + more.in_batch
-        # Scores are sorted for all answers, for the warm ones and for those of the tail.
-        sorts = 2.0 + self.shape.tail(HEAD_SHARE)
-        judged = batch + sorting("judge", self.shape.items, found.told).times(sorts)
+        # Scores are gone through for all answers, for the warm ones and for those of the tail.
+        judged = batch + ranking("judge", self.shape.items, 2.0 + self.shape.tail(HEAD_SHARE))
         fits += self._alternatives(plan, recommender)
         for encoder in pipeline.encoders:
             # What was encoded before is fetched from the store for a fit.
@@ -189,7 +188,7 @@ class Estimator:
         test = min(test, limit) if limit else test
         alone = float(min(self.config.evaluation.timed_queries, test or self.config.evaluation.timed_queries))
         evaluate = self._stage("evaluate", judged.times(test) + request.times(alone + 1), label, why)
-        ranked = batch + sorting("rank", self.shape.items, found.told)
+        ranked = batch + ranking("rank", self.shape.items)
         tried = self._stage("", ranked.times(min(validation, self.config.tuning.max_queries)), label, why)
         once = self._stage("request", request, label, why)
         no_formula = "an encoder has no cost formula"

@@ -46,9 +46,9 @@ UNITS: Mapping[str, str] = {
     "query": "request",
     "state": "request",
     "rank": "score",
-    "rank-alike": "score",
+    "rank-query": "request",
     "judge": "score",
-    "judge-alike": "score",
+    "judge-query": "request",
     "compare": "user",
     "prompt": "token",
     "write": "token",
@@ -125,14 +125,12 @@ class Expected:
 class Stages:
     """What a recommender takes: ``fit`` once a refresh, ``score`` for a query alone, ``batch`` for one among many.
 
-    Neither includes picking the best items. That depends on ``told``: the share of a query's items whose scores are not
-    all the same; where few are, as those of sparse models, scores are sorted in a third of the time.
+    Neither includes picking the best items.
     """
 
     fit: Expected = Expected()
     score: Expected = Expected()
     batch: Expected | None = None
-    told: float = 1.0
 
     @property
     def in_batch(self) -> Expected:
@@ -145,14 +143,16 @@ def answering(items: float) -> Expected:
     return Expected((Work("answer", max(1.0, items / ANSWERED), items),), 0.0, 0.0, 0.0, 20.0 * items, 0.0)
 
 
-def sorting(kind: str, items: float, told: float) -> Expected:
-    """Return what ranking (``rank``) or judging (``judge``) the scores of one query among many takes."""
-    work = (Work(kind, items * told, items), Work(f"{kind}-alike", items * (1.0 - told), items))
-    return Expected(work, 0.0, 0.0, 0.0, 0.0, 0.0)
+def ranking(kind: str, items: float, passes: float = 1.0) -> Expected:
+    """Return what ranking (``rank``) or judging (``judge``) the scores of one query among many takes.
+
+    Scores are gone through so many times; metrics, lists and intervals are a matter of queries.
+    """
+    return Expected((Work(kind, passes * items, items), Work(f"{kind}-query", 1.0)), 0.0, 0.0, 0.0, 0.0, 0.0)
 
 
 def _plus(a: float | None, b: float | None) -> float | None:
     return None if a is None or b is None else a + b
 
 
-__all__ = ["ANSWERED", "UNITS", "Expected", "Stages", "Work", "answering", "sorting"]
+__all__ = ["ANSWERED", "UNITS", "Expected", "Stages", "Work", "answering", "ranking"]

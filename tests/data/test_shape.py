@@ -134,8 +134,6 @@ def test_the_tail_is_what_lies_outside_the_head() -> None:
     assert shape.tail(0.2) == pytest.approx(0.5)
     assert shape.tail(0.0) == 1.0
     assert shape.tail(1.0) == 0.0
-    assert shape.told(0.0) == 0.0
-    assert shape.told(1e9) == 1.0
 
 
 def test_what_is_no_shape_is_refused() -> None:

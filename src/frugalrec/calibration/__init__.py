@@ -30,8 +30,9 @@ _STEPS: tuple[tuple[str, Callable[[Bench], None]], ...] = (
     ("requests", _recommending.scores),
     ("matrix factorisation", _recommending.als),
     ("texts", _reading.texts),
-    ("language models", _reading.language_models),
     ("threads", _hardware.threads),
+    ("more encoders", _reading.more_encoders),
+    ("language models", _reading.language_models),
 )
 
 

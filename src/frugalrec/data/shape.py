@@ -245,10 +245,6 @@ class DataShape:
         left = np.clip(head * self.n_warm - (np.cumsum(counts[::-1])[::-1] - counts), 0.0, counts)
         return 1.0 - float(left @ values) / self.n_events if self.n_events else 0.0
 
-    def told(self, met: float) -> float:
-        """Return about which share of the items so many of them, drawn by popularity, are."""
-        return min(1.0, self.distinct_among(met) / self.items)
-
     def filled(self, terms: float, reach: float | None = None) -> float:
         """Return about how many cells of an item × item table ``terms`` fall into: pairs of a user's events.
 

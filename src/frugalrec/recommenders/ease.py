@@ -15,7 +15,6 @@ from frugalrec.data.shape import DataShape
 from frugalrec.errors import ConfigError
 from frugalrec.interfaces import Matrix, TextEncoder
 from frugalrec.recommenders._approximate import (
-    KEPT,
     Solver,
     Weights,
     check_solver,
@@ -143,9 +142,9 @@ class Ease(Linear):
         # Counting items takes 2 FLOPs a cell of each pair; whatever text adds comes on top.
         text = expected_text_space(shape, dim, self.whitening) if dim else Expected.nothing()
 
-        def asked(*, dense: bool) -> tuple[Expected, Expected, float]:
+        def asked(*, dense: bool) -> tuple[Expected, Expected]:
             alone, among = (expected_weights(n, shape.mean_distinct, dense=dense, alone=a) for a in (True, False))
-            return alone, among, 1.0 if dense else shape.told(shape.mean_distinct * KEPT)
+            return alone, among
 
         if is_sparse(self.solver, int(n)):
             solved = expected_blockwise(shape, 1, dim, cells, cells)

@@ -114,7 +114,7 @@ class Fusion(Fused):
         score, batch = fused, replace(fused, work=(Work("fuse", compared, n),))
         for part in parts:
             score, batch = score + part.score, batch + part.in_batch
-        return Stages(fit, score, batch, max(part.told for part in parts))
+        return Stages(fit, score, batch)
 
     def _weights(self) -> tuple[float, ...]:
         return tuple(self.weights_.tolist())

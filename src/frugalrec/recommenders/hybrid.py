@@ -127,7 +127,7 @@ class Hybrid(Fused):
         score, batch = fused, replace(fused, work=among)
         for _, part in weighted:
             score, batch = score + part.score, batch + part.in_batch
-        return Stages(fit, score, batch, max(part.told for _, part in weighted) if weighted else 1.0)
+        return Stages(fit, score, batch)
 
     def _weights(self) -> tuple[float, ...]:
         return self.weights + self.weights[-1:] * (len(self.members) - len(self.weights))

@@ -110,7 +110,7 @@ class ItemKnn(Scores):
 
         spread = 1.15 if self.shrinkage > 0 else 1.0
         fit = Expected(work, flops, 0.0, 0.0, peak, held, spread)
-        return Stages(fit, scored(alone=True), scored(alone=False), shape.told(shape.mean_distinct * met))
+        return Stages(fit, scored(alone=True), scored(alone=False))
 
     def explain(self, query: Query, items: IntArray) -> list[tuple[Reason, ...]]:
         """Return the history items whose votes weighed most for each item."""

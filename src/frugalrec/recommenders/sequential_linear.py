@@ -16,7 +16,6 @@ from frugalrec.data.shape import DataShape
 from frugalrec.errors import ConfigError, DataError
 from frugalrec.interfaces import Matrix, TextEncoder
 from frugalrec.recommenders._approximate import (
-    KEPT,
     Solver,
     Weights,
     check_solver,
@@ -182,8 +181,7 @@ class SequentialLinear(Linear):
             )
             batch += Expected((Work("gemm-f32", flops, dim),), flops, 0.0, 0.0, 8.0 * n, 0.0)
         held = (solved.held_bytes or 0.0) + 8.0 * n * dim
-        told = shape.told(seen * KEPT) if sparse and not (dim and self.text_weight) else 1.0
-        return Stages(replace(sums + text + solved, held_bytes=held), score, batch, told)
+        return Stages(replace(sums + text + solved, held_bytes=held), score, batch)
 
     def explain(self, query: Query, items: IntArray) -> list[tuple[Reason, ...]]:
         """Return the history items, and the request's words, with the largest terms in each score: it is their sum."""

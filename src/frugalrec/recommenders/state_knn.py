@@ -137,7 +137,7 @@ class StateKnn(Scores):
         compared = float(self.pool) * self.reach
         work = (Work("query", 2.0), Work("sparse-product", met), Work("states", 4.0 * compared))
         score = Expected(work, 2.0 * met + 3.0 * compared, 0.0, 0.0, 40.0 * compared, 0.0, 2.5)
-        return Stages(fit, score, None, shape.told(float(self.neighbours) * HORIZON))
+        return Stages(fit, score)
 
     def explain(self, query: Query, items: IntArray) -> list[tuple[Reason, ...]]:
         """Return the history items through which the voters are near: a vote is shared out by the terms of its cosine.

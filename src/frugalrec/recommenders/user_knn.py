@@ -87,7 +87,7 @@ class UserKnn(Scores):
             work = (*own, compared, asked, Work("compare", users, max(1.0, 1000.0 * met)))
             return Expected(work, flops, 0.0, 0.0, 40.0 * users, 0.0, 1.5)
 
-        return Stages(fit, scored(alone=True), scored(alone=False), shape.told(voted))
+        return Stages(fit, scored(alone=True), scored(alone=False))
 
     def explain(self, query: Query, items: IntArray) -> list[tuple[Reason, ...]]:
         """Return how many of the neighbours chose each item."""
