@@ -359,12 +359,38 @@ def test_missing_file_names_the_nearest(put, tmp_path):
 
 
 def test_missing_column_names_the_nearest(put):
-    log = put("log.csv", "userid,item_id", "u,i")
+    log = put("log.csv", "usr_id,item_id", "u,i")
     with pytest.raises(
-        DataError, match=r"log\.csv: expected a column 'user_id' \(user\), found 'userid', 'item_id'"
+        DataError, match=r"log\.csv: expected a column 'user_id' \(user\), found 'usr_id', 'item_id'"
     ) as caught:
         load(SourceConfig(interactions=log))
-    assert caught.value.hint == "did you mean 'userid'? set user = \"userid\""
+    assert caught.value.hint == "did you mean 'usr_id'? set user = \"usr_id\""
+
+
+@pytest.mark.parametrize(
+    ("log", "items"),
+    [("userId,itemId,Rating,TIMESTAMP", "itemId,title"), ("user,item,rating,timestamp", "Item ID,title")],
+)
+def test_usual_names_may_be_spelled_otherwise(put, log, items):
+    files = put("log.csv", log, "u,i,4,7", "u,j,5,6"), put("items.csv", items, "i,One", "j,Two")
+    dataset, report = load(SourceConfig(interactions=files[0], items=files[1]))
+    assert items_of(dataset, "u") == ["j", "i"]
+    assert dataset.interactions.value.tolist() == [5.0, 4.0]
+    assert dataset.catalog.texts() == ["One", "Two"]
+    assert report.timed
+
+
+@pytest.mark.parametrize("header", ["user,userId,item_id", "User,user,item_id"])
+def test_of_two_spellings_none_is_taken(put, header):
+    log = put("log.csv", header, "u,v,i")
+    with pytest.raises(DataError, match="expected a column 'user_id'"):
+        load(SourceConfig(interactions=log))
+
+
+def test_a_name_that_somebody_chose_is_taken_literally(put):
+    log = put("log.csv", "Reader,item_id", "u,i")
+    with pytest.raises(DataError, match="expected a column 'reader'"):
+        load(SourceConfig(interactions=log, user="reader"))
 
 
 def test_a_file_without_a_header(put):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -146,14 +147,15 @@ class Roles:
 def roles(names: Sequence[str], columns: Columns, file: Path) -> Roles:
     """Find the columns of a log by name; raises `DataError` for one that must be there and is not.
 
-    ``timestamp`` and ``rating`` need not be there under their usual names; a name that somebody chose must be.
+    ``timestamp`` and ``rating`` need not be there under their usual names; a name that somebody chose must be. A usual
+    name may be spelled otherwise (`SPELLINGS`).
     """
     notes: list[str] = []
 
     def optional(wanted: str | None, usual: str | None, role: str) -> int | None:
         if wanted is None:
             return None
-        if wanted in names or wanted != usual:
+        if wanted in names or wanted != usual or spelled_otherwise(names, wanted):
             return position(names, wanted, file, role=role)
         if near := nearest(wanted, names):
             notes.append(
@@ -171,10 +173,31 @@ def roles(names: Sequence[str], columns: Columns, file: Path) -> Roles:
     )
 
 
+SPELLINGS = {
+    "user_id": ("userid", "user"),
+    "item_id": ("itemid", "item"),
+    "timestamp": ("timestamp",),
+    "rating": ("rating",),
+}
+"""The usual names of columns, and their letters: ``userId``, ``USER ID`` and ``user`` are ``user_id`` as well."""
+
+
+def spelled_otherwise(names: Sequence[str], wanted: str) -> str | None:
+    """Return the one name among ``names`` that is the usual name ``wanted`` in other letters; None: none, or several.
+
+    >>> spelled_otherwise(["userId", "movieId"], "user_id")
+    'userId'
+    """
+    found = [name for name in names if re.sub(r"[^a-z]", "", name.lower()) in SPELLINGS.get(wanted, ())]
+    return found[0] if len(found) == 1 else None
+
+
 def position(names: Sequence[str], wanted: str, file: Path, *, role: str) -> int:
     """Return where the column ``wanted`` is among ``names``; raises `DataError` naming the nearest one."""
     if names.count(wanted) == 1:
         return names.index(wanted)
+    if wanted not in names and (spelled := spelled_otherwise(names, wanted)):
+        return names.index(spelled)
     if wanted in names:
         raise DataError(
             f"{file}: expected one column '{wanted}', found {names.count(wanted)}", hint="rename the others"

@@ -63,6 +63,7 @@ def items(records: Records, names: Sequence[str], id_name: str) -> ItemRows:
     """Return records with these column names as a catalogue."""
     file = records.text.origin
     id_ = position(names, id_name, file, role="item_id")
+    id_name = names[id_]
     # Of columns with one name the first is a field; a column without a name (an index written along) is none.
     fields = list(dict.fromkeys(name for name in names if name and name != id_name))
     left_out = len(names) - 1 - len(fields)
