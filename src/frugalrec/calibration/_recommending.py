@@ -64,29 +64,17 @@ def pairs(bench: Bench) -> None:
 def answers(bench: Bench) -> None:
     """Measure answering, ranking and judging."""
     plan = Plan("popularity", Spec("popularity"))
-    # In a small catalogue, what is done for a query is all there is; beyond, its scores are what is left.
-    for n_items, n_queries in ((500, 3_000), (1_000, 0), (4_000, 0), (16_000, 3_000), (ANSWERED, 1_500)):
-        data = dataset_of(n_items, 120_000)
-        queries = [data.query(user) for user in range(data.n_users)]
-        if n_items >= 1_000:
-            bench.measure("answer", n_items, 100.0, _answer_each, plan.build().fit(data), queries[:100])
-        if not n_queries:
-            continue
-        # Scores of thousands of queries at once are memory that is touched for the first time.
-        many, passes = queries[:n_queries], 2.0 + DataShape.of(data).tail(HEAD_SHARE)
-        fold = Fold(many, [q.history[-1:] for q in many])
-        drawn, split = Pipeline(plan, _Drawn(n_items), None, ()), Split("made up", data, fold, fold)
-        vectors = unit_rows(np.random.default_rng(0).random((n_items, 512), dtype=np.float32))
-        calls = (
-            ("rank", 1.0, partial(quick_values, drawn, fold, parse("ndcg@10"))),
-            ("judge", passes, partial(evaluate, drawn, split, Evaluation(timed_queries=1), Ledger(), vectors=vectors)),
-        )
-        for kind, gone_through, call in calls:
-            if n_items < 1_000:
-                bench.measure(f"{kind}-query", 1, float(n_queries), call)
-            else:
-                query = [Work(f"{kind}-query", float(n_queries))]
-                bench.measure(kind, n_items, gone_through * n_queries * n_items, call, beside=query)
+    for n_items in (1_000, 4_000, 16_000, ANSWERED):
+        data = dataset_of(n_items, 60_000)
+        queries = [data.query(user) for user in range(100)]
+        bench.measure("answer", n_items, 100.0, _answer_each, plan.build().fit(data), queries)
+    # In a small catalogue, what is done for a query is nearly all there is; in a large one its scores are.
+    small, middle, large = _Judging(500, 3_000), _Judging(16_000, 3_000), _Judging(ANSWERED, 1_500)
+    for kind in ("rank", "judge"):
+        kinds, amounts = (kind, f"{kind}-query"), [[one.scores(kind), one.queries] for one in (small, middle)]
+        bench.together(kinds, middle.items, amounts, partial(_Judging.run, kind=kind), (small, middle))
+        query = [Work(f"{kind}-query", large.queries)]
+        bench.measure(kind, large.items, large.scores(kind), large.run, kind, beside=query)
     bench.measure("events", 1, 60_000.0, Popularity().fit, dataset_of(2_000, 60_000))
 
 
@@ -203,6 +191,31 @@ class _Drawn(Scores):
 
     def score(self, queries: Sequence[Query]) -> Matrix:
         return self._drawn[np.arange(len(queries)) % len(self._drawn)]
+
+
+class _Judging:
+    """Ranks or judges scores of a catalogue: those of thousands of queries are memory that is touched first."""
+
+    def __init__(self, n_items: int, n_queries: int) -> None:
+        data = dataset_of(n_items, 40 * n_queries)
+        queries = [data.query(user) for user in range(n_queries)]
+        self.items, self.queries = n_items, float(n_queries)
+        self._passes = 2.0 + DataShape.of(data).tail(HEAD_SHARE)
+        self._fold = Fold(queries, [query.history[-1:] for query in queries])
+        self._split = Split("made up", data, self._fold, self._fold)
+        self._drawn = Pipeline(Plan("made up", Spec("popularity")), _Drawn(n_items), None, ())
+        self._vectors = unit_rows(np.random.default_rng(0).random((n_items, 512), dtype=np.float32))
+
+    def scores(self, kind: str) -> float:
+        """Return how many scores are gone through."""
+        return (1.0 if kind == "rank" else self._passes) * self.queries * self.items
+
+    def run(self, kind: str) -> None:
+        """Rank, or judge as a study does."""
+        if kind == "rank":
+            quick_values(self._drawn, self._fold, parse("ndcg@10"))
+        else:
+            evaluate(self._drawn, self._split, Evaluation(timed_queries=1), Ledger(), vectors=self._vectors)
 
 
 def _terms(log: Interactions) -> float:
