@@ -26,8 +26,8 @@ ROW_FLOPS = 5.0
 BLOCK_ROWS = 1 << 14
 """So many rows are made bytes at once."""
 
-LOOK_UP = 4.0
-"""A look-up takes as long as so many products of a row that is gathered."""
+LOOK_UP, READ = 3.0, 5.0
+"""A look-up, and a byte that is read, take as long as so many products with rows that are gathered."""
 
 SIGNS: Matrix = 2.0 * np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).astype(np.float32) - 1.0
 """What each byte says of eight dimensions, ``(256, 8)``: 1 where a bit is set, else -1."""
@@ -121,4 +121,4 @@ def flops_of_request(n: float, dim: int, rescored: float) -> float:
     return 4096.0 * width + n * (width + 1.0) + min(rescored, n) * (ROW_FLOPS * dim + 4.0)
 
 
-__all__ = ["LOOK_UP", "ROW_FLOPS", "Bits", "Bytes", "TwoLevels", "flops_of_request"]
+__all__ = ["LOOK_UP", "READ", "ROW_FLOPS", "Bits", "Bytes", "TwoLevels", "flops_of_request"]

@@ -18,7 +18,7 @@ from frugalrec.interfaces import Matrix, TextEncoder
 from frugalrec.recommenders._base import Scores, history_reasons, query_matrix, require_fitted
 from frugalrec.recommenders._expected import expected_text_space, width_of
 from frugalrec.recommenders._text import TextSpace, encode_items, encode_queries, unit_rows
-from frugalrec.recommenders._two_levels import LOOK_UP, ROW_FLOPS, Bits, Bytes, TwoLevels, flops_of_request
+from frugalrec.recommenders._two_levels import LOOK_UP, READ, ROW_FLOPS, Bits, Bytes, TwoLevels, flops_of_request
 from frugalrec.work import Expected, Stages, Work
 
 
@@ -140,14 +140,13 @@ class Content(Scores):
     def _expected_of_levels(self, shape: DataShape, dim: int, fit: Expected) -> Stages:
         n, width, kept = float(shape.items), -(-dim // 8), min(float(self.rescored), shape.items)
         turned = 8.0 / 3.0 * dim**3 + (2.0 * dim**3 if self.whitening else 2.0 * n * dim**2)
-        kept_work = (Work("gemm-f32", turned, dim), Work("stream", 8.0 * n * dim, 4.0 * n * dim))
-        fit += Expected(kept_work, turned + 4.0 * n * dim, 0.0, 0.0, 4.0 * n * dim, 0.0)
+        work = (Work("gemm-f32", turned, dim), Work("stream", 8.0 * n * dim, 4.0 * n * dim))
+        fit += Expected(work, turned + 4.0 * n * dim, 0.0, 0.0, 4.0 * n * dim, 0.0)
         fit = replace(fit, held_bytes=n * width + 4.0 * dim * (dim + 1))
         read = shape.mean_distinct + kept
         flops = ROW_FLOPS * shape.mean_distinct * dim + 8.0 * dim + flops_of_request(n, dim, kept)
-        looked_up = Work("gather-alone", LOOK_UP * n * width, n)
-        work = (Work("query", 3.0), looked_up, Work("scan", 10.0 * read * dim, 10.0 * read * dim))
-        return Stages(fit, Expected(work, flops, 0.0, 0.0, 12.0 * n, 0.0, 1.5))
+        score = (Work("query", 4.5), Work("gather-alone", LOOK_UP * n * width + READ * read * dim, n))
+        return Stages(fit, Expected(score, flops, 0.0, 0.0, 12.0 * n, 0.0, 1.5))
 
     def explain(self, query: Query, items: IntArray) -> list[tuple[Reason, ...]]:
         """Return the request's words, where it has any, and the history items whose texts are most similar."""
