@@ -232,11 +232,13 @@ def test_trials_survive_json(split: Split) -> None:
     plan = Plan("both", Spec("hybrid", {"members": members, "weights": (1.0, 0.3)}), without_lm="ease", about="two")
     ledger = Ledger()
     trial = evaluate(plan.build().fit(split.train, ledger), split, Evaluation(), ledger)
-    trial = replace(trial, validation=0.25, tuning=[{"settings": {"weights": [1.0, 0.3]}, "value": 0.25}])
+    assert trial.disk_bytes == 0
+    trial = replace(trial, disk_bytes=7, validation=0.25, tuning=[{"settings": {"weights": [1.0, 0.3]}, "value": 0.25}])
     table = json.loads(json.dumps(trial.to_dict()))
     again = Trial.from_dict(table, trial.values, trial.slice_values)
     assert again == trial
     assert again.to_dict() == trial.to_dict()
+    assert Trial.from_dict({k: v for k, v in table.items() if k != "disk_bytes"}, trial.values).disk_bytes == 0
     assert table["plan"] == "both"
     assert table["components"] == ["recommender:hybrid", "recommender:ease", "recommender:item-knn"]
     assert table["settings"]["without_lm"] == "ease"

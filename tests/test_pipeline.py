@@ -242,6 +242,10 @@ def specs_of(name: str) -> Iterator[tuple[str, Spec]]:
     optional = {key: given[kind] for key, kind in kinds.items() if kind and key not in needed}
     if optional:
         yield f"{name} with text", Spec(name, needed | optional)
+    if "storage" in fields:
+        levels = Spec(name, needed | {"storage": "two-level", "rescored": 5})
+        yield f"{name} in two levels", levels
+        yield f"hybrid with {name} in two levels", Spec("hybrid", {"members": (Spec("item-knn"), levels)})
 
 
 EVERY_RECOMMENDER = dict(case for name in registry.names("recommender") for case in specs_of(name))
@@ -350,6 +354,53 @@ def test_a_failed_save_leaves_the_old_model(dataset: Dataset, tmp_path: Path) ->
         broken.save(tmp_path)
     assert (tmp_path / "model.npz").read_bytes() == before
     assert len(list(tmp_path.iterdir())) == 1
+
+
+# Arrays that stay in the model's file
+
+
+LEVELS = Spec("content", {"encoder": WORDS, "storage": "two-level", "rescored": 5})
+
+
+def test_bytes_on_disk_are_not_those_in_memory(dataset: Dataset, tmp_path: Path) -> None:
+    n, dim = dataset.n_items, 64
+    fitted = Plan("p", LEVELS).build().fit(dataset)
+    fitted.save(tmp_path)
+    for pipeline in (fitted, Plan("p", LEVELS).build().load(tmp_path)):
+        # Bits, the mean and the whitening.
+        assert pipeline.model_bytes == n * dim // 8 + 4 * dim + 4 * dim * dim
+        assert pipeline.disk_bytes == n * dim
+    assert Plan("p", CONTENT).build().fit(dataset).disk_bytes == 0
+
+
+def test_a_model_in_use_may_be_replaced(dataset: Dataset, tmp_path: Path) -> None:
+    Plan("p", LEVELS).build().fit(dataset).save(tmp_path)
+    serving = Plan("p", LEVELS).build().load(tmp_path)
+    before = serving.score(queries_of(dataset))
+    other = Plan("p", LEVELS).build().fit(toy_dataset(n_users=9, n_items=11))
+    other.save(tmp_path)
+    np.testing.assert_array_equal(serving.score(queries_of(dataset)), before)
+    serving.save(tmp_path)  # over the file that it is mapped from, or another
+    again = Plan("p", LEVELS).build().load(tmp_path)
+    again.save(tmp_path)
+    np.testing.assert_array_equal(again.score(queries_of(dataset)), before)
+
+
+def test_rows_on_disk_are_compared_with_their_checksum(dataset: Dataset, tmp_path: Path) -> None:
+    fitted = Plan("p", LEVELS).build().fit(dataset)
+    fitted.save(tmp_path)
+    file = tmp_path / "model.npz"
+    whole, rows = file.read_bytes(), fitted.recommender.stored_.tobytes()  # type: ignore[attr-defined]
+    at = whole.index(rows) + len(rows) // 2
+    for damaged in (whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :], whole[:at], whole[:at] + whole[at + 1 :]):
+        file.write_bytes(damaged)
+        with pytest.raises(DataError, match="the saved model is damaged"):
+            Plan("p", LEVELS).build().load(tmp_path)
+    file.write_bytes(whole)
+    with np.load(file) as arrays:
+        np.savez_compressed(file, **dict(arrays))
+    with pytest.raises(DataError, match="compressed, and cannot be mapped"):
+        Plan("p", LEVELS).build().load(tmp_path)
 
 
 # Encoders that learn from the catalogue

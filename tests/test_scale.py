@@ -68,6 +68,16 @@ def test_the_runs_own_size_gives_its_own_cost(forecaster: Forecaster) -> None:
     assert row.model_bytes == pytest.approx(trial.model_bytes)
 
 
+def test_bytes_on_disk_are_stored_and_sent_but_not_held(forecaster: Forecaster) -> None:
+    trial = next(t for t in forecaster.trials if t.name == "ease")
+    size = Size(forecaster.shape.users, 10 * forecaster.shape.items, 1.0)
+    machine = PRICES.hardware("cpu-16")
+    plain, mapped = (forecaster.row(t, size, machine) for t in (trial, replace(trial, disk_bytes=1_000_000)))
+    assert mapped.model_bytes == plain.model_bytes
+    assert plain.storage_bytes is not None
+    assert mapped.storage_bytes == pytest.approx(plain.storage_bytes + 2 * 10 * 1_000_000)
+
+
 def test_more_of_anything_is_not_cheaper(forecaster: Forecaster) -> None:
     machine = PRICES.hardware("cpu-16")
     for trial in forecaster.trials:

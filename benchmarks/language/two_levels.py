@@ -1,14 +1,12 @@
-"""Bits in memory, bytes on disk: what EASE + content keeps when a request reads the vectors of few items in full.
+"""Bits in memory, bytes on disk: what EASE + content keeps when `content` stores its vectors in two levels.
 
     python benchmarks/language/two_levels.py validation beauty --data DIR
     python benchmarks/language/two_levels.py test beauty --data DIR --rescored 100
+    python benchmarks/language/two_levels.py serve beauty --data DIR
 
-The default encoder's vectors are centred and whitened as `Content` does. Of each, memory holds the signs along axes
-that were turned at random; a file, mapped into memory, holds a byte a dimension. A request reads the rows of its
-history from the file, which makes its profile, ranks all items by the product of the profile with the signs, and reads
-the rows of the ``rescored`` best, whose products take the place of those with signs. The signs' products of all other
-items are scaled by what fits those of the rescored items best. ``validation`` compares numbers of rescored items and
-turns of the axes (seeds) on validation users; ``test`` scores test users once.
+The default encoder's vectors; half-life, whitening and weight are chosen on validation users for each way of storing.
+``validation`` compares numbers of rescored items on validation users; ``test`` scores test users once. ``serve`` saves
+content alone, stored either way, and answers 500 test users one at a time in a process that loaded it.
 """
 
 from __future__ import annotations
@@ -19,114 +17,100 @@ for variable in ("FRUGALREC_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS",
     os.environ.setdefault(variable, "1")
 
 import argparse
+import multiprocessing
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Self
 
 import numpy as np
-from _setting import Bench, dataset, quiet, remembered
+from _setting import WHITENINGS, Bench, dataset, quiet, remembered, split_of
 
 from frugalrec.data.dataset import Dataset, Query
-from frugalrec.encoders.compressed import Compressed
 from frugalrec.encoders.onnx import Onnx
-from frugalrec.interfaces import Matrix
-from frugalrec.recommenders._base import query_matrix
-from frugalrec.recommenders._text import unit_rows
+from frugalrec.plan import Plan, Spec
 from frugalrec.recommenders.content import Content
 from frugalrec.significance import bootstrap_interval, paired_difference
 from frugalrec.stores.array_cache import ArrayCache
 
-
-@dataclass
-class TwoLevels(Content):
-    """`Content` that keeps signs in memory and reads single rows of bytes from a file."""
-
-    rescored: int = 100
-    seed: int = 0
-    history: str = "file"
-    """Where the vectors of the history come from: the file, or the signs."""
-
-    def fit(self, dataset: Dataset) -> Self:
-        super().fit(dataset)
-        vectors, self.vectors_ = self.vectors_, np.empty((0, self.vectors_.shape[1]), np.float32)
-        width = vectors.shape[1]
-        drawn = np.random.default_rng(self.seed).standard_normal((width, width))
-        self.turn_ = np.linalg.qr(drawn)[0].astype(np.float32)
-        self.bits_ = np.packbits(vectors @ self.turn_ > 0, axis=1)
-        self.told_ = np.packbits(vectors.any(axis=1))
-        self.bytes_ = Compressed(self.encoder, "int8")
-        self._folder = tempfile.TemporaryDirectory()
-        file = Path(self._folder.name, "vectors.npy")
-        np.save(file, self.bytes_.pack(vectors))
-        self.file_ = np.load(file, mmap_mode="r")
-        return self
-
-    def score(self, queries: Sequence[Query]) -> Matrix:
-        width = len(self.turn_)
-        signs = 2.0 * np.unpackbits(self.bits_, axis=1, count=width).astype(np.float32) - 1.0
-        signs *= np.unpackbits(self.told_, count=self.n_items_)[:, None] / np.float32(np.sqrt(width))
-        histories = query_matrix(queries, self.n_items_, self.half_life)
-        if self.history == "signs":
-            profiles = unit_rows(histories @ signs @ self.turn_.T)
-        else:
-            profiles = np.zeros((len(queries), width), np.float32)
-            for row in range(len(queries)):
-                part = slice(histories.indptr[row], histories.indptr[row + 1])
-                profiles[row] = histories.data[part] @ self._read(histories.indices[part])
-            profiles = unit_rows(profiles)
-        scores = profiles @ self.turn_ @ signs.T
-        if not self.rescored:
-            return scores
-        best = np.argpartition(-scores, self.rescored - 1, axis=1)[:, : self.rescored]
-        for row in range(len(queries)):
-            exact, near = self._read(best[row]) @ profiles[row], scores[row, best[row]]
-            scores[row] *= max(float(exact @ near), 0.0) / max(float(near @ near), 1e-12)
-            scores[row, best[row]] = exact
-        return scores
-
-    def _read(self, items: np.ndarray) -> Matrix:
-        return self.bytes_.unpack(np.asarray(self.file_[items]))
+ANSWERED = 500
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["validation", "test"])
+    parser.add_argument("what", choices=["validation", "test", "serve"])
     parser.add_argument("name", choices=["movielens-100k", "beauty"])
     parser.add_argument("--data", type=Path, help="folder of the data set's files")
     parser.add_argument("--work", type=Path, default=Path("runs/encoders"), help="where vectors are kept")
     parser.add_argument("--rescored", type=int, default=100, help="rows that `test` reads beside the history's")
     given = parser.parse_args()
     quiet()
-    whole = dataset(given.name, given.data)
-    teacher = remembered(Onnx(), whole, ArrayCache(given.work / "vectors.sqlite"))
-    bench = Bench(given.name, whole)
-    ways = [("file", given.rescored, 0)]
-    if given.what == "validation":
+    whole, store = dataset(given.name, given.data), ArrayCache(given.work / "vectors.sqlite")
+    if given.what == "serve":
+        serve(given.name, whole, store)
+    else:
+        judge(Bench(given.name, whole), store, given.what, given.rescored)
+
+
+def judge(bench: Bench, store: ArrayCache, what: str, rescored: int) -> None:
+    """Print what the hybrid reaches with two levels, and what that is of the hybrid with full vectors."""
+    numbers = [rescored]
+    if what == "validation":
         bench.test, bench.ease["test"] = bench.validation, bench.ease["validation"]  # nothing of the test fold is seen
-        kinds = (("signs", 0), ("file", 0), ("file", 30), ("file", 100))
-        ways = [(history, n, seed) for history, n in kinds for seed in range(3)]
-    first = bench.quality(teacher)
-    print(f"{len(first.hybrid)} users, {given.what}; full vectors: {np.nanmean(first.hybrid):.4f}; {first.settings}")
-    for history, rescored, seed in ways:
-        started = time.process_time()
-        found = bench.quality(teacher, partial(TwoLevels, rescored=rescored, seed=seed, history=history))
+        numbers = [1, 30, 100, bench.whole.n_items]
+    encoder = remembered(Onnx(), bench.whole, store)
+    first = bench.quality(encoder)
+    print(f"{len(first.hybrid)} users, {what}; full vectors: {np.nanmean(first.hybrid):.4f}; {first.settings}")
+    for number in numbers:
+        found = bench.quality(encoder, partial(Content, storage="two-level", rescored=number))
         hybrid, change = bootstrap_interval(found.hybrid), paired_difference(found.hybrid, first.hybrid)
         print(
-            f"| history from {history}, {rescored} rescored, seed {seed} | {np.nanmean(found.content):.4f} | "
-            f"{hybrid.mean:.4f} [{hybrid.low:.4f}, {hybrid.high:.4f}] | "
+            f"| {number} | {np.nanmean(found.content):.4f} | {hybrid.mean:.4f} [{hybrid.low:.4f}, {hybrid.high:.4f}] | "
             f"{100 * hybrid.mean / np.nanmean(first.hybrid):.1f}% | "
-            f"{change.mean:+.4f} [{change.low:+.4f}, {change.high:+.4f}] | {found.validation:.4f} | "
-            f"{time.process_time() - started:.0f} CPU s",
+            f"{change.mean:+.4f} [{change.low:+.4f}, {change.high:+.4f}] | {found.validation:.4f} | {found.settings} |",
             flush=True,
         )
-    fitted = TwoLevels(teacher).fit(bench.split.train)
-    n = fitted.n_items_
-    held = (fitted.bits_.nbytes + fitted.told_.nbytes) / n
-    print(f"bytes an item: {held:.1f} in memory, {fitted.file_.nbytes / n:.0f} on disk; floats {4 * len(fitted.turn_)}")
+
+
+def serve(name: str, whole: Dataset, store: ArrayCache) -> None:
+    """Print what a process that serves the saved model holds, and what a request takes."""
+    split = split_of(name, whole)
+    queries = split.test.sample(ANSWERED, seed=0).queries
+    print("| storage | bytes an item | model, MiB | on disk, MiB | process, MiB | its files, MiB | ms a request |")
+    for storage in ("memory", "two-level"):
+        settings = {"encoder": Spec("onnx"), "whitening": WHITENINGS.get(name, (0.7,))[0], "storage": storage}
+        plan = Plan("content", Spec("content", settings))
+        pipeline = plan.build(store).fit(split.train)
+        content = pipeline.recommender
+        assert isinstance(content, Content)
+        held = (content.vectors_.nbytes if storage == "memory" else content.signs_.nbytes) / whole.n_items
+        with tempfile.TemporaryDirectory() as folder:
+            pipeline.save(Path(folder))
+            with multiprocessing.get_context("spawn").Pool(1) as fresh:
+                memory, files, milliseconds = fresh.apply(answered, (plan, folder, queries))
+        sizes = (pipeline.model_bytes, pipeline.disk_bytes, memory, files)
+        shown = " | ".join(f"{size / 2**20:.2f}" for size in sizes)
+        print(f"| {storage} | {held:.1f} | {shown} | {milliseconds:.2f} |", flush=True)
+
+
+def answered(plan: Plan, folder: str, queries: Sequence[Query]) -> tuple[int, int, float]:
+    """Return what this process grew by, memory and pages of files in bytes, and the median CPU time of a request."""
+    pipeline = plan.build()
+    memory, files = held_bytes("RssAnon"), held_bytes("RssFile")
+    pipeline.load(Path(folder))
+    took = []
+    for query in queries:
+        started = time.process_time()
+        pipeline.recommend([query], 10)
+        took.append(time.process_time() - started)
+    return held_bytes("RssAnon") - memory, held_bytes("RssFile") - files, 1000 * float(np.median(took))
+
+
+def held_bytes(kind: str) -> int:
+    """Return what this process holds; pages of files (``RssFile``) are the system's to take back, others are not."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return 1024 * int(status.partition(f"{kind}:")[2].split()[0])
 
 
 if __name__ == "__main__":

@@ -39,9 +39,10 @@ class Trial:
 
     ``cost`` maps ``once`` (encode the catalogue), ``refresh`` (fit) and ``request`` (one query, answered alone) to
     what it takes from nothing: what a cache spared is counted at its first price. ``latency_seconds`` holds the
-    quantiles ``p50`` and ``p95`` of single queries. ``model_bytes``: size of everything learned. ``values`` is the
-    primary metric of each test query ``(n,)``, NaN for queries that were not tried, for paired comparisons;
-    ``slice_values`` the same of each slice, NaN for queries without an answer in it.
+    quantiles ``p50`` and ``p95`` of single queries. ``model_bytes``: size of everything learned that memory
+    holds; ``disk_bytes``: of what stays in a file, of which a request reads a part. ``values`` is the primary metric of
+    each test query ``(n,)``, NaN for queries that were not tried, for paired comparisons; ``slice_values`` the same of
+    each slice, NaN for queries without an answer in it.
     """
 
     plan: Plan
@@ -56,6 +57,7 @@ class Trial:
     validation: float | None = None
     tuning: Sequence[Mapping[str, Any]] = ()
     slice_values: Mapping[str, FloatArray] = field(default_factory=dict)
+    disk_bytes: int = 0
 
     @property
     def name(self) -> str:
@@ -82,6 +84,7 @@ class Trial:
             "cost": {_PHASES[phase]: c.to_dict() for phase, c in self.cost.items()},
             "latency_seconds": dict(self.latency_seconds),
             "model_bytes": self.model_bytes,
+            "disk_bytes": self.disk_bytes,
             "validation": self.validation,
             "tuning": [dict(t) for t in self.tuning],
         }
@@ -104,6 +107,7 @@ class Trial:
             validation=table["validation"],
             tuning=table["tuning"],
             slice_values=slice_values or {},
+            disk_bytes=table.get("disk_bytes", 0),
         )
 
 
@@ -183,6 +187,7 @@ def evaluate(
         model_bytes=pipeline.model_bytes,
         values=values,
         slice_values=slice_values,
+        disk_bytes=pipeline.disk_bytes,
     )
 
 

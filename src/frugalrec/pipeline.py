@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
-from zipfile import BadZipFile
+from zipfile import ZIP_STORED, BadZipFile
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 from scipy import sparse
 
 from frugalrec import registry
@@ -176,12 +178,17 @@ class Pipeline:
 
     @property
     def model_bytes(self) -> int:
-        """Bytes of all arrays and texts learned, and of the weights of language models that run on every request."""
-        parts = (self.recommender, self.reranker)
-        learned = [value for part in parts if part is not None for value in _walk_arrays(part)]
-        learned += [value for encoder in self._encoders for _, value in _learned(encoder.component)]
+        """Bytes of all arrays and texts learned, and of the weights of language models that run on every request.
+
+        Arrays that are mapped from a file are not among them: they are `disk_bytes`.
+        """
         models = [*self._models, *_asked(self.reranker)]
-        return sum(map(_size, learned)) + sum(getattr(model, "weights_bytes", 0) for model in models)
+        return sum(map(_size, self._state())) + sum(getattr(model, "weights_bytes", 0) for model in models)
+
+    @property
+    def disk_bytes(self) -> int:
+        """Bytes of the arrays that stay in a file, of which a request reads a part."""
+        return sum(value.nbytes for value in self._state() if isinstance(value, np.memmap))
 
     def save(self, folder: Path) -> None:
         """Write what was learned as one file of arrays and JSON, whole or not at all."""
@@ -226,6 +233,13 @@ class Pipeline:
         except (ValueError, LookupError, TypeError, RuntimeError, OSError, EOFError, BadZipFile) as error:
             raise DataError(f"{folder}: the saved model is damaged: {error}", hint=again) from error
         return self
+
+    def _state(self) -> Iterator[Any]:
+        for part in (self.recommender, self.reranker):
+            if part is not None:
+                yield from _walk_arrays(part)
+        for encoder in self._encoders:
+            yield from (value for _, value in _learned(encoder.component))
 
     def _shape(self) -> Any:
         """Return the components and settings as they come back from JSON; what a plan is called does not matter."""
@@ -311,7 +325,7 @@ def _walk_arrays(component: Any) -> Iterator[Any]:
 
 def _size(value: Any) -> int:
     if isinstance(value, np.ndarray):
-        return int(value.nbytes)
+        return 0 if isinstance(value, np.memmap) else int(value.nbytes)
     if sparse.issparse(value):
         return int(value.data.nbytes + value.indices.nbytes + value.indptr.nbytes)
     if isinstance(value, str):
@@ -330,7 +344,7 @@ def _freeze(component: Any, path: str, arrays: dict[str, np.ndarray[Any, Any]]) 
 def _frozen(value: Any, path: str, arrays: dict[str, np.ndarray[Any, Any]]) -> Any:
     if isinstance(value, np.ndarray):
         arrays[path] = value
-        return {"array": path}
+        return {"mapped" if isinstance(value, np.memmap) else "array": path}
     if sparse.issparse(value):
         rows = value.tocsr()
         for part in ("data", "indices", "indptr"):
@@ -341,14 +355,16 @@ def _frozen(value: Any, path: str, arrays: dict[str, np.ndarray[Any, Any]]) -> A
     raise TypeError(f"{path}: learned state of type {type(value).__name__} cannot be kept")
 
 
-def _thaw(component: Any, tree: Mapping[str, Any], arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
+def _thaw(component: Any, tree: Mapping[str, Any], arrays: NpzFile) -> None:
     for name, frozen in tree["state"].items():
         setattr(component, name, _thawed(frozen, arrays))
     for key, part in _children(component):
         _thaw(part, tree["children"][key], arrays)
 
 
-def _thawed(frozen: Mapping[str, Any], arrays: Mapping[str, np.ndarray[Any, Any]]) -> Any:
+def _thawed(frozen: Mapping[str, Any], arrays: NpzFile) -> Any:
+    if "mapped" in frozen:
+        return _mapped(arrays.zip, f"{frozen['mapped']}.npy")
     if "array" in frozen:
         return arrays[frozen["array"]]
     if "csr" in frozen:
@@ -356,3 +372,24 @@ def _thawed(frozen: Mapping[str, Any], arrays: Mapping[str, np.ndarray[Any, Any]
         return sparse.csr_array((data, indices, indptr), shape=tuple(frozen["shape"]))
     value = frozen["value"]
     return tuple(value) if isinstance(value, list) else value
+
+
+def _mapped(archive: Any, name: str) -> np.memmap[Any, Any]:
+    """Return an array of an open file of arrays, mapped from it and read-only; its checksum is compared first.
+
+    It stays what it is when another model takes the file's name.
+    """
+    told = archive.getinfo(name)
+    if told.compress_type != ZIP_STORED:
+        raise ValueError(f"{name} is compressed, and cannot be mapped")
+    with archive.open(told) as member:
+        if np.lib.format.read_magic(member) != (1, 0):
+            raise ValueError(f"{name} has a header of another version")
+        shape, by_columns, dtype = np.lib.format.read_array_header_1_0(member)
+        header = member.tell()
+        while member.read(1 << 20):  # to the end, where the checksum is compared
+            pass
+    archive.fp.seek(told.header_offset + 26)
+    names = sum(struct.unpack("<HH", archive.fp.read(4)))  # the lengths of the name and of what follows it
+    start = told.header_offset + 30 + names + header
+    return np.memmap(archive.fp, dtype, "r", start, shape, "F" if by_columns else "C")

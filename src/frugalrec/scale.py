@@ -171,6 +171,7 @@ class Forecaster:
         if isinstance(found, str):
             return replace(nothing, unknown=found)
         fit_seconds, request_seconds, model_bytes, peak_bytes, tail = found
+        disk_bytes = trial.disk_bytes * size.items / max(self.shape.items, 1.0)
         a = self.assumptions
         room = machine.memory_gib * 2**30 * a.memory_share
         shards = max(1, math.ceil(model_bytes / room))
@@ -186,9 +187,9 @@ class Forecaster:
         refresh_machines = needed if needed == 1 else math.ceil(needed / a.parallel)
         refresh = one if refresh_machines == 1 else one / (refresh_machines * a.parallel)
         if machine.network_gb_s:
-            refresh += model_bytes / shards / (machine.network_gb_s * 1e9)
+            refresh += (model_bytes + disk_bytes) / shards / (machine.network_gb_s * 1e9)
         log_bytes = size.users * self.shape.mean_history * a.history_bytes
-        storage = log_bytes + 2 * model_bytes
+        storage = log_bytes + 2 * (model_bytes + disk_bytes)
         network = size.requests_per_second * (
             a.response_bytes + (shards if shards > 1 else 0) * (self.shape.mean_history * 4 + a.list_length * 8)
         )

@@ -13,9 +13,9 @@ from frugalrec.testing.encoders import HashEncoder
 from frugalrec.testing.recommenders import CHECKS
 
 
-def build(name, *, text):
+def build(name, *, text, storage=""):
     """Build a recommender with the collaborators its fields ask for; those it can do without, only with ``text``."""
-    given = {}
+    given = {"storage": storage, "rescored": 5} if storage else {}
     for option, declared in registry.settings_of(registry.load("recommender", name)).items():
         kind = registry.kind_of(str(declared.type))
         needed = declared.default is dataclasses.MISSING
@@ -29,10 +29,12 @@ def build(name, *, text):
 
 def variants():
     for name in registry.names("recommender"):
-        fields = registry.settings_of(registry.load("recommender", name)).values()
-        yield name, False
+        fields = list(registry.settings_of(registry.load("recommender", name)).values())
+        yield name, False, ""
         if any(registry.kind_of(str(f.type)) == "encoder" and f.default is None for f in fields):
-            yield name, True
+            yield name, True, ""
+        if any(f.name == "storage" for f in fields):
+            yield name, False, "two-level"
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +43,11 @@ def dataset():
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize(("name", "text"), list(variants()), ids=lambda value: value if isinstance(value, str) else "")
-def test_contract(name, text, check, dataset):
+@pytest.mark.parametrize(
+    ("name", "text", "storage"), list(variants()), ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_contract(name, text, storage, check, dataset):
     missing = registry.missing_extra("recommender", name)
     if missing:
         pytest.skip(f"needs the extra '{missing}'")
-    check(lambda: build(name, text=text), dataset)
+    check(lambda: build(name, text=text, storage=storage), dataset)

@@ -6,7 +6,7 @@ from frugalrec.data.catalog import Catalog
 from frugalrec.data.dataset import Dataset, Query
 from frugalrec.data.ids import IdMap
 from frugalrec.data.interactions import Interactions
-from frugalrec.errors import DataError
+from frugalrec.errors import ConfigError, DataError
 from frugalrec.recommenders.content import Content
 from frugalrec.testing.data import checkerboard
 from frugalrec.testing.encoders import HashEncoder
@@ -103,3 +103,48 @@ def test_flops(dataset, similarity, extra):
     with ledger.span("score"):
         content.score([Query(history=codes(0, 1, 2)), Query(history=codes(3))])
     assert ledger.entries[0].cost.flops == (2 * 4 + 8 * 2 + 2 * 2 * 6) * 8 + extra
+
+
+# In two levels
+
+
+@pytest.mark.parametrize("whitening", [0.0, 0.3])
+def test_two_levels_are_those_of_vectors_in_memory_where_all_is_rescored(dataset, whitening):
+    memory = Content(HashEncoder(), half_life=2.0, whitening=whitening).fit(dataset)
+    levels = Content(HashEncoder(), half_life=2.0, whitening=whitening, storage="two-level").fit(dataset)
+    queries = [Query(history=codes(2, 4, 0)), Query(text="red sky"), Query(history=codes(1), text="blue sky"), Query()]
+    np.testing.assert_allclose(levels.score(queries), memory.score(queries), atol=0.02)
+    for query in queries:
+        for one, other in zip(
+            levels.explain(query, codes(0, 1, 3)), memory.explain(query, codes(0, 1, 3)), strict=True
+        ):
+            assert [(r.item, r.words) for r in one] == [(r.item, r.words) for r in other]
+            assert [r.share for r in one] == pytest.approx([r.share for r in other], abs=0.02)
+
+
+def test_reasons_add_up_to_the_score_in_two_levels():
+    dataset = checkerboard(10)
+    content = Content(HashEncoder(), storage="two-level", rescored=3).fit(dataset)
+    query = dataset.query(4)
+    (ranking,) = content.recommend([query], 1)
+    rows = content._rows(query.history)
+    told = rows @ content._rows(ranking.items)[0] / np.linalg.norm(rows.sum(axis=0))
+    assert ranking.scores[0] == pytest.approx(told.sum(), abs=1e-5)
+
+
+def test_flops_in_two_levels(dataset):
+    content = Content(HashEncoder(dim=8), storage="two-level", rescored=2).fit(dataset)
+    ledger = Ledger()
+    with ledger.span("score"):
+        content.score([Query(history=codes(0, 1, 2)), Query(history=codes(3))])
+    a_request = 512 * 8 + 6 * (1 + 1) + 2 * (5 * 8 + 4)
+    assert ledger.entries[0].cost.flops == (5 * 4 + 8 * 2) * 8 + 2 * a_request
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [({"similarity": "euclidean"}, "compares by 'cosine'"), ({"rescored": 0}, "rescored must be at least 1")],
+)
+def test_settings_that_two_levels_cannot_have(settings, told):
+    with pytest.raises(ConfigError, match=told):
+        Content(HashEncoder(), storage="two-level", **settings)

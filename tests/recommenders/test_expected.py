@@ -43,6 +43,8 @@ EXACT: list[Any] = [
     Ease(encoder=HashEncoder(), whitening=0.3),
     Content(HashEncoder()),
     Content(HashEncoder(), whitening=0.0),
+    Content(HashEncoder(), storage="two-level", rescored=5),
+    Content(HashEncoder(dim=20), storage="two-level", whitening=0.0),
     SequentialLinear(),
     SequentialLinear(half_lives=(1.5, 15.0)),
     SequentialLinear(half_lives=(2.0,), reversed_weight=0.3),

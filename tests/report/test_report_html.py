@@ -4,6 +4,7 @@ import base64
 import dataclasses
 import hashlib
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -115,6 +116,13 @@ def test_the_protocol_is_stated(page: Page) -> None:
     assert "percentile bootstrap" in said
     repeats = Page(render(decided([trial_of(0.2)]), context(split_settings={"repeats": True}), []))
     assert "may be recommended again" in repeats.sections["data"]
+
+
+def test_bytes_on_disk_are_told_apart_from_memory(page: Page) -> None:
+    found = Page(render(decided([replace(trial_of(0.2), disk_bytes=3 * 2**20)]), context(), []))
+    assert "all that was learned, and 3.00 MiB on disk" in " ".join(found.sections["top"].split())
+    assert "and 3.00 MiB on disk" in " ".join(found.sections["plans"].split())
+    assert "on disk" not in page.text
 
 
 def trial_of(mean: float, name: str = "popularity", n: int = 60) -> Trial:

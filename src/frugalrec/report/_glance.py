@@ -63,13 +63,14 @@ def _figures(decision: Decision) -> Markup | None:
     trial, bill = choice.trial, choice.bill
     start = trial.cost["once"] + trial.cost["refresh"]
     median = words.duration(trial.latency_seconds.get("p50"))
+    on_disk = f", and {words.size(trial.disk_bytes)} on disk" if trial.disk_bytes else ""
     shown = [
         (words.metric_name(decision.metric), words.score(trial.score.mean), f"95% {words.interval(trial.score)}"),
         ("a month", words.money(bill.month, bill.currency), "requests and refits"),
         ("1,000 requests", words.money(bill.thousand_requests, bill.currency), "one at a time"),
         ("one request, p95", words.duration(trial.latency_seconds.get("p95")), f"median {median}"),
         ("before the first request", words.duration(start.seconds), "encode and fit"),
-        ("memory", words.size(trial.model_bytes), "all that was learned"),
+        ("memory", words.size(trial.model_bytes), f"all that was learned{on_disk}"),
     ]
     return tag(
         "dl",

@@ -96,7 +96,11 @@ def _plan(choice: Choice, decision: Decision) -> Markup:
         number(words.amount(bill.thousand_requests), bill.thousand_requests),
         number(words.amount(bill.month), bill.month),
         number(words.duration(p95), p95),
-        number(words.size(trial.model_bytes), trial.model_bytes),
+        number(
+            words.size(trial.model_bytes),
+            trial.model_bytes,
+            tag("small", f"and {words.size(trial.disk_bytes)} on disk") if trial.disk_bytes else None,
+        ),
         tag("td", choice.verdict, class_="verdict nowrap"),
         below=joined(flag, tag("small", about)),
     )
