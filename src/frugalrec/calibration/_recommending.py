@@ -43,7 +43,7 @@ def pairs(bench: Bench) -> None:
     for kind, n_items, n_events in (
         ("pairs-dense", 800, 40_000),
         ("pairs-dense", 2_000, 120_000),
-        ("pairs-dense", 4_000, 400_000),
+        ("pairs-dense", 4_000, 200_000),
         ("pairs-sparse", 8_000, 60_000),
         ("pairs-sparse", 30_000, 60_000),
     ):
@@ -69,7 +69,7 @@ def answers(bench: Bench) -> None:
         queries = [data.query(user) for user in range(100)]
         bench.measure("answer", n_items, 100.0, _answer_each, plan.build().fit(data), queries)
     # In a small catalogue, what is done for a query is nearly all there is; in a large one its scores are.
-    small, middle, large = _Judging(500, 3_000), _Judging(16_000, 3_000), _Judging(ANSWERED, 1_500)
+    small, middle, large = _Judging(500, 2_000), _Judging(16_000, 2_000), _Judging(ANSWERED, 800)
     for kind in ("rank", "judge"):
         kinds, amounts = (kind, f"{kind}-query"), [[one.scores(kind), one.queries] for one in (small, middle)]
         bench.together(kinds, middle.items, amounts, partial(_Judging.run, kind=kind), (small, middle))
