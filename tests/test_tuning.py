@@ -24,7 +24,8 @@ from frugalrec.recommenders import ease, sequential_linear
 from frugalrec.recommenders._base import Scores
 from frugalrec.recommenders._recalled import Recalled
 from frugalrec.testing.data import toy_dataset
-from frugalrec.tuning import Search, Tuned, _Climb, search_space, tune
+from frugalrec.tuning import Search, Tuned, _Climb, tune
+from frugalrec.tuning_space import search_space
 
 METRIC = "ndcg@10"
 DAY = 86_400.0

@@ -31,7 +31,8 @@ from frugalrec.narrowing import BASELINES, Dropped, Looked, narrowed
 from frugalrec.plan import Plan
 from frugalrec.portfolio import references_of
 from frugalrec.prices import PriceSheet
-from frugalrec.tuning import Search, kin, search_space, tune
+from frugalrec.tuning import Search, tune
+from frugalrec.tuning_space import kin, search_space
 
 FIRST_SHARE = 1 / 8
 LEAST_USERS = 400

@@ -22,9 +22,7 @@ from frugalrec.pipeline import Pipeline
 from frugalrec.plan import Plan, Spec
 from frugalrec.recommenders._recalled import Recalled
 from frugalrec.recommenders._sharded import accumulated
-
-STAGES = ("score", "solve", "accumulate")
-"""What must be redone when a setting changes, from the cheapest to the dearest."""
+from frugalrec.tuning_space import default_of, members_space, of_member, place_of, placed, search_space
 
 RECALL_BYTES = 2**30
 """How much of their members' scores a search over fused recommenders may keep."""
@@ -154,35 +152,6 @@ def _on_miniature(
     return replace(found, tried=[{**note, "miniature": True} for note in found.tried])
 
 
-def search_space(spec: Spec) -> dict[str, tuple[str, tuple[Any, ...]]]:
-    """Return ``{setting: (stage, values)}`` of a component, for the settings that ``spec`` leaves open.
-
-    Settings about text are left out where the spec names no encoder.
-    """
-    space: dict[str, tuple[str, tuple[Any, ...]]] = {}
-    for option, declared in registry.settings_of(registry.load("recommender", spec.component)).items():
-        values = declared.metadata.get("tune")
-        if values is None or option in {k.replace("_", "-") for k in spec.settings}:
-            continue
-        if declared.metadata.get("text") and "encoder" not in spec.settings:
-            continue
-        space[declared.name] = (declared.metadata["stage"], tuple(values))
-    return space
-
-
-def members_space(space: Mapping[str, tuple[str, tuple[Any, ...]]], spec: Spec) -> dict[str, tuple[str, Any]]:
-    """Return the same for what members leave open and only scoring depends on, where each has a place in ``space``."""
-    declared = registry.settings_of(registry.load("recommender", spec.component))
-    found: dict[str, tuple[str, Any]] = {}
-    if any("each" in declared[name.replace("_", "-")].metadata for name in space):
-        for place, member in enumerate(spec.settings["members"]):
-            of_member = registry.settings_of(registry.load("recommender", member.component))
-            for name, (stage, values) in search_space(member).items():
-                if stage == "score" and "each" not in of_member[name.replace("_", "-")].metadata:
-                    found[f"members.{place}.{name}"] = (stage, values)
-    return found
-
-
 class _Climb:
     """One coordinate search. Keeps the fitted pipeline and its statistics, so that only what changed is redone."""
 
@@ -215,9 +184,9 @@ class _Climb:
         self._first_work = self._fits = 0.0
         defaults = registry.settings_of(registry.load("recommender", plan.recommender.component))
         self._own = [name for name in space if not name.startswith("members.")]
-        self._settings = {name: start.get(name, _default(defaults[name.replace("_", "-")])) for name in self._own}
+        self._settings = {name: start.get(name, default_of(defaults[name.replace("_", "-")])) for name in self._own}
         for name in space.keys() - set(self._own):
-            self._settings[name] = _of_member(name, start, plan.recommender)
+            self._settings[name] = of_member(name, start, plan.recommender)
         self._settings = {name: self._settings[name] for name in space}
         self._each = [name for name in self._own if "each" in defaults[name.replace("_", "-")].metadata]
         for name in self._each:
@@ -265,7 +234,7 @@ class _Climb:
         Either is judged with weights of its own.
         """
         of_members = [name for name in self._space if name not in self._own]
-        default = {name: _of_member(name, {}, self._plan.recommender, by_default=True) for name in of_members}
+        default = {name: of_member(name, {}, self._plan.recommender, by_default=True) for name in of_members}
         if all(self._settings[name] == value for name, value in default.items()):
             return self._settings
         alone, value = self._with_cheap(self._settings, self._search.passes, members=False)
@@ -276,10 +245,10 @@ class _Climb:
         """Return the recommender with ``settings``, those of its members among them."""
         spec = self._plan.recommender.with_settings(**{name: settings[name] for name in self._own})
         for name in settings.keys() - set(self._own):
-            place, setting = _place_of(name)
+            place, setting = place_of(name)
             members = spec.settings["members"]
             spec = spec.with_settings(
-                members=_placed(members, place, members[place].with_settings(**{setting: settings[name]}))
+                members=placed(members, place, members[place].with_settings(**{setting: settings[name]}))
             )
         return spec
 
@@ -315,7 +284,7 @@ class _Climb:
                 if stage != "score" or not (members or name in self._own):
                     continue
                 for place, candidate in self._moves(name, candidates):
-                    tried = {**best, name: candidate if place is None else _placed(best[name], place, candidate)}
+                    tried = {**best, name: candidate if place is None else placed(best[name], place, candidate)}
                     if tried[name] == best[name]:
                         continue
                     if self._out_of_time():
@@ -401,9 +370,9 @@ class _Climb:
                 self._seconds_per_work = self._fit_seconds / work
         elif of_members := [name for name in different if name not in self._own]:
             for name in of_members:
-                place, setting = _place_of(name)
+                place, setting = place_of(name)
                 recommender.members[place].change(setting, settings[name])
-            recommender.rescale(train, {_place_of(name)[0] for name in of_members})
+            recommender.rescale(train, {place_of(name)[0] for name in of_members})
         self._fitted = dict(settings)
 
     def _solve(self, recommender: Any, settings: dict[str, Any]) -> None:
@@ -413,37 +382,3 @@ class _Climb:
             self._statistics = None  # frees the old sums before the new ones are made
             self._statistics = (key, accumulated(recommender, self._split.train.interactions))
         recommender.solve(self._statistics[1])
-
-
-def _default(declared: Any) -> Any:
-    return declared.default
-
-
-def _placed(values: tuple[Any, ...], place: int, value: Any) -> tuple[Any, ...]:
-    return (*values[:place], value, *values[place + 1 :])
-
-
-def _place_of(name: str) -> tuple[int, str]:
-    """Return which member a setting is of, and what the member calls it."""
-    _, place, setting = name.split(".")
-    return int(place), setting
-
-
-def _of_member(name: str, start: Mapping[str, Any], spec: Spec, *, by_default: bool = False) -> Any:
-    """Return a member's setting where a search starts: as found for a plan of that kind, as it is, or its default."""
-    place, setting = _place_of(name)
-    member = spec.settings["members"][place]
-    declared = registry.settings_of(registry.load("recommender", member.component))[setting.replace("_", "-")]
-    if by_default:
-        return _default(declared)
-    known = [m for m in start.get("members", ())[place : place + 1] if m.component == member.component]
-    return next((m.settings[setting] for m in (*known, member) if setting in m.settings), _default(declared))
-
-
-def kin(tried: Spec, spec: Spec) -> bool:
-    """Whether the settings found for ``tried`` may start the search of ``spec``: what ``spec`` fixes is the same."""
-    return tried.component == spec.component and all(
-        len(tried.settings[key]) == len(value) if key == "members" else tried.settings.get(key, value) == value
-        for key, value in spec.settings.items()
-        if key == "members" or not isinstance(value, Spec)
-    )

@@ -30,6 +30,7 @@ ROWS: list[set[str]] = [
     {"plan"},
     {"pipeline"},
     {"evaluation"},
+    {"tuning_space"},
     {"tuning", "forecast", "calibration", "gating"},
     {"floors", "budgets", "flips", "plan_space"},
     {"worth"},
