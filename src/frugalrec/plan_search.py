@@ -10,11 +10,10 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -23,15 +22,16 @@ from frugalrec.config import Config
 from frugalrec.cost import Cost, Ledger
 from frugalrec.data.dataset import Split
 from frugalrec.data.samples import sampled
-from frugalrec.errors import AssetError, BudgetError, DataError, FrugalrecError, MissingExtraError
+from frugalrec.errors import AssetError, BudgetError, DataError, MissingExtraError
 from frugalrec.evaluation import quick_values
 from frugalrec.floors import Floor
 from frugalrec.interfaces import ArrayStore
+from frugalrec.look_files import line_of, lines_of, looked_of
 from frugalrec.narrowing import BASELINES, Dropped, Looked, narrowed
 from frugalrec.plan import Plan
 from frugalrec.portfolio import references_of
 from frugalrec.prices import PriceSheet
-from frugalrec.tuning import Search, tune
+from frugalrec.tuning import Fitted, Search, tune
 from frugalrec.tuning_space import kin, search_space
 
 FIRST_SHARE = 1 / 8
@@ -46,9 +46,6 @@ LEAST_FITS = 6
 
 STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 """How many fits a plan may make on a rung."""
-
-NUMBERS = ("fit_seconds", "query_seconds", "cpu_seconds", "growth", "share", "fits", "setting_seconds")
-"""What is kept of a look beside the plan and its values."""
 
 ROOM = 2.0
 """How many times the time that its fits are expected to take a plan may have on a rung."""
@@ -87,9 +84,10 @@ class Halving:
     def __post_init__(self) -> None:
         self._by_name = {plan.name: plan for plan in self.plans}
         self._order = list(self._by_name)
-        self._kept = _lines(self.path)
+        self._kept = lines_of(self.path)
         self._before = sum(line["cpu_seconds"] for line in self._kept.values())
         self._began = time.process_time()
+        self._members = {name for plan in self.plans for name in references_of(plan)}
 
     @property
     def left(self) -> float:
@@ -128,20 +126,21 @@ class Halving:
             self._narrow(rung, shares)
             if not shares:
                 return
-            share, fits, seconds = self._next(self._order, shares)
+            share, fits, seconds = self._next(self._order, self.judged, shares)
             if fits <= 1:
                 return
 
-    def _next(self, names: Iterable[str], shares: Sequence[float]) -> tuple[float, float, float]:
+    def _next(self, names: Iterable[str], judged: Set[str], shares: Sequence[float]) -> tuple[float, float, float]:
         """Return on which share of the users to look again, at how many fits a plan, and the seconds for it.
 
         It is the largest share on which every plan can make `LEAST_FITS`, in half of the time where it is not the last.
-        Where there is none, no fits: settings found on few users by few fits are worth less than a few on all.
+        Where there is none, no fits: settings found on few users by few fits are worth less than a few on all. Plans
+        that are not ``judged``, on which others are built, are fitted once.
         """
         seconds = max(0.0, self.left - self._reserve())
         for share in reversed(shares):
             part = seconds if share == 1 else seconds / 2
-            if (fits := self._fits(names, share, part)) >= LEAST_FITS:
+            if (fits := self._fits(names, judged, share, part)) >= LEAST_FITS:
                 return share, fits, part
         return shares[0], 0.0, 0.0
 
@@ -162,9 +161,10 @@ class Halving:
         best = max(self.found.values(), key=lambda one: one.mean)
         return SPARE * best.whole_seconds(len(self.split.test))
 
-    def _fits(self, names: Iterable[str], share: float, seconds: float) -> float:
+    def _fits(self, names: Iterable[str], judged: Set[str], share: float, seconds: float) -> float:
         """Return how many fits each of the plans can make on a share of users in ``seconds``: of `STEPS`, or 0."""
-        each = {n: (self.found[n].setting_seconds_at(share), self._most_fits(n)) for n in names if n in self.found}
+        most = {n: self._most_fits(n) if n in judged else 1.0 for n in names}
+        each = {n: (self.found[n].setting_seconds_at(share), most[n]) for n in names if n in self.found}
         fitting = (step for step in STEPS if sum(s * min(step, most) for s, most in each.values()) <= seconds)
         return float(max(fitting, default=0))
 
@@ -200,8 +200,9 @@ class Halving:
             before = self.found.get(name)
             expected = 0.0 if before is None else before.setting_seconds_at(rung.share)
             share = seconds * weights[name] / sum(weights[n] for n in names[i:])
+            most = fits if first or name in self.judged else 1.0
             try:
-                seen[name] = self._look(resolved, rung, step, fits, max(ROOM * fits * expected, share), seen)
+                seen[name] = self._look(resolved, rung, step, most, max(ROOM * most * expected, share), seen)
             except (DataError, MissingExtraError, AssetError, BudgetError, MemoryError) as error:
                 self._skip(name, str(error) or "out of memory")
         return seen or None
@@ -217,7 +218,7 @@ class Halving:
             self._compute(seen),
             keep=keep,
             judges=len(self.split.test),
-            affords=lambda names: not shares or self._next(names, shares)[1] >= LEAST_FITS,
+            affords=lambda names, judged: not shares or self._next(names, judged, shares)[1] >= LEAST_FITS,
             strict=not shares,
             seed=self.config.seed,
         )
@@ -276,7 +277,7 @@ class Halving:
     ) -> Looked:
         key = self._key(plan.name, rung.share, step)
         if key in self._kept:
-            return _read(self._kept[key])
+            return looked_of(self._kept[key])
         config, began = self.config, time.process_time()
         before = self.found.get(plan.name)
         # A twin with text is judged by what text adds: what both have is what was found without, rung by rung.
@@ -295,10 +296,15 @@ class Halving:
             seed=config.seed,
             first="" if before is None else before.stopped_at,
             fits=fits,
+            keep=plan.name in self._members,
         )
         with self.ledger.span("search", plan=f"{plan.name} (search)", phase="once"):
             written = self._by_name[plan.name].resolved(self._by_name)
-            tuned = tune(plan, rung.split, config.quality.metric, search, Ledger(), self.store, settings, written)
+            tuned = tune(
+                plan, rung.split, config.quality.metric, search, Ledger(), self.store, settings, written, rung.fitted
+            )
+            if tuned.fitted is not None:
+                rung.fitted.append(tuned.fitted)
             timed = tuned.fit_seconds, tuned.query_seconds
             looked = Looked(
                 tuned.plan,
@@ -315,7 +321,7 @@ class Halving:
                 looked = self._as_it_is(tuned.plan, rung)
         looked = replace(looked, cpu_seconds=time.process_time() - began)
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"key": key, **_written(looked)}) + "\n")
+            file.write(json.dumps({"key": key, **line_of(looked)}) + "\n")
         return looked
 
     def _as_it_is(self, plan: Plan, rung: _Rung) -> Looked:
@@ -345,12 +351,16 @@ class Halving:
 
 @dataclass
 class _Rung:
-    """A share of the users; ``growth`` tells how many times as long a plan takes on everything as on these."""
+    """A share of the users; ``growth`` tells how many times as long a plan takes on everything as on these.
+
+    ``fitted`` are the models that others may be built of.
+    """
 
     split: Split
     share: float
     measured: Callable[[str, _Rung], float]
     known: dict[str, float] = field(default_factory=dict)
+    fitted: list[Fitted] = field(default_factory=list)
 
     def growth(self, plan: str) -> float:
         if plan not in self.known:
@@ -378,31 +388,6 @@ def seconds_of(seconds: float | None, dollars: float | None, prices: PriceSheet)
     hour = prices.price(Cost(cpu_seconds=3600.0, gpu_seconds=0.0, fees=0.0))
     bought = None if dollars is None or not hour else dollars / hour * 3600
     return min((limit for limit in (seconds, bought) if limit is not None), default=None)
-
-
-def _written(looked: Looked) -> dict[str, Any]:
-    values = [None if np.isnan(v) else round(float(v), 6) for v in looked.values]
-    found = {"plan": looked.plan.to_dict(), "values": values, "stopped_at": looked.stopped_at}
-    return found | {n: getattr(looked, n) for n in NUMBERS}
-
-
-def _read(line: Mapping[str, Any]) -> Looked:
-    values = np.array([np.nan if v is None else v for v in line["values"]], dtype=np.float64)
-    numbers = {n: float(line[n]) for n in NUMBERS}
-    return Looked(Plan.from_dict(line["plan"]), values, **numbers, stopped_at=line["stopped_at"])
-
-
-def _lines(path: Path) -> dict[str, dict[str, Any]]:
-    """Return what an earlier run kept, by key; what cannot be read is done again."""
-    found: dict[str, dict[str, Any]] = {}
-    if path.exists():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                table = json.loads(line)
-                found[table["key"]] = {**table, "cpu_seconds": float(table["cpu_seconds"])}
-            except (ValueError, KeyError, TypeError, FrugalrecError):
-                continue
-    return found
 
 
 __all__ = ["SPARE", "Halving", "rungs", "seconds_of"]

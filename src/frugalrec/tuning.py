@@ -22,7 +22,7 @@ from frugalrec.pipeline import Pipeline
 from frugalrec.plan import Plan, Spec
 from frugalrec.recommenders._recalled import Recalled
 from frugalrec.recommenders._sharded import accumulated
-from frugalrec.tuning_space import default_of, members_space, of_member, place_of, placed, search_space
+from frugalrec.tuning_space import default_of, members_space, nearest_first, of_member, place_of, placed, search_space
 
 RECALL_BYTES = 2**30
 """How much of their members' scores a search over fused recommenders may keep."""
@@ -48,6 +48,7 @@ class Tuned:
     for a later search to go on with. ``fit_seconds`` is the CPU time of the last fit,
     ``query_seconds`` that of scoring and judging one query in a batch. ``fits`` were made on all of the data, counted
     by their work, the first as one; ``setting_seconds`` is what each took, with the settings that need no other.
+    ``fitted`` is the recommender as fitted with the chosen settings, where the search was to keep it.
     """
 
     plan: Plan
@@ -60,6 +61,16 @@ class Tuned:
     stopped_at: str = ""
     fits: float = 1.0
     setting_seconds: float = 0.0
+    fitted: Fitted | None = None
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A recommender that a search has fitted to its data as ``spec`` says, and the CPU seconds that took."""
+
+    spec: Spec
+    recommender: Any
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -69,7 +80,8 @@ class Search:
     CPU time, not the clock, so that what else the machine does changes the search little.
     ``passes``: how often each setting is reconsidered after others have moved. ``first``: the setting to begin with, of
     those that need a fit; the others follow in their order, round and round. ``fits``: how many fits there may be, that
-    of the settings to begin with being one and another as much as it has more work.
+    of the settings to begin with being one and another as much as it has more work. ``keep``: whether what was fitted
+    with the chosen settings is kept.
     """
 
     seconds: float = 60.0
@@ -78,6 +90,7 @@ class Search:
     seed: int = 0
     first: str = ""
     fits: float = float("inf")
+    keep: bool = False
 
 
 def tune(
@@ -89,6 +102,7 @@ def tune(
     store: ArrayStore | None = None,
     start: Mapping[str, Any] | None = None,
     written: Plan | None = None,
+    known: Sequence[Fitted] = (),
 ) -> Tuned:
     """Choose the recommender's settings by coordinate search on the validation fold.
 
@@ -104,9 +118,11 @@ def tune(
 
     On a large catalogue, settings that change a closed-form model's sums are chosen first, on a `miniature` of the data
     and within half the time: the other settings are then searched on the whole with these (Li et al. 2018, "Hyperband",
-    call such a copy a lower fidelity). What ``start`` says of them is taken as it is. Beyond `DENSE_ITEMS` models whose
+    call such a copy a lower fidelity). What ``start`` says of them is taken as it is; what would be more work on the
+    whole than ``search.fits`` are is not tried. Beyond `DENSE_ITEMS` models whose
     ``solver`` is left open are solved block by block in the search, at a fraction of the price; the plan's are not.
-    What fitting the members of a fusion takes is not counted as time of the search.
+    Members of a fusion that are ``known``, fitted to this very data, are not fitted again; what fitting others takes is
+    not counted as time of the search.
 
     Members that are best alone are not best together: where a fusion's weights are searched, so are those settings of
     its members that only scoring depends on, unless the plan as it was ``written``, before plans it refers to were put
@@ -129,7 +145,7 @@ def tune(
             space = {name: option for name, option in space.items() if name not in of_sums}
             sums = {name: start[name] for name in of_sums if name in start}
             plan = replace(plan, recommender=plan.recommender.with_settings(**sums))
-        found = _Climb(plan, split, metric, search, store, space, start, deadline).run()
+        found = _Climb(plan, split, metric, search, store, space, start, deadline, known).run()
         return replace(found, tried=[*first.tried, *found.tried], complete=first.complete and found.complete)
 
 
@@ -148,7 +164,12 @@ def _on_miniature(
 ) -> Tuned:
     small = miniature(split, n_items=SMALL_ITEMS, n_events=SMALL_EVENTS, n_queries=search.max_queries, seed=search.seed)
     deadline = time.process_time() + search.seconds / 2
-    found = _Climb(plan, small, metric, search, store, space, start, deadline).run()
+    # What only solving depends on is searched on the whole, and stays as it is here.
+    solving = {name: start[name] for name, (stage, _) in space.items() if stage == "solve" and name in start}
+    plan = replace(plan, recommender=plan.recommender.with_settings(**solving))
+    space = {name: option for name, option in space.items() if option[0] != "solve"}
+    search = replace(search, passes=1)
+    found = _Climb(plan, small, metric, search, store, space, start, deadline, miniature=True).run()
     return replace(found, tried=[{**note, "miniature": True} for note in found.tried])
 
 
@@ -165,8 +186,12 @@ class _Climb:
         space: Mapping[str, tuple[str, tuple[Any, ...]]],
         start: Mapping[str, Any],
         deadline: float,
+        known: Sequence[Fitted] = (),
+        *,
+        miniature: bool = False,
     ) -> None:
         self._plan, self._split, self._search, self._store, self._space = plan, split, search, store, space
+        self._known, self._miniature = known, miniature
         self._metric = metrics.parse(metric)
         self._fold: Fold = split.validation.sample(search.max_queries, search.seed)
         self._deadline = deadline
@@ -178,7 +203,8 @@ class _Climb:
         self._complete = True
         self._values: dict[tuple[Any, ...], float] = {}
         self._per_query: dict[tuple[Any, ...], FloatArray] = {}
-        self._fit_seconds = self._query_seconds = 0.0
+        self._fit_seconds = self._sum_seconds = self._lent_seconds = self._query_seconds = 0.0
+        self._best: Fitted | None = None
         self._tried: list[dict[str, Any]] = []
         self._seconds_per_work = 0.0
         self._first_work = self._fits = 0.0
@@ -202,6 +228,7 @@ class _Climb:
         whole, least = self._deadline, time.process_time() + LEAST_SHARE * self._search.seconds
         self._deadline = max(whole, least)
         best, value = self._with_cheap(start, self._search.passes)
+        self._note_best(best)
         self._deadline = whole
         if self._search.first in dear:
             place = dear.index(self._search.first)
@@ -210,23 +237,35 @@ class _Climb:
         for _ in range(self._search.passes if dear else 0):
             moved = False
             for name in dear:
-                for candidate in self._space[name][1]:
-                    if candidate == best[name]:
-                        continue
+                for candidate in nearest_first(self._space[name][1], best[name]):
                     if self._no_room({**best, name: candidate}):
                         stopped_at = stopped_at or name
                         continue
                     settings, reached = self._with_cheap({**best, name: candidate}, passes=1)
                     if reached > value:
                         best, value, moved = settings, reached, True
+                        self._note_best(best)
             if not moved:
                 break
         plan = replace(self._plan, recommender=self._spec(best))
         per_query = self._per_query.get(tuple(best.values()), np.empty(0))
-        timed = self._fit_seconds, self._query_seconds
+        timed = self._fit_seconds if self._best is None else self._best.seconds, self._query_seconds
         fits = max(1.0, self._fits)
         each = (time.process_time() - began) / fits
-        return Tuned(plan, value, self._tried, self._complete, per_query, *timed, stopped_at, fits, each)
+        fitted = self._best if self._search.keep else None
+        return Tuned(plan, value, self._tried, self._complete, per_query, *timed, stopped_at, fits, each, fitted)
+
+    def _note_best(self, settings: Mapping[str, Any]) -> None:
+        """Keep what the last fit took, if it was one with the dear ones of ``settings``, and what it made if asked."""
+        dear = [name for name, (stage, _) in self._space.items() if stage != "score"]
+        if self._pipeline is None or not self._fitted or any(self._fitted[n] != settings[n] for n in dear):
+            self._best = None
+            return
+        model: Any = copy.copy(self._pipeline.recommender) if self._search.keep else None
+        if model is not None:
+            for name in self._own:
+                setattr(model, name, settings[name])
+        self._best = Fitted(self._spec(settings), model, self._fit_seconds)
 
     def _start(self) -> dict[str, Any]:
         """Return where to begin: with members as they were found alone, or as they are by default, if that is better.
@@ -260,7 +299,9 @@ class _Climb:
     def _no_room(self, settings: Mapping[str, Any]) -> bool:
         """Whether time or the number of fits leave no room for another, going by the ``work`` of both."""
         work = self._work(settings)
-        over = self._fits + (work / self._first_work if self._first_work else 1.0) > self._search.fits + 1e-9
+        fits = work / self._first_work if self._first_work else 1.0
+        # Fits on a miniature are cheap; one as dear on the whole as all that there may be is none to choose.
+        over = (fits if self._miniature else self._fits + fits) > self._search.fits + 1e-9
         self._complete = self._complete and not over
         return over or self._out_of_time(self._seconds_per_work * work)
 
@@ -334,40 +375,32 @@ class _Climb:
         """Make the model what ``settings`` say. Members are fitted once; only how they score may change."""
         train = self._split.train
         if self._pipeline is None:
-            plan = replace(self._plan, recommender=self._spec(settings), reranker=None)
-            self._pipeline = plan.build(self._store).encode(train)
+            self._pipeline = self._built(settings)
         recommender: Any = self._pipeline.recommender
         different = [n for n, v in settings.items() if n not in self._fitted or self._fitted[n] != v]
         changed = {self._space[name][0] for name in different}
         for name in self._own:
             setattr(recommender, name, settings[name])
-        if not self._fitted:
-            for part in (recommender, *getattr(recommender, "members", ())):
-                if train.n_items > DENSE_ITEMS and getattr(part, "solver", "") == "auto":
-                    part.solver = "sparse"
-                if getattr(part, "recalled", {}) is None:
-                    part.recalled = {}
         if "cpu-seconds" in registry.settings_of(type(recommender)):
             part = self._search.seconds / TRAININGS
             recommender.cpu_seconds = min(self._plan_limit or part, part)
         if not changed <= {"score"} or not self._fitted:
             self._fitted = {}  # whatever fails below leaves the model neither here nor there
             started = time.process_time()
+            spared = self._lent_seconds
             if hasattr(recommender, "accumulate"):
-                self._solve(recommender, settings)
+                spared += self._solve(recommender, settings)
             else:
                 recommender.fit(train)
-                if hasattr(recommender, "members"):
-                    limit = RECALL_BYTES // len(recommender.members)
-                    recommender.members = tuple(Recalled(m, self._fold, limit) for m in recommender.members)
-            self._fit_seconds = time.process_time() - started
+            took = time.process_time() - started
+            self._fit_seconds = took + spared
             if hasattr(recommender, "members"):
-                self._deadline += self._fit_seconds  # members were searched as plans of their own
+                self._deadline += took  # members were searched as plans of their own
             work = self._work(settings)
             self._first_work = self._first_work or work
             self._fits += work / self._first_work if work else 1.0
             if work:
-                self._seconds_per_work = self._fit_seconds / work
+                self._seconds_per_work = took / work
         elif of_members := [name for name in different if name not in self._own]:
             for name in of_members:
                 place, setting = place_of(name)
@@ -375,10 +408,40 @@ class _Climb:
             recommender.rescale(train, {place_of(name)[0] for name in of_members})
         self._fitted = dict(settings)
 
-    def _solve(self, recommender: Any, settings: dict[str, Any]) -> None:
+    def _built(self, settings: dict[str, Any]) -> Pipeline:
+        """Return the plan's pipeline, members that are known fitted already."""
+        train = self._split.train
+        plan = replace(self._plan, recommender=self._spec(settings), reranker=None)
+        pipeline = plan.build(self._store).encode(train)
+        recommender: Any = pipeline.recommender
+        for part in (recommender, *getattr(recommender, "members", ())):
+            if train.n_items > DENSE_ITEMS and getattr(part, "solver", "") == "auto":
+                part.solver = "sparse"
+            if getattr(part, "recalled", {}) is None:
+                part.recalled = {}
+        if not hasattr(recommender, "members"):
+            return pipeline
+        members, limit = list(recommender.members), RECALL_BYTES // len(recommender.members)
+        known = {}
+        for place, spec in enumerate(self._plan.recommender.settings["members"]):
+            if (lent := next((one for one in self._known if one.spec == spec), None)) is not None:
+                known[place], members[place] = train, copy.copy(lent.recommender)
+                self._lent_seconds += lent.seconds
+        for name in settings.keys() - set(self._own):
+            place, setting = place_of(name)
+            setattr(members[place], setting, settings[name])
+        recommender.members = tuple(Recalled(m, self._fold, limit, known.get(p)) for p, m in enumerate(members))
+        return pipeline
+
+    def _solve(self, recommender: Any, settings: dict[str, Any]) -> float:
+        """Fit from sums; return the CPU seconds that those took which an earlier fit had made."""
         recommender.read(self._split.train.catalog)
         key = tuple(settings[n] for n, (stage, _) in self._space.items() if stage == "accumulate")
+        spared = self._sum_seconds
         if self._statistics is None or self._statistics[0] != key:
             self._statistics = None  # frees the old sums before the new ones are made
+            began, spared = time.process_time(), 0.0
             self._statistics = (key, accumulated(recommender, self._split.train.interactions))
+            self._sum_seconds = time.process_time() - began
         recommender.solve(self._statistics[1])
+        return spared
