@@ -201,8 +201,11 @@ class Halving:
             expected = 0.0 if before is None else before.setting_seconds_at(rung.share)
             share = seconds * weights[name] / sum(weights[n] for n in names[i:])
             most = fits if first or name in self.judged else 1.0
+            limit = max(ROOM * most * expected, share)
+            if not first:
+                limit = min(limit, self.left - self._whole(name, seen))
             try:
-                seen[name] = self._look(resolved, rung, step, most, max(ROOM * most * expected, share), seen)
+                seen[name] = self._look(resolved, rung, step, most, limit, seen)
             except (DataError, MissingExtraError, AssetError, BudgetError, MemoryError) as error:
                 self._skip(name, str(error) or "out of memory")
         return seen or None
@@ -256,6 +259,13 @@ class Halving:
         before = seen.get(name)
         expected = 0.0 if before is None else before.fit_seconds * before.growth / rung.growth(name)
         return expected + best.whole_seconds(len(self.split.test)) > self.left
+
+    def _whole(self, name: str, seen: Mapping[str, Looked]) -> float:
+        """Return what fitting a plan to everything and judging it is expected to take, with members as found by now."""
+        before, judges = self.found[name], len(self.split.test)
+        members = [seen[member] for member in references_of(self._by_name[name])]
+        fit = sum(one.fit_seconds * one.growth for one in members) or before.fit_seconds * before.growth
+        return replace(before, fit_seconds=fit / before.growth).whole_seconds(judges)
 
     def _skip(self, name: str, reason: str) -> None:
         self.skipped.append(Dropped(name, reason))
