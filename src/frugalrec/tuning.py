@@ -30,7 +30,7 @@ RECALL_BYTES = 2**30
 DENSE_ITEMS = 6_000
 """On a larger catalogue, settings are compared with block by block solutions, where a component can choose."""
 
-SMALL_ITEMS, SMALL_EVENTS = 1_500, 100_000
+SMALL_ITEMS, SMALL_EVENTS = 1_500, 200_000
 """The size of a miniature of the data, on which settings that change the sums are compared at a small price."""
 
 LEAST_SHARE = 0.25
