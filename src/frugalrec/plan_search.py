@@ -203,7 +203,9 @@ class Halving:
             most = fits if first or name in self.judged else 1.0
             limit = max(ROOM * most * expected, share)
             if not first:
-                limit = min(limit, self.left - self._whole(name, seen))
+                later = sum(self.found[n].setting_seconds_at(rung.share) for n in names[i + 1 :] if n in self.found)
+                limit = min(limit, self.left - max(self._reserve(), self._whole(name, seen)) - later)
+                most = min(most, max(1.0, limit / (ROOM * max(expected, LEAST_SECONDS))))
             try:
                 seen[name] = self._look(resolved, rung, step, most, limit, seen)
             except (DataError, MissingExtraError, AssetError, BudgetError, MemoryError) as error:
@@ -307,6 +309,7 @@ class Halving:
             first="" if before is None else before.stopped_at,
             fits=fits,
             keep=plan.name in self._members,
+            again=rung.share == 1,
         )
         with self.ledger.span("search", plan=f"{plan.name} (search)", phase="once"):
             written = self._by_name[plan.name].resolved(self._by_name)

@@ -45,7 +45,7 @@ class Tuned:
     """A plan with its chosen settings, their validation value, and every combination tried.
 
     ``values``: what each validation query gave with them. ``stopped_at``: the setting at which time ran out, if it did,
-    for a later search to go on with. ``fit_seconds`` is the CPU time of the last fit,
+    for a later search to go on with. ``fit_seconds`` is the CPU time of a fit with the chosen settings, all of it,
     ``query_seconds`` that of scoring and judging one query in a batch. ``fits`` were made on all of the data, counted
     by their work, the first as one; ``setting_seconds`` is what each took, with the settings that need no other.
     ``fitted`` is the recommender as fitted with the chosen settings, where the search was to keep it.
@@ -81,7 +81,7 @@ class Search:
     ``passes``: how often each setting is reconsidered after others have moved. ``first``: the setting to begin with, of
     those that need a fit; the others follow in their order, round and round. ``fits``: how many fits there may be, that
     of the settings to begin with being one and another as much as it has more work. ``keep``: whether what was fitted
-    with the chosen settings is kept.
+    with the chosen settings is kept. ``again``: whether that is to be fitted once more within the same seconds.
     """
 
     seconds: float = 60.0
@@ -91,6 +91,7 @@ class Search:
     first: str = ""
     fits: float = float("inf")
     keep: bool = False
+    again: bool = False
 
 
 def tune(
@@ -168,7 +169,7 @@ def _on_miniature(
     solving = {name: start[name] for name, (stage, _) in space.items() if stage == "solve" and name in start}
     plan = replace(plan, recommender=plan.recommender.with_settings(**solving))
     space = {name: option for name, option in space.items() if option[0] != "solve"}
-    search = replace(search, passes=1)
+    search = replace(search, passes=1, again=False)
     found = _Climb(plan, small, metric, search, store, space, start, deadline, miniature=True).run()
     return replace(found, tried=[{**note, "miniature": True} for note in found.tried])
 
@@ -227,6 +228,7 @@ class _Climb:
         # The first fit must be done anyway. Where it leaves nothing of the time, what costs no other is searched still.
         whole, least = self._deadline, time.process_time() + LEAST_SHARE * self._search.seconds
         self._deadline = max(whole, least)
+        whole -= self._fit_seconds if self._search.again and dear else 0.0
         best, value = self._with_cheap(start, self._search.passes)
         self._note_best(best)
         self._deadline = whole
