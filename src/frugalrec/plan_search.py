@@ -149,12 +149,13 @@ class Halving:
         return _Rung(split, share, self._growth) if len(split.validation) else None
 
     def _growth(self, plan: str, rung: _Rung) -> float:
-        """Return how many times as long a fit on everything is expected to take as one on ``rung``."""
+        """Return how many times as long a fit on everything is expected to take as one on ``rung``, or judging it."""
         if rung.share == 1:
             return 1.0
         resolved = self._by_name[plan].resolved(self._by_name)
         whole, part = self.weighs(resolved, None), self.weighs(resolved, rung.split)
-        return 1 / rung.share if whole is None or not part else max(1.0, whole / part)
+        queries = min(self.config.tuning.max_queries, len(self.split.validation)) / len(rung.split.validation)
+        return 1 / rung.share if whole is None or not part else max(1.0, queries, whole / part)
 
     def _reserve(self) -> float:
         """Return the seconds to keep for fitting the best plan so far to everything, and judging it."""
@@ -204,7 +205,7 @@ class Halving:
             limit = max(ROOM * most * expected, share)
             if not first:
                 later = sum(self.found[n].setting_seconds_at(rung.share) for n in names[i + 1 :] if n in self.found)
-                limit = min(limit, self.left - max(self._reserve(), self._whole(name, seen)) - later)
+                limit = min(limit, self.left - max(self._reserve() / SPARE, self._whole(name, seen)) - later)
                 most = min(most, max(1.0, limit / (ROOM * max(expected, LEAST_SECONDS))))
             try:
                 seen[name] = self._look(resolved, rung, step, most, limit, seen)
