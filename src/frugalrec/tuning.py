@@ -119,11 +119,10 @@ def tune(
 
     On a large catalogue, settings that change a closed-form model's sums are chosen first, on a `miniature` of the data
     and within half the time: the other settings are then searched on the whole with these (Li et al. 2018, "Hyperband",
-    call such a copy a lower fidelity). What ``start`` says of them is taken as it is; what would be more work on the
-    whole than ``search.fits`` are is not tried. Beyond `DENSE_ITEMS` models whose
-    ``solver`` is left open are solved block by block in the search, at a fraction of the price; the plan's are not.
-    Members of a fusion that are ``known``, fitted to this very data, are not fitted again; what fitting others takes is
-    not counted as time of the search.
+    call such a copy a lower fidelity). What ``start`` says of them is taken as it is; what is more work on the whole than
+    ``search.fits`` is not tried. Beyond `DENSE_ITEMS` models whose ``solver`` is left open are solved block by block in the
+    search, at a fraction of the price; the plan's are not. Members of a fusion that are ``known``, fitted to this very
+    data, are not fitted again; what fitting others takes is not counted as time of the search.
 
     Members that are best alone are not best together: where a fusion's weights are searched, so are those settings of
     its members that only scoring depends on, unless the plan as it was ``written``, before plans it refers to were put
@@ -264,9 +263,8 @@ class _Climb:
             self._best = None
             return
         model: Any = copy.copy(self._pipeline.recommender) if self._search.keep else None
-        if model is not None:
-            for name in self._own:
-                setattr(model, name, settings[name])
+        for name in self._own if self._search.keep else ():
+            setattr(model, name, settings[name])
         self._best = Fitted(self._spec(settings), model, self._fit_seconds)
 
     def _start(self) -> dict[str, Any]:
@@ -362,8 +360,10 @@ class _Climb:
             assert self._pipeline is not None
             started = time.process_time()
             per_query = quick_values(self._pipeline, self._fold, self._metric)
+            each = (time.process_time() - started) / len(self._fold)
             # Members' scores are found once: with them it is what another query takes.
-            self._query_seconds = max(self._query_seconds, (time.process_time() - started) / len(self._fold))
+            before = self._query_seconds if hasattr(self._pipeline.recommender, "members") else 0.0
+            self._query_seconds = max(before, each)
             note["value"] = value = float(np.nanmean(per_query))
             self._per_query[key] = per_query
         except DataError as error:
