@@ -119,10 +119,10 @@ def tune(
 
     On a large catalogue, settings that change a closed-form model's sums are chosen first, on a `miniature` of the data
     and within half the time: the other settings are then searched on the whole with these (Li et al. 2018, "Hyperband",
-    call such a copy a lower fidelity). What ``start`` says of them is taken as it is; what is more work on the whole than
-    ``search.fits`` is not tried. Beyond `DENSE_ITEMS` models whose ``solver`` is left open are solved block by block in the
-    search, at a fraction of the price; the plan's are not. Members of a fusion that are ``known``, fitted to this very
-    data, are not fitted again; what fitting others takes is not counted as time of the search.
+    call such a copy a lower fidelity). What ``start`` says of them is taken as it is; more work on the whole than
+    ``search.fits`` is not tried. Beyond `DENSE_ITEMS` models whose ``solver`` is left open are solved block by block
+    in the search, at a fraction of the price; the plan's are not. Members of a fusion that are ``known``, fitted to
+    this very data, are not fitted again; what fitting others takes is not counted as time of the search.
 
     Members that are best alone are not best together: where a fusion's weights are searched, so are those settings of
     its members that only scoring depends on, unless the plan as it was ``written``, before plans it refers to were put
