@@ -22,7 +22,7 @@ from frugalrec.pipeline import Pipeline
 from frugalrec.plan import Plan, Spec
 from frugalrec.recommenders._recalled import Recalled
 from frugalrec.recommenders._sharded import accumulated
-from frugalrec.tuning_space import default_of, members_space, nearest_first, of_member, place_of, placed, search_space
+from frugalrec.tuning_space import default_of, members_space, of_member, place_of, placed, search_space
 
 RECALL_BYTES = 2**30
 """How much of their members' scores a search over fused recommenders may keep."""
@@ -238,7 +238,9 @@ class _Climb:
         for _ in range(self._search.passes if dear else 0):
             moved = False
             for name in dear:
-                for candidate in nearest_first(self._space[name][1], best[name]):
+                for candidate in self._space[name][1]:
+                    if candidate == best[name]:
+                        continue
                     if self._no_room({**best, name: candidate}):
                         stopped_at = stopped_at or name
                         continue
@@ -251,9 +253,8 @@ class _Climb:
         plan = replace(self._plan, recommender=self._spec(best))
         per_query = self._per_query.get(tuple(best.values()), np.empty(0))
         timed = self._fit_seconds if self._best is None else self._best.seconds, self._query_seconds
-        fits = max(1.0, self._fits)
+        fits, fitted = max(1.0, self._fits), self._best if self._search.keep else None
         each = (time.process_time() - began) / fits
-        fitted = self._best if self._search.keep else None
         return Tuned(plan, value, self._tried, self._complete, per_query, *timed, stopped_at, fits, each, fitted)
 
     def _note_best(self, settings: Mapping[str, Any]) -> None:
@@ -414,8 +415,7 @@ class _Climb:
     def _built(self, settings: dict[str, Any]) -> Pipeline:
         """Return the plan's pipeline, members that are known fitted already."""
         train = self._split.train
-        plan = replace(self._plan, recommender=self._spec(settings), reranker=None)
-        pipeline = plan.build(self._store).encode(train)
+        pipeline = replace(self._plan, recommender=self._spec(settings), reranker=None).build(self._store).encode(train)
         recommender: Any = pipeline.recommender
         for part in (recommender, *getattr(recommender, "members", ())):
             if train.n_items > DENSE_ITEMS and getattr(part, "solver", "") == "auto":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from frugalrec import registry
@@ -37,17 +37,6 @@ def members_space(space: Mapping[str, tuple[str, tuple[Any, ...]]], spec: Spec) 
                 if stage == "score" and "each" not in of_member[name.replace("_", "-")].metadata:
                     found[f"members.{place}.{name}"] = (stage, values)
     return found
-
-
-def nearest_first(values: Sequence[Any], present: Any) -> list[Any]:
-    """Return the other ``values``, those that are declared nearest to the ``present`` one first, larger before smaller.
-
-    >>> nearest_first((10.0, 30.0, 100.0, 300.0, 1000.0), 100.0)
-    [300.0, 30.0, 1000.0, 10.0]
-    """
-    here = values.index(present) if present in values else 0
-    order = sorted(range(len(values)), key=lambda place: (abs(place - here), -place))
-    return [values[place] for place in order if values[place] != present]
 
 
 def default_of(declared: Any) -> Any:
