@@ -109,13 +109,13 @@ def tune(
 
     One setting at a time takes each of its declared values while the others stay; cheap settings (stage ``score``) are
     searched again inside every candidate of the dearer ones, since the two trade off. Where a setting has one value a
-    member, each value is searched by itself. Values that the data cannot support (`DataError`) are
-    noted and passed over. A component that has the setting ``cpu-seconds`` is trained for an eighth of the search's
-    time with each candidate, so that settings are compared at equal compute; the plan that comes out keeps its own
-    limit. The search stops when ``search.seconds`` are spent and keeps the best so far; a candidate that would not be
-    done by then, going by the recommender's ``work``, is not begun. Where the first fit leaves less than a quarter of
-    the time, cheap settings have a quarter still. Settings that the plan itself fixes are not touched. The search
-    starts from ``start`` where that says something about a setting, and from the component's defaults elsewhere.
+    member, each value is searched by itself. Values that the data cannot support (`DataError`) are noted and passed
+    over. A component that has the setting ``cpu-seconds`` is trained for an eighth of the search's time with each
+    candidate, so that settings are compared at equal compute; the plan that comes out keeps its own limit. The search
+    stops when ``search.seconds`` are spent and keeps the best so far; a candidate that would not be done by then, going
+    by the recommender's ``work``, is not begun. Where the first fit leaves less than a quarter of the time, cheap
+    settings have a quarter still. Settings that the plan itself fixes are not touched. The search starts from ``start``
+    where that says something about a setting, and from the component's defaults elsewhere.
 
     On a large catalogue, settings that change a closed-form model's sums are chosen first, on a `miniature` of the data
     and within half the time: the other settings are then searched on the whole with these (Li et al. 2018, "Hyperband",
@@ -164,12 +164,13 @@ def _on_miniature(
 ) -> Tuned:
     small = miniature(split, n_items=SMALL_ITEMS, n_events=SMALL_EVENTS, n_queries=search.max_queries, seed=search.seed)
     deadline = time.process_time() + search.seconds / 2
-    # What only solving depends on is searched on the whole, and stays as it is here.
-    solving = {name: start[name] for name, (stage, _) in space.items() if stage == "solve" and name in start}
-    plan = replace(plan, recommender=plan.recommender.with_settings(**solving))
-    space = {name: option for name, option in space.items() if option[0] != "solve"}
-    search = replace(search, passes=1, again=False)
-    found = _Climb(plan, small, metric, search, store, space, start, deadline, miniature=True).run()
+    if limited := search.fits < float("inf"):
+        # What only solving depends on is left to the whole: there is time for few fits, and sums gain more.
+        solving = {name: start[name] for name, (stage, _) in space.items() if stage == "solve" and name in start}
+        plan = replace(plan, recommender=plan.recommender.with_settings(**solving))
+        space = {name: option for name, option in space.items() if option[0] != "solve"}
+        search = replace(search, passes=1, again=False)
+    found = _Climb(plan, small, metric, search, store, space, start, deadline, miniature=limited).run()
     return replace(found, tried=[{**note, "miniature": True} for note in found.tried])
 
 
@@ -245,7 +246,7 @@ class _Climb:
                         stopped_at = stopped_at or name
                         continue
                     settings, reached = self._with_cheap({**best, name: candidate}, passes=1)
-                    if reached > value:
+                    if reached > value and (not self._miniature or self._shown(settings, best)):
                         best, value, moved = settings, reached, True
                         self._note_best(best)
             if not moved:
@@ -260,8 +261,8 @@ class _Climb:
     def _note_best(self, settings: Mapping[str, Any]) -> None:
         """Keep what the last fit took, if it was one with the dear ones of ``settings``, and what it made if asked."""
         dear = [name for name, (stage, _) in self._space.items() if stage != "score"]
+        self._best = None
         if self._pipeline is None or not self._fitted or any(self._fitted[n] != settings[n] for n in dear):
-            self._best = None
             return
         model: Any = copy.copy(self._pipeline.recommender) if self._search.keep else None
         for name in self._own if self._search.keep else ():
@@ -340,7 +341,7 @@ class _Climb:
     def _shown(self, tried: Mapping[str, Any], best: Mapping[str, Any]) -> bool:
         """Whether ``tried`` is better by a standard error of the paired difference (Breiman et al. 1984).
 
-        Members bring many settings, and few users would choose among them by chance.
+        Members bring many settings, and few users would choose by chance; a miniature with few fits is not the whole.
         """
         gains = self._per_query[tuple(tried.values())] - self._per_query[tuple(best.values())]
         gains = gains[np.isfinite(gains)]
@@ -390,8 +391,7 @@ class _Climb:
             recommender.cpu_seconds = min(self._plan_limit or part, part)
         if not changed <= {"score"} or not self._fitted:
             self._fitted = {}  # whatever fails below leaves the model neither here nor there
-            started = time.process_time()
-            spared = self._lent_seconds
+            started, spared = time.process_time(), self._lent_seconds
             if hasattr(recommender, "accumulate"):
                 spared += self._solve(recommender, settings)
             else:
