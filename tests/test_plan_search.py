@@ -89,13 +89,15 @@ def test_fewer_go_on_where_there_is_no_time_for_more() -> None:
     looks = [look("a", 0.5), look("b", 0.45), look("c", 0.4)]
     asked: list[set[str]] = []
 
-    def affords(names: Set[str]) -> bool:
+    def affords(names: Set[str], judged: Set[str]) -> bool:
         asked.append(set(names))
         return len(names) < 2
 
     assert narrow(looks, keep=3, affords=affords).order == ("a",)
     assert [len(names) for names in asked] == [3, 2, 1]
-    assert narrow(looks, keep=3, affords=lambda names: False).order == ("a",)  # the best goes on whatever it takes
+    assert narrow(looks, keep=3, affords=lambda names, judged: False).order == (
+        "a",
+    )  # the best goes on whatever it takes
 
 
 def test_what_a_setting_takes_on_more_users_goes_by_a_power_law() -> None:
@@ -120,9 +122,33 @@ def test_the_next_look_is_on_as_many_users_as_six_fits_have_time_for(tmp_path: P
     shares = [1 / 8, 1 / 4, 1 / 2, 1.0]
     names = ["ease", "sequential"]
     # EASE has five values of the one setting that needs a fit: five fits, and no sixth.
-    assert halving_of([ease, words], 1000.0, tmp_path)._next(names, shares)[:2] == (1.0, 96.0)
-    assert halving_of([ease, words], 88.9, tmp_path)._next(names, shares)[:2] == (1.0, 6.0)  # 5 · 8 + 6 · 8 seconds
-    assert halving_of([ease, words], 87.9, tmp_path)._next(names, shares)[:2] == (1 / 4, 16.0)
+    assert halving_of([ease, words], 1000.0, tmp_path)._next(names, set(names), shares)[:2] == (1.0, 96.0)
+    assert halving_of([ease, words], 88.9, tmp_path)._next(names, set(names), shares)[:2] == (
+        1.0,
+        6.0,
+    )  # 5 · 8 + 6 · 8 seconds
+    assert halving_of([ease, words], 87.9, tmp_path)._next(names, set(names), shares)[:2] == (1 / 4, 16.0)
     # In half of the time: 4 s a fit on half of the users are 44 s.
-    assert halving_of([ease, words], 88.1, tmp_path)._next(names, [1 / 2, 1.0])[:2] == (1.0, 6.0)
-    assert halving_of([ease, words], 9.5, tmp_path)._next(names, shares)[1] == 0.0  # no time for six on any share
+    assert halving_of([ease, words], 88.1, tmp_path)._next(names, set(names), [1 / 2, 1.0])[:2] == (1.0, 6.0)
+    assert (
+        halving_of([ease, words], 9.5, tmp_path)._next(names, set(names), shares)[1] == 0.0
+    )  # no time for six on any share
+
+
+def test_what_others_are_only_built_on_is_fitted_once(tmp_path: Path) -> None:
+    spec, took = Spec("sequential-linear"), {"growth": 8.0, "share": 1 / 8, "setting_seconds": 1.0}
+    looks = [Looked(Plan(name, spec), np.ones(2), 0.0, 0.0, 1.0, **took) for name in ("member", "whole")]
+    halving = halving_of(looks, 1000.0, tmp_path)
+    assert halving._fits(["member", "whole"], {"member", "whole"}, 1.0, 8.0 * 2 * 12) == 12.0
+    assert halving._fits(["member", "whole"], {"whole"}, 1.0, 8.0 * (1 + 12)) == 12.0
+    assert halving._fits(["member", "whole"], {"whole"}, 1.0, 8.0 * (1 + 12) - 0.1) == 8.0
+
+
+def test_what_a_blend_will_take_is_known_from_its_members(tmp_path: Path) -> None:
+    members = tuple(Spec("plan", {"name": name}) for name in ("a", "b"))
+    blend = Looked(Plan("blend", Spec("hybrid", {"members": members})), np.ones(2), 1.0, 0.5, 1.0, growth=4.0)
+    a, b = (Looked(Plan(name, Spec("ease")), np.ones(2), 10.0, 0.0, 1.0) for name in ("a", "b"))
+    halving = halving_of([a, b, blend], 1000.0, tmp_path)
+    asked = len(halving.split.test) * 0.5 * 2.0
+    assert halving._whole("blend", {"a": a, "b": b}) == pytest.approx(20.0 + asked)
+    assert halving._whole("a", {}) == pytest.approx(10.0)

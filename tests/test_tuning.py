@@ -24,7 +24,8 @@ from frugalrec.recommenders import ease, sequential_linear
 from frugalrec.recommenders._base import Scores
 from frugalrec.recommenders._recalled import Recalled
 from frugalrec.testing.data import toy_dataset
-from frugalrec.tuning import Search, Tuned, _Climb, search_space, tune
+from frugalrec.tuning import Fitted, Search, Tuned, _Climb, tune
+from frugalrec.tuning_space import search_space
 
 METRIC = "ndcg@10"
 DAY = 86_400.0
@@ -276,13 +277,13 @@ class Opinion(Scores):
 
 def test_each_member_gets_a_weight_of_its_own_and_is_asked_once() -> None:
     # Items 2, 3 and 4 are chosen: the second member misleads, the third knows.
-    members = (Opinion(0), Opinion(5, 6, 7, 8), Opinion(2, 3, 4))
     split = fashion()
-    plan = Plan("blend", Spec("hybrid", {"members": tuple(Spec("chance") for _ in members), "method": "scale"}))
-    climb = _Climb(plan, split, METRIC, Search(), None, search_space(plan.recommender), {}, math.inf)
+    specs = tuple(Spec("chance", {"seed": seed}) for seed in range(3))
+    opinions = (Opinion(0), Opinion(5, 6, 7, 8), Opinion(2, 3, 4))
+    known = [Fitted(spec, one.fit(split.train), 2.0) for spec, one in zip(specs, opinions, strict=True)]
+    plan = Plan("blend", Spec("hybrid", {"members": specs, "method": "scale"}))
+    climb = _Climb(plan, split, METRIC, Search(), None, search_space(plan.recommender), {}, math.inf, known)
     assert climb._settings == {"weights": (1.0, 1.0, 1.0)}
-    climb._pipeline = plan.build()
-    climb._pipeline.recommender.members = members
     found = climb.run()
     first, misled, knows = found.plan.recommender.settings["weights"]
     assert misled == 0.0
@@ -290,8 +291,12 @@ def test_each_member_gets_a_weight_of_its_own_and_is_asked_once() -> None:
     # The first member is no better: with it alone at weight 0, the value is reached too.
     assert first < 1.0 or found.value == max(entry["value"] for entry in found.tried if entry["settings"]["weights"][0])
     # Once to learn the scale of its scores, once for the first block of the fold, once for the rest.
-    assert all(member.asked == 3 for member in members)
+    assert climb._pipeline is not None
+    assert [member.asked for member in climb._pipeline.recommender.members] == [3, 3, 3]
     assert found.value == max(entry["value"] for entry in found.tried)
+    # Members that are known are not fitted again, and stay as they are; what they took is told.
+    assert [one.recommender.asked for one in known] == [0, 0, 0]
+    assert found.fit_seconds > 6.0
 
 
 def test_what_does_not_fit_into_memory_is_asked_again() -> None:
@@ -310,6 +315,28 @@ def test_what_does_not_fit_into_memory_is_asked_again() -> None:
     recalled.change("best", (1,))
     assert recalled.score(queries) is first
     assert member.asked == 5
+
+
+def test_what_is_fitted_to_the_same_data_is_not_fitted_again() -> None:
+    train, other = fashion().train, toy_dataset(n_users=5, n_items=3)
+    member = Opinion(1).fit(train)
+    recalled = Recalled(member, Fold([], []), limit_bytes=0, fitted=train)
+    assert recalled.fit(train)._member is member
+    assert recalled.fit(other).n_items_ == 3
+    assert member.n_items_ == train.n_items  # a copy was fitted
+    assert recalled.fit(train).n_items_ == train.n_items
+
+
+def test_a_search_keeps_what_it_fitted_with_the_chosen_settings(split: Split) -> None:
+    for component in ("ease", "item-knn", "state-knn", "sequential-linear"):
+        plan = Plan(component, Spec(component))
+        found = tune(plan, split, METRIC, Search(500.0, keep=True), Ledger())
+        assert found.fitted is not None
+        assert found.fitted.spec == found.plan.recommender
+        queries = split.validation.queries
+        again = found.plan.build().fit(split.train).recommender
+        np.testing.assert_array_equal(found.fitted.recommender.score(queries), again.score(queries))
+        assert tune(plan, split, METRIC, Search(500.0), Ledger()).fitted is None
 
 
 def test_members_are_set_for_the_whole_unless_the_plan_was_written_with_their_settings(split: Split) -> None:

@@ -24,7 +24,7 @@ from frugalrec.errors import DataError
 from frugalrec.plan import Plan, Spec
 from frugalrec.recommenders._base import mask_scores
 from frugalrec.recommenders._sharded import accumulated
-from frugalrec.tuning import members_space, search_space
+from frugalrec.tuning_space import members_space, search_space
 
 QUERIES_AT_ONCE = 1000
 Cheap = Mapping[str, tuple[Any, ...]]

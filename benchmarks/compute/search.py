@@ -36,7 +36,7 @@ from frugalrec.prices import PriceSheet
 from frugalrec.run_costs import Run
 from frugalrec.significance import paired_difference
 from frugalrec.study import Study
-from frugalrec.tuning import search_space
+from frugalrec.tuning_space import search_space
 
 FILES = {
     "beauty": {"interactions": "sequences.txt.gz", "items": "items.tsv.gz", "text": ["title"]},

@@ -17,7 +17,7 @@ from frugalrec.interfaces import Expects, ExpectsText, TextEncoder
 from frugalrec.machine_profile import Profile
 from frugalrec.plan import Plan, Spec
 from frugalrec.prices import PriceSheet
-from frugalrec.tuning import search_space
+from frugalrec.tuning_space import search_space
 from frugalrec.work import Expected, Stages, Work, answering, ranking
 
 STAGES = ("encode", "tune", "fit", "evaluate", "request")

@@ -86,7 +86,7 @@ def narrowed(
     *,
     keep: int,
     judges: int,
-    affords: Callable[[Set[str]], bool] = lambda names: True,
+    affords: Callable[[Set[str], Set[str]], bool] = lambda names, judged: True,
     strict: bool = False,
     seed: int = 0,
 ) -> Narrowed:
@@ -95,7 +95,8 @@ def narrowed(
     A plan goes on among the best ``keep`` by the upper confidence bound of its difference to the best; or where nothing
     as good takes less ``compute`` and it may yet be shown to meet the floor: were its difference as good as that bound,
     and the interval as narrow as ``judges`` test users would make it. What goes on takes along its twin without a
-    language model and what it is built on. There are fewer best ones where not all of that ``affords`` another look.
+    language model and what it is built on. There are fewer best ones where another look at all of that, and at those to
+    be judged among them, is more than ``affords``.
     ``strict``: the best, too, only go on where it may be shown that they meet the floor.
     """
     counts = {name: int(np.count_nonzero(~np.isnan(one.values))) for name, one in looked.items()}
@@ -118,7 +119,7 @@ def narrowed(
         kept = others | {n for n in merit[:best_ones] if not strict or n in hopeful}
         judged = _with(kept, looked, lambda n: [plans[n].without_lm])
         needed = _with(judged, looked, lambda n: references_of(plans[n]))
-        if affords(needed):
+        if affords(needed, judged):
             break
     against = f"against {looked[best].mean:.4f} of {best}"
     users = len(looked[best].values)

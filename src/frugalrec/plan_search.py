@@ -10,11 +10,10 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -23,15 +22,17 @@ from frugalrec.config import Config
 from frugalrec.cost import Cost, Ledger
 from frugalrec.data.dataset import Split
 from frugalrec.data.samples import sampled
-from frugalrec.errors import AssetError, BudgetError, DataError, FrugalrecError, MissingExtraError
+from frugalrec.errors import AssetError, BudgetError, DataError, MissingExtraError
 from frugalrec.evaluation import quick_values
 from frugalrec.floors import Floor
 from frugalrec.interfaces import ArrayStore
+from frugalrec.look_files import line_of, lines_of, looked_of
 from frugalrec.narrowing import BASELINES, Dropped, Looked, narrowed
 from frugalrec.plan import Plan
 from frugalrec.portfolio import references_of
 from frugalrec.prices import PriceSheet
-from frugalrec.tuning import Search, kin, search_space, tune
+from frugalrec.tuning import Fitted, Search, tune
+from frugalrec.tuning_space import kin, search_space
 
 FIRST_SHARE = 1 / 8
 LEAST_USERS = 400
@@ -45,9 +46,6 @@ LEAST_FITS = 6
 
 STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 """How many fits a plan may make on a rung."""
-
-NUMBERS = ("fit_seconds", "query_seconds", "cpu_seconds", "growth", "share", "fits", "setting_seconds")
-"""What is kept of a look beside the plan and its values."""
 
 ROOM = 2.0
 """How many times the time that its fits are expected to take a plan may have on a rung."""
@@ -86,9 +84,10 @@ class Halving:
     def __post_init__(self) -> None:
         self._by_name = {plan.name: plan for plan in self.plans}
         self._order = list(self._by_name)
-        self._kept = _lines(self.path)
+        self._kept = lines_of(self.path)
         self._before = sum(line["cpu_seconds"] for line in self._kept.values())
         self._began = time.process_time()
+        self._members = {name for plan in self.plans for name in references_of(plan)}
 
     @property
     def left(self) -> float:
@@ -127,20 +126,21 @@ class Halving:
             self._narrow(rung, shares)
             if not shares:
                 return
-            share, fits, seconds = self._next(self._order, shares)
+            share, fits, seconds = self._next(self._order, self.judged, shares)
             if fits <= 1:
                 return
 
-    def _next(self, names: Iterable[str], shares: Sequence[float]) -> tuple[float, float, float]:
+    def _next(self, names: Iterable[str], judged: Set[str], shares: Sequence[float]) -> tuple[float, float, float]:
         """Return on which share of the users to look again, at how many fits a plan, and the seconds for it.
 
         It is the largest share on which every plan can make `LEAST_FITS`, in half of the time where it is not the last.
-        Where there is none, no fits: settings found on few users by few fits are worth less than a few on all.
+        Where there is none, no fits: settings found on few users by few fits are worth less than a few on all. Plans
+        that are not ``judged``, on which others are built, are fitted once.
         """
         seconds = max(0.0, self.left - self._reserve())
         for share in reversed(shares):
             part = seconds if share == 1 else seconds / 2
-            if (fits := self._fits(names, share, part)) >= LEAST_FITS:
+            if (fits := self._fits(names, judged, share, part)) >= LEAST_FITS:
                 return share, fits, part
         return shares[0], 0.0, 0.0
 
@@ -149,21 +149,23 @@ class Halving:
         return _Rung(split, share, self._growth) if len(split.validation) else None
 
     def _growth(self, plan: str, rung: _Rung) -> float:
-        """Return how many times as long a fit on everything is expected to take as one on ``rung``."""
+        """Return how many times as long a fit on everything is expected to take as one on ``rung``, or judging it."""
         if rung.share == 1:
             return 1.0
         resolved = self._by_name[plan].resolved(self._by_name)
         whole, part = self.weighs(resolved, None), self.weighs(resolved, rung.split)
-        return 1 / rung.share if whole is None or not part else max(1.0, whole / part)
+        queries = min(self.config.tuning.max_queries, len(self.split.validation)) / len(rung.split.validation)
+        return 1 / rung.share if whole is None or not part else max(1.0, queries, whole / part)
 
     def _reserve(self) -> float:
         """Return the seconds to keep for fitting the best plan so far to everything, and judging it."""
         best = max(self.found.values(), key=lambda one: one.mean)
         return SPARE * best.whole_seconds(len(self.split.test))
 
-    def _fits(self, names: Iterable[str], share: float, seconds: float) -> float:
+    def _fits(self, names: Iterable[str], judged: Set[str], share: float, seconds: float) -> float:
         """Return how many fits each of the plans can make on a share of users in ``seconds``: of `STEPS`, or 0."""
-        each = {n: (self.found[n].setting_seconds_at(share), self._most_fits(n)) for n in names if n in self.found}
+        most = {n: self._most_fits(n) if n in judged else 1.0 for n in names}
+        each = {n: (self.found[n].setting_seconds_at(share), most[n]) for n in names if n in self.found}
         fitting = (step for step in STEPS if sum(s * min(step, most) for s, most in each.values()) <= seconds)
         return float(max(fitting, default=0))
 
@@ -199,8 +201,14 @@ class Halving:
             before = self.found.get(name)
             expected = 0.0 if before is None else before.setting_seconds_at(rung.share)
             share = seconds * weights[name] / sum(weights[n] for n in names[i:])
+            most = fits if first or name in self.judged else 1.0
+            limit = max(ROOM * most * expected, share)
+            if not first:
+                later = sum(self.found[n].setting_seconds_at(rung.share) for n in names[i + 1 :] if n in self.found)
+                limit = min(limit, self.left - max(self._reserve() / SPARE, self._whole(name, seen)) - later)
+                most = min(most, max(1.0, limit / (ROOM * max(expected, LEAST_SECONDS))))
             try:
-                seen[name] = self._look(resolved, rung, step, fits, max(ROOM * fits * expected, share), seen)
+                seen[name] = self._look(resolved, rung, step, most, limit, seen)
             except (DataError, MissingExtraError, AssetError, BudgetError, MemoryError) as error:
                 self._skip(name, str(error) or "out of memory")
         return seen or None
@@ -216,7 +224,7 @@ class Halving:
             self._compute(seen),
             keep=keep,
             judges=len(self.split.test),
-            affords=lambda names: not shares or self._next(names, shares)[1] >= LEAST_FITS,
+            affords=lambda names, judged: not shares or self._next(names, judged, shares)[1] >= LEAST_FITS,
             strict=not shares,
             seed=self.config.seed,
         )
@@ -255,6 +263,13 @@ class Halving:
         expected = 0.0 if before is None else before.fit_seconds * before.growth / rung.growth(name)
         return expected + best.whole_seconds(len(self.split.test)) > self.left
 
+    def _whole(self, name: str, seen: Mapping[str, Looked]) -> float:
+        """Return what fitting a plan to everything and judging it is expected to take, with members as found by now."""
+        before, judges = self.found[name], len(self.split.test)
+        members = [seen[member] for member in references_of(self._by_name[name])]
+        fit = sum(one.fit_seconds * one.growth for one in members) or before.fit_seconds * before.growth
+        return replace(before, fit_seconds=fit / before.growth).whole_seconds(judges)
+
     def _skip(self, name: str, reason: str) -> None:
         self.skipped.append(Dropped(name, reason))
         self.found.pop(name, None)
@@ -275,7 +290,7 @@ class Halving:
     ) -> Looked:
         key = self._key(plan.name, rung.share, step)
         if key in self._kept:
-            return _read(self._kept[key])
+            return looked_of(self._kept[key])
         config, began = self.config, time.process_time()
         before = self.found.get(plan.name)
         # A twin with text is judged by what text adds: what both have is what was found without, rung by rung.
@@ -294,10 +309,16 @@ class Halving:
             seed=config.seed,
             first="" if before is None else before.stopped_at,
             fits=fits,
+            keep=plan.name in self._members,
+            again=rung.share == 1,
         )
         with self.ledger.span("search", plan=f"{plan.name} (search)", phase="once"):
             written = self._by_name[plan.name].resolved(self._by_name)
-            tuned = tune(plan, rung.split, config.quality.metric, search, Ledger(), self.store, settings, written)
+            tuned = tune(
+                plan, rung.split, config.quality.metric, search, Ledger(), self.store, settings, written, rung.fitted
+            )
+            if tuned.fitted is not None:
+                rung.fitted.append(tuned.fitted)
             timed = tuned.fit_seconds, tuned.query_seconds
             looked = Looked(
                 tuned.plan,
@@ -314,7 +335,7 @@ class Halving:
                 looked = self._as_it_is(tuned.plan, rung)
         looked = replace(looked, cpu_seconds=time.process_time() - began)
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"key": key, **_written(looked)}) + "\n")
+            file.write(json.dumps({"key": key, **line_of(looked)}) + "\n")
         return looked
 
     def _as_it_is(self, plan: Plan, rung: _Rung) -> Looked:
@@ -344,12 +365,16 @@ class Halving:
 
 @dataclass
 class _Rung:
-    """A share of the users; ``growth`` tells how many times as long a plan takes on everything as on these."""
+    """A share of the users; ``growth`` tells how many times as long a plan takes on everything as on these.
+
+    ``fitted`` are the models that others may be built of.
+    """
 
     split: Split
     share: float
     measured: Callable[[str, _Rung], float]
     known: dict[str, float] = field(default_factory=dict)
+    fitted: list[Fitted] = field(default_factory=list)
 
     def growth(self, plan: str) -> float:
         if plan not in self.known:
@@ -377,31 +402,6 @@ def seconds_of(seconds: float | None, dollars: float | None, prices: PriceSheet)
     hour = prices.price(Cost(cpu_seconds=3600.0, gpu_seconds=0.0, fees=0.0))
     bought = None if dollars is None or not hour else dollars / hour * 3600
     return min((limit for limit in (seconds, bought) if limit is not None), default=None)
-
-
-def _written(looked: Looked) -> dict[str, Any]:
-    values = [None if np.isnan(v) else round(float(v), 6) for v in looked.values]
-    found = {"plan": looked.plan.to_dict(), "values": values, "stopped_at": looked.stopped_at}
-    return found | {n: getattr(looked, n) for n in NUMBERS}
-
-
-def _read(line: Mapping[str, Any]) -> Looked:
-    values = np.array([np.nan if v is None else v for v in line["values"]], dtype=np.float64)
-    numbers = {n: float(line[n]) for n in NUMBERS}
-    return Looked(Plan.from_dict(line["plan"]), values, **numbers, stopped_at=line["stopped_at"])
-
-
-def _lines(path: Path) -> dict[str, dict[str, Any]]:
-    """Return what an earlier run kept, by key; what cannot be read is done again."""
-    found: dict[str, dict[str, Any]] = {}
-    if path.exists():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                table = json.loads(line)
-                found[table["key"]] = {**table, "cpu_seconds": float(table["cpu_seconds"])}
-            except (ValueError, KeyError, TypeError, FrugalrecError):
-                continue
-    return found
 
 
 __all__ = ["SPARE", "Halving", "rungs", "seconds_of"]

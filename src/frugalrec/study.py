@@ -59,7 +59,8 @@ from frugalrec.trying import (
     split_of,
     told,
 )
-from frugalrec.tuning import DENSE_ITEMS, kin, search_space
+from frugalrec.tuning import DENSE_ITEMS
+from frugalrec.tuning_space import kin, search_space
 
 LONG_SECONDS = 20.0
 """Of plans that are expected to take longer, it is said before they are begun."""

@@ -25,7 +25,8 @@ from frugalrec.prices import PriceSheet
 from frugalrec.spending import SpendCap, metering
 from frugalrec.stores.array_cache import ArrayCache
 from frugalrec.trial_files import values_of, with_values
-from frugalrec.tuning import Search, kin, tune
+from frugalrec.tuning import Search, tune
+from frugalrec.tuning_space import kin
 
 NOT_TRIED = (DataError, MissingExtraError, AssetError, BudgetError, MemoryError)
 """What may stop one plan and leaves the others to be tried."""

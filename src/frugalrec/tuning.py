@@ -22,9 +22,7 @@ from frugalrec.pipeline import Pipeline
 from frugalrec.plan import Plan, Spec
 from frugalrec.recommenders._recalled import Recalled
 from frugalrec.recommenders._sharded import accumulated
-
-STAGES = ("score", "solve", "accumulate")
-"""What must be redone when a setting changes, from the cheapest to the dearest."""
+from frugalrec.tuning_space import default_of, members_space, of_member, place_of, placed, search_space
 
 RECALL_BYTES = 2**30
 """How much of their members' scores a search over fused recommenders may keep."""
@@ -47,9 +45,10 @@ class Tuned:
     """A plan with its chosen settings, their validation value, and every combination tried.
 
     ``values``: what each validation query gave with them. ``stopped_at``: the setting at which time ran out, if it did,
-    for a later search to go on with. ``fit_seconds`` is the CPU time of the last fit,
+    for a later search to go on with. ``fit_seconds`` is the CPU time of a fit with the chosen settings, all of it,
     ``query_seconds`` that of scoring and judging one query in a batch. ``fits`` were made on all of the data, counted
     by their work, the first as one; ``setting_seconds`` is what each took, with the settings that need no other.
+    ``fitted`` is the recommender as fitted with the chosen settings, where the search was to keep it.
     """
 
     plan: Plan
@@ -62,6 +61,16 @@ class Tuned:
     stopped_at: str = ""
     fits: float = 1.0
     setting_seconds: float = 0.0
+    fitted: Fitted | None = None
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A recommender that a search has fitted to its data as ``spec`` says, and the CPU seconds that took."""
+
+    spec: Spec
+    recommender: Any
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -71,7 +80,8 @@ class Search:
     CPU time, not the clock, so that what else the machine does changes the search little.
     ``passes``: how often each setting is reconsidered after others have moved. ``first``: the setting to begin with, of
     those that need a fit; the others follow in their order, round and round. ``fits``: how many fits there may be, that
-    of the settings to begin with being one and another as much as it has more work.
+    of the settings to begin with being one and another as much as it has more work. ``keep``: whether what was fitted
+    with the chosen settings is kept. ``again``: whether that is to be fitted once more within the same seconds.
     """
 
     seconds: float = 60.0
@@ -80,6 +90,8 @@ class Search:
     seed: int = 0
     first: str = ""
     fits: float = float("inf")
+    keep: bool = False
+    again: bool = False
 
 
 def tune(
@@ -91,24 +103,26 @@ def tune(
     store: ArrayStore | None = None,
     start: Mapping[str, Any] | None = None,
     written: Plan | None = None,
+    known: Sequence[Fitted] = (),
 ) -> Tuned:
     """Choose the recommender's settings by coordinate search on the validation fold.
 
     One setting at a time takes each of its declared values while the others stay; cheap settings (stage ``score``) are
     searched again inside every candidate of the dearer ones, since the two trade off. Where a setting has one value a
-    member, each value is searched by itself. Values that the data cannot support (`DataError`) are
-    noted and passed over. A component that has the setting ``cpu-seconds`` is trained for an eighth of the search's
-    time with each candidate, so that settings are compared at equal compute; the plan that comes out keeps its own
-    limit. The search stops when ``search.seconds`` are spent and keeps the best so far; a candidate that would not be
-    done by then, going by the recommender's ``work``, is not begun. Where the first fit leaves less than a quarter of
-    the time, cheap settings have a quarter still. Settings that the plan itself fixes are not touched. The search
-    starts from ``start`` where that says something about a setting, and from the component's defaults elsewhere.
+    member, each value is searched by itself. Values that the data cannot support (`DataError`) are noted and passed
+    over. A component that has the setting ``cpu-seconds`` is trained for an eighth of the search's time with each
+    candidate, so that settings are compared at equal compute; the plan that comes out keeps its own limit. The search
+    stops when ``search.seconds`` are spent and keeps the best so far; a candidate that would not be done by then, going
+    by the recommender's ``work``, is not begun. Where the first fit leaves less than a quarter of the time, cheap
+    settings have a quarter still. Settings that the plan itself fixes are not touched. The search starts from ``start``
+    where that says something about a setting, and from the component's defaults elsewhere.
 
     On a large catalogue, settings that change a closed-form model's sums are chosen first, on a `miniature` of the data
     and within half the time: the other settings are then searched on the whole with these (Li et al. 2018, "Hyperband",
-    call such a copy a lower fidelity). What ``start`` says of them is taken as it is. Beyond `DENSE_ITEMS` models whose
-    ``solver`` is left open are solved block by block in the search, at a fraction of the price; the plan's are not.
-    What fitting the members of a fusion takes is not counted as time of the search.
+    call such a copy a lower fidelity). What ``start`` says of them is taken as it is; more work on the whole than
+    ``search.fits`` is not tried. Beyond `DENSE_ITEMS` models whose ``solver`` is left open are solved block by block
+    in the search, at a fraction of the price; the plan's are not. Members of a fusion that are ``known``, fitted to
+    this very data, are not fitted again; what fitting others takes is not counted as time of the search.
 
     Members that are best alone are not best together: where a fusion's weights are searched, so are those settings of
     its members that only scoring depends on, unless the plan as it was ``written``, before plans it refers to were put
@@ -131,7 +145,7 @@ def tune(
             space = {name: option for name, option in space.items() if name not in of_sums}
             sums = {name: start[name] for name in of_sums if name in start}
             plan = replace(plan, recommender=plan.recommender.with_settings(**sums))
-        found = _Climb(plan, split, metric, search, store, space, start, deadline).run()
+        found = _Climb(plan, split, metric, search, store, space, start, deadline, known).run()
         return replace(found, tried=[*first.tried, *found.tried], complete=first.complete and found.complete)
 
 
@@ -150,37 +164,14 @@ def _on_miniature(
 ) -> Tuned:
     small = miniature(split, n_items=SMALL_ITEMS, n_events=SMALL_EVENTS, n_queries=search.max_queries, seed=search.seed)
     deadline = time.process_time() + search.seconds / 2
-    found = _Climb(plan, small, metric, search, store, space, start, deadline).run()
+    if limited := search.fits < float("inf"):
+        # What only solving depends on is left to the whole: there is time for few fits, and sums gain more.
+        solving = {name: start[name] for name, (stage, _) in space.items() if stage == "solve" and name in start}
+        plan = replace(plan, recommender=plan.recommender.with_settings(**solving))
+        space = {name: option for name, option in space.items() if option[0] != "solve"}
+        search = replace(search, passes=1, again=False)
+    found = _Climb(plan, small, metric, search, store, space, start, deadline, miniature=limited).run()
     return replace(found, tried=[{**note, "miniature": True} for note in found.tried])
-
-
-def search_space(spec: Spec) -> dict[str, tuple[str, tuple[Any, ...]]]:
-    """Return ``{setting: (stage, values)}`` of a component, for the settings that ``spec`` leaves open.
-
-    Settings about text are left out where the spec names no encoder.
-    """
-    space: dict[str, tuple[str, tuple[Any, ...]]] = {}
-    for option, declared in registry.settings_of(registry.load("recommender", spec.component)).items():
-        values = declared.metadata.get("tune")
-        if values is None or option in {k.replace("_", "-") for k in spec.settings}:
-            continue
-        if declared.metadata.get("text") and "encoder" not in spec.settings:
-            continue
-        space[declared.name] = (declared.metadata["stage"], tuple(values))
-    return space
-
-
-def members_space(space: Mapping[str, tuple[str, tuple[Any, ...]]], spec: Spec) -> dict[str, tuple[str, Any]]:
-    """Return the same for what members leave open and only scoring depends on, where each has a place in ``space``."""
-    declared = registry.settings_of(registry.load("recommender", spec.component))
-    found: dict[str, tuple[str, Any]] = {}
-    if any("each" in declared[name.replace("_", "-")].metadata for name in space):
-        for place, member in enumerate(spec.settings["members"]):
-            of_member = registry.settings_of(registry.load("recommender", member.component))
-            for name, (stage, values) in search_space(member).items():
-                if stage == "score" and "each" not in of_member[name.replace("_", "-")].metadata:
-                    found[f"members.{place}.{name}"] = (stage, values)
-    return found
 
 
 class _Climb:
@@ -196,8 +187,12 @@ class _Climb:
         space: Mapping[str, tuple[str, tuple[Any, ...]]],
         start: Mapping[str, Any],
         deadline: float,
+        known: Sequence[Fitted] = (),
+        *,
+        miniature: bool = False,
     ) -> None:
         self._plan, self._split, self._search, self._store, self._space = plan, split, search, store, space
+        self._known, self._miniature = known, miniature
         self._metric = metrics.parse(metric)
         self._fold: Fold = split.validation.sample(search.max_queries, search.seed)
         self._deadline = deadline
@@ -209,15 +204,16 @@ class _Climb:
         self._complete = True
         self._values: dict[tuple[Any, ...], float] = {}
         self._per_query: dict[tuple[Any, ...], FloatArray] = {}
-        self._fit_seconds = self._query_seconds = 0.0
+        self._fit_seconds = self._sum_seconds = self._lent_seconds = self._query_seconds = 0.0
+        self._best: Fitted | None = None
         self._tried: list[dict[str, Any]] = []
         self._seconds_per_work = 0.0
         self._first_work = self._fits = 0.0
         defaults = registry.settings_of(registry.load("recommender", plan.recommender.component))
         self._own = [name for name in space if not name.startswith("members.")]
-        self._settings = {name: start.get(name, _default(defaults[name.replace("_", "-")])) for name in self._own}
+        self._settings = {name: start.get(name, default_of(defaults[name.replace("_", "-")])) for name in self._own}
         for name in space.keys() - set(self._own):
-            self._settings[name] = _of_member(name, start, plan.recommender)
+            self._settings[name] = of_member(name, start, plan.recommender)
         self._settings = {name: self._settings[name] for name in space}
         self._each = [name for name in self._own if "each" in defaults[name.replace("_", "-")].metadata]
         for name in self._each:
@@ -232,7 +228,9 @@ class _Climb:
         # The first fit must be done anyway. Where it leaves nothing of the time, what costs no other is searched still.
         whole, least = self._deadline, time.process_time() + LEAST_SHARE * self._search.seconds
         self._deadline = max(whole, least)
+        whole -= self._fit_seconds if self._search.again and dear else 0.0
         best, value = self._with_cheap(start, self._search.passes)
+        self._note_best(best)
         self._deadline = whole
         if self._search.first in dear:
             place = dear.index(self._search.first)
@@ -248,16 +246,28 @@ class _Climb:
                         stopped_at = stopped_at or name
                         continue
                     settings, reached = self._with_cheap({**best, name: candidate}, passes=1)
-                    if reached > value:
+                    if reached > value and (not self._miniature or self._shown(settings, best)):
                         best, value, moved = settings, reached, True
+                        self._note_best(best)
             if not moved:
                 break
         plan = replace(self._plan, recommender=self._spec(best))
         per_query = self._per_query.get(tuple(best.values()), np.empty(0))
-        timed = self._fit_seconds, self._query_seconds
-        fits = max(1.0, self._fits)
+        timed = self._fit_seconds if self._best is None else self._best.seconds, self._query_seconds
+        fits, fitted = max(1.0, self._fits), self._best if self._search.keep else None
         each = (time.process_time() - began) / fits
-        return Tuned(plan, value, self._tried, self._complete, per_query, *timed, stopped_at, fits, each)
+        return Tuned(plan, value, self._tried, self._complete, per_query, *timed, stopped_at, fits, each, fitted)
+
+    def _note_best(self, settings: Mapping[str, Any]) -> None:
+        """Keep what the last fit took, if it was one with the dear ones of ``settings``, and what it made if asked."""
+        dear = [name for name, (stage, _) in self._space.items() if stage != "score"]
+        self._best = None
+        if self._pipeline is None or not self._fitted or any(self._fitted[n] != settings[n] for n in dear):
+            return
+        model: Any = copy.copy(self._pipeline.recommender) if self._search.keep else None
+        for name in self._own if self._search.keep else ():
+            setattr(model, name, settings[name])
+        self._best = Fitted(self._spec(settings), model, self._fit_seconds)
 
     def _start(self) -> dict[str, Any]:
         """Return where to begin: with members as they were found alone, or as they are by default, if that is better.
@@ -265,7 +275,7 @@ class _Climb:
         Either is judged with weights of its own.
         """
         of_members = [name for name in self._space if name not in self._own]
-        default = {name: _of_member(name, {}, self._plan.recommender, by_default=True) for name in of_members}
+        default = {name: of_member(name, {}, self._plan.recommender, by_default=True) for name in of_members}
         if all(self._settings[name] == value for name, value in default.items()):
             return self._settings
         alone, value = self._with_cheap(self._settings, self._search.passes, members=False)
@@ -276,10 +286,10 @@ class _Climb:
         """Return the recommender with ``settings``, those of its members among them."""
         spec = self._plan.recommender.with_settings(**{name: settings[name] for name in self._own})
         for name in settings.keys() - set(self._own):
-            place, setting = _place_of(name)
+            place, setting = place_of(name)
             members = spec.settings["members"]
             spec = spec.with_settings(
-                members=_placed(members, place, members[place].with_settings(**{setting: settings[name]}))
+                members=placed(members, place, members[place].with_settings(**{setting: settings[name]}))
             )
         return spec
 
@@ -291,7 +301,9 @@ class _Climb:
     def _no_room(self, settings: Mapping[str, Any]) -> bool:
         """Whether time or the number of fits leave no room for another, going by the ``work`` of both."""
         work = self._work(settings)
-        over = self._fits + (work / self._first_work if self._first_work else 1.0) > self._search.fits + 1e-9
+        fits = work / self._first_work if self._first_work else 1.0
+        # Fits on a miniature are cheap; one as dear on the whole as all that there may be is none to choose.
+        over = (fits if self._miniature else self._fits + fits) > self._search.fits + 1e-9
         self._complete = self._complete and not over
         return over or self._out_of_time(self._seconds_per_work * work)
 
@@ -315,7 +327,7 @@ class _Climb:
                 if stage != "score" or not (members or name in self._own):
                     continue
                 for place, candidate in self._moves(name, candidates):
-                    tried = {**best, name: candidate if place is None else _placed(best[name], place, candidate)}
+                    tried = {**best, name: candidate if place is None else placed(best[name], place, candidate)}
                     if tried[name] == best[name]:
                         continue
                     if self._out_of_time():
@@ -329,7 +341,7 @@ class _Climb:
     def _shown(self, tried: Mapping[str, Any], best: Mapping[str, Any]) -> bool:
         """Whether ``tried`` is better by a standard error of the paired difference (Breiman et al. 1984).
 
-        Members bring many settings, and few users would choose among them by chance.
+        Members bring many settings, and few users would choose by chance; a miniature with few fits is not the whole.
         """
         gains = self._per_query[tuple(tried.values())] - self._per_query[tuple(best.values())]
         gains = gains[np.isfinite(gains)]
@@ -350,7 +362,10 @@ class _Climb:
             assert self._pipeline is not None
             started = time.process_time()
             per_query = quick_values(self._pipeline, self._fold, self._metric)
-            self._query_seconds = (time.process_time() - started) / len(self._fold)
+            each = (time.process_time() - started) / len(self._fold)
+            # Members' scores are found once: with them it is what another query takes.
+            before = self._query_seconds if hasattr(self._pipeline.recommender, "members") else 0.0
+            self._query_seconds = max(before, each)
             note["value"] = value = float(np.nanmean(per_query))
             self._per_query[key] = per_query
         except DataError as error:
@@ -365,85 +380,71 @@ class _Climb:
         """Make the model what ``settings`` say. Members are fitted once; only how they score may change."""
         train = self._split.train
         if self._pipeline is None:
-            plan = replace(self._plan, recommender=self._spec(settings), reranker=None)
-            self._pipeline = plan.build(self._store).encode(train)
+            self._pipeline = self._built(settings)
         recommender: Any = self._pipeline.recommender
         different = [n for n, v in settings.items() if n not in self._fitted or self._fitted[n] != v]
         changed = {self._space[name][0] for name in different}
         for name in self._own:
             setattr(recommender, name, settings[name])
-        if not self._fitted:
-            for part in (recommender, *getattr(recommender, "members", ())):
-                if train.n_items > DENSE_ITEMS and getattr(part, "solver", "") == "auto":
-                    part.solver = "sparse"
-                if getattr(part, "recalled", {}) is None:
-                    part.recalled = {}
         if "cpu-seconds" in registry.settings_of(type(recommender)):
             part = self._search.seconds / TRAININGS
             recommender.cpu_seconds = min(self._plan_limit or part, part)
         if not changed <= {"score"} or not self._fitted:
             self._fitted = {}  # whatever fails below leaves the model neither here nor there
-            started = time.process_time()
+            started, spared = time.process_time(), self._lent_seconds
             if hasattr(recommender, "accumulate"):
-                self._solve(recommender, settings)
+                spared += self._solve(recommender, settings)
             else:
                 recommender.fit(train)
-                if hasattr(recommender, "members"):
-                    limit = RECALL_BYTES // len(recommender.members)
-                    recommender.members = tuple(Recalled(m, self._fold, limit) for m in recommender.members)
-            self._fit_seconds = time.process_time() - started
+            took = time.process_time() - started
+            self._fit_seconds = took + spared
             if hasattr(recommender, "members"):
-                self._deadline += self._fit_seconds  # members were searched as plans of their own
+                self._deadline += took  # members were searched as plans of their own
             work = self._work(settings)
             self._first_work = self._first_work or work
             self._fits += work / self._first_work if work else 1.0
             if work:
-                self._seconds_per_work = self._fit_seconds / work
+                self._seconds_per_work = took / work
         elif of_members := [name for name in different if name not in self._own]:
             for name in of_members:
-                place, setting = _place_of(name)
+                place, setting = place_of(name)
                 recommender.members[place].change(setting, settings[name])
-            recommender.rescale(train, {_place_of(name)[0] for name in of_members})
+            recommender.rescale(train, {place_of(name)[0] for name in of_members})
         self._fitted = dict(settings)
 
-    def _solve(self, recommender: Any, settings: dict[str, Any]) -> None:
+    def _built(self, settings: dict[str, Any]) -> Pipeline:
+        """Return the plan's pipeline, members that are known fitted already."""
+        train = self._split.train
+        pipeline = replace(self._plan, recommender=self._spec(settings), reranker=None).build(self._store).encode(train)
+        recommender: Any = pipeline.recommender
+        for part in (recommender, *getattr(recommender, "members", ())):
+            if train.n_items > DENSE_ITEMS and getattr(part, "solver", "") == "auto":
+                part.solver = "sparse"
+            if getattr(part, "recalled", {}) is None:
+                part.recalled = {}
+        if not hasattr(recommender, "members"):
+            return pipeline
+        members, limit = list(recommender.members), RECALL_BYTES // len(recommender.members)
+        known = {}
+        for place, spec in enumerate(self._plan.recommender.settings["members"]):
+            if (lent := next((one for one in self._known if one.spec == spec), None)) is not None:
+                known[place], members[place] = train, copy.copy(lent.recommender)
+                self._lent_seconds += lent.seconds
+        for name in settings.keys() - set(self._own):
+            place, setting = place_of(name)
+            setattr(members[place], setting, settings[name])
+        recommender.members = tuple(Recalled(m, self._fold, limit, known.get(p)) for p, m in enumerate(members))
+        return pipeline
+
+    def _solve(self, recommender: Any, settings: dict[str, Any]) -> float:
+        """Fit from sums; return the CPU seconds that those took which an earlier fit had made."""
         recommender.read(self._split.train.catalog)
         key = tuple(settings[n] for n, (stage, _) in self._space.items() if stage == "accumulate")
+        spared = self._sum_seconds
         if self._statistics is None or self._statistics[0] != key:
             self._statistics = None  # frees the old sums before the new ones are made
+            began, spared = time.process_time(), 0.0
             self._statistics = (key, accumulated(recommender, self._split.train.interactions))
+            self._sum_seconds = time.process_time() - began
         recommender.solve(self._statistics[1])
-
-
-def _default(declared: Any) -> Any:
-    return declared.default
-
-
-def _placed(values: tuple[Any, ...], place: int, value: Any) -> tuple[Any, ...]:
-    return (*values[:place], value, *values[place + 1 :])
-
-
-def _place_of(name: str) -> tuple[int, str]:
-    """Return which member a setting is of, and what the member calls it."""
-    _, place, setting = name.split(".")
-    return int(place), setting
-
-
-def _of_member(name: str, start: Mapping[str, Any], spec: Spec, *, by_default: bool = False) -> Any:
-    """Return a member's setting where a search starts: as found for a plan of that kind, as it is, or its default."""
-    place, setting = _place_of(name)
-    member = spec.settings["members"][place]
-    declared = registry.settings_of(registry.load("recommender", member.component))[setting.replace("_", "-")]
-    if by_default:
-        return _default(declared)
-    known = [m for m in start.get("members", ())[place : place + 1] if m.component == member.component]
-    return next((m.settings[setting] for m in (*known, member) if setting in m.settings), _default(declared))
-
-
-def kin(tried: Spec, spec: Spec) -> bool:
-    """Whether the settings found for ``tried`` may start the search of ``spec``: what ``spec`` fixes is the same."""
-    return tried.component == spec.component and all(
-        len(tried.settings[key]) == len(value) if key == "members" else tried.settings.get(key, value) == value
-        for key, value in spec.settings.items()
-        if key == "members" or not isinstance(value, Spec)
-    )
+        return spared

@@ -1,19 +1,23 @@
-"""A fitted recommender that remembers its scores, for the search of weights and settings around it."""
+"""A recommender that remembers its fit and its scores, for the search of weights and settings around it."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
-from frugalrec.data.dataset import Fold, Query
+from frugalrec.data.dataset import Dataset, Fold, Query
 from frugalrec.interfaces import Matrix, Recommender
 
 
 class Recalled:
-    """A fitted member whose scores are kept: while only its weight in the whole changes, they stay the same."""
+    """A member whose scores are kept: while only its weight in the whole changes, they stay the same.
 
-    def __init__(self, member: Recommender, fold: Fold, limit_bytes: int) -> None:
-        self._member, self._free = member, limit_bytes
+    It is ``fitted`` to that data set already, or not at all.
+    """
+
+    def __init__(self, member: Recommender, fold: Fold, limit_bytes: int, fitted: Dataset | None = None) -> None:
+        self._member, self._free, self._dataset = member, limit_bytes, fitted
         self._fold = set(map(id, fold.queries))
         self._scores: dict[tuple[Any, ...], Matrix] = {}
         self._first: dict[str, Any] = {}
@@ -21,6 +25,14 @@ class Recalled:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._member, name)
+
+    def fit(self, dataset: Dataset) -> Self:
+        """Fit a copy of the member, unless it is fitted to ``dataset`` already."""
+        if dataset is not self._dataset:
+            self._member, self._dataset = copy.copy(self._member).fit(dataset), dataset
+            self._free += sum(scores.nbytes for scores in self._scores.values())
+            self._scores.clear()
+        return self
 
     def change(self, name: str, value: Any) -> None:
         """Let the member score with another setting; scores with earlier ones stay known."""
