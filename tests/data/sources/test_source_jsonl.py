@@ -49,10 +49,10 @@ def test_a_key_that_only_later_lines_have(put):
 
 
 def test_missing_key_names_the_nearest(put):
-    log = put("log.jsonl", '{"user": 1, "item_id": 2}\n')
-    with pytest.raises(DataError, match="expected a column 'user_id' \\(user\\), found 'user', 'item_id'") as caught:
+    log = put("log.jsonl", '{"usr_id": 1, "item_id": 2}\n')
+    with pytest.raises(DataError, match="expected a column 'user_id' \\(user\\), found 'usr_id', 'item_id'") as caught:
         load(SourceConfig(interactions=log))
-    assert "did you mean 'user'?" in caught.value.hint
+    assert "did you mean 'usr_id'?" in caught.value.hint
 
 
 def test_an_array_is_refused(put):

@@ -49,7 +49,7 @@ def test_several_logs_in_a_folder(put):
 
 
 def test_missing_column_names_the_nearest(put):
-    path = put("x.inter", "userid:token\titem_id:token\n1\t2\n")
+    path = put("x.inter", "usr_id:token\titem_id:token\n1\t2\n")
     with pytest.raises(DataError, match="expected a column 'user_id'") as caught:
         load(SourceConfig(interactions=path))
-    assert "did you mean 'userid'?" in caught.value.hint
+    assert "did you mean 'usr_id'?" in caught.value.hint
