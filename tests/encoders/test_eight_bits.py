@@ -10,7 +10,7 @@ onnx = pytest.importorskip("onnx", reason="needs the extra 'export'")
 import onnxruntime  # noqa: E402
 from onnx import helper, numpy_helper  # noqa: E402
 
-from frugalrec.encoders._eight_bits import _rounded, _seen, _shared, in_eight_bits  # noqa: E402
+from frugalrec.encoders._eight_bits import _rounded, _seen, _shared, in_eight_bits, largest_whole  # noqa: E402
 
 MASK = {"attention_mask": np.ones((3, 5), np.int64)}
 
@@ -42,11 +42,12 @@ def run(model: Any, x: np.ndarray) -> np.ndarray:
 def test_whole_numbers_are_multiplied_exactly() -> None:
     # Two passes, so that nothing is scaled: both factors are whole numbers of their own steps already.
     model, _ = graph((4, 2), rng=np.random.default_rng(0))
-    weights = np.array([[127, -127], [5, 1], [-64, 0], [2, 3]], np.float32)
+    top = largest_whole()  # of weights; that of activations is 127 everywhere
+    weights = np.array([[top, -top], [5, 1], [-32, 0], [2, 3]], np.float32)
     model.graph.initializer[1].CopyFrom(numpy_helper.from_array(weights, "w0"))
     x = np.tile(np.array([127, -3, 50, 0], np.float32), (3, 5, 1))
     found = run(in_eight_bits(model, [{"x": x, **MASK}]), x)
-    np.testing.assert_allclose(found[0, 0], [127 * 127 - 15 - 3200 + 1, -127 * 127 - 3 + 1], rtol=1e-6)
+    np.testing.assert_allclose(found[0, 0], [127 * top - 15 - 1600 + 1, -127 * top - 3 + 1], rtol=1e-6)
 
 
 def test_products_stay_near_and_two_passes_nearer() -> None:
@@ -69,9 +70,17 @@ def test_two_passes_leave_the_error_of_weights_alone() -> None:
     x[..., 0] *= 300.0  # one byte would have no step left for the others
     model, (weights,) = graph((64, 8), rng=rng)
     flat = x.reshape(-1, 64)
-    whole, column = _rounded(weights, flat.T @ flat)
+    whole, column = _rounded(weights, flat.T @ flat, largest_whole())
     found = run(in_eight_bits(model, [{"x": x, **MASK}]), x)
     np.testing.assert_allclose(found, x @ (whole * column) + 1, atol=0.05 * np.abs(x[..., 1:]).max())
+
+
+def test_largest_weights_and_activations_are_added_up_exactly() -> None:
+    # Sums of two products that do not fit into 16 bits are clipped by some processors.
+    model, _ = graph((64, 8), rng=np.random.default_rng(7))
+    model.graph.initializer[1].CopyFrom(numpy_helper.from_array(np.ones((64, 8), np.float32), "w0"))
+    x = np.ones((3, 5, 64), np.float32)
+    np.testing.assert_allclose(run(in_eight_bits(model, [{"x": x, **MASK}]), x), 65.0, rtol=1e-6)
 
 
 def test_a_token_does_not_depend_on_the_others() -> None:

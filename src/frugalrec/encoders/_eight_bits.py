@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,8 @@ def in_eight_bits(model: Any, batches: Sequence[dict[str, Any]]) -> Any:
     that, the range of each channel is shared with its weights: x W = (x / s) (s W), s = max|x|^α / max|W|^(1-α) (Xiao
     et al. 2023, SmoothQuant, eq. 4). Weights are rounded one row after the other, and those that follow make up for
     what rounding changed in the products of the activations shown (Frantar et al. 2023, GPTQ).
+
+    Where the processor clips sums of products, weights have 7 bits (`largest_whole`).
 
     Products that make vectors shorter, as the second of a feed-forward part, have inputs with few large and many small
     values; those of queries, keys and values share theirs. These x are read in two passes, unscaled: what the first
@@ -81,7 +84,7 @@ def in_eight_bits(model: Any, batches: Sequence[dict[str, Any]]) -> Any:
         after[x] = steps
         for node, array in zip(nodes, arrays, strict=True):
             y = node.output[0]
-            whole, column = _rounded(array * scale[:, None], squares / np.outer(scale, scale))
+            whole, column = _rounded(array * scale[:, None], squares / np.outer(scale, scale), largest_whole())
             learned = [keep(f"{y}_w", whole), keep(f"{y}_c", column)]
 
             def product(read: str, step: str, out: str, learned: list[str] = learned) -> Any:
@@ -113,6 +116,32 @@ def in_eight_bits(model: Any, batches: Sequence[dict[str, Any]]) -> Any:
     if not any(known.domain == "com.microsoft" for known in model.opset_import):
         model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
     return model
+
+
+@cache
+def largest_whole() -> int:
+    """Return the largest whole number that weights may be here: 127, or 63 where sums of products are clipped.
+
+    x86 processors without VNNI add the products of two pairs of bytes in 16 bits, which 2 · 255 · 127 exceeds and
+    2 · 255 · 63 does not. One product on this processor tells.
+    """
+    import onnxruntime
+    from onnx import TensorProto, helper, numpy_helper
+
+    kept = {
+        "w": np.full((64, 16), 127, np.int8),
+        "one": np.float32(1),
+        "zero": np.uint8(0),
+    }
+    given = [numpy_helper.from_array(np.asarray(value), name) for name, value in kept.items()]
+    node = helper.make_node("MatMulIntegerToFloat", ["x", "w", "one", "one", "zero"], ["y"], domain="com.microsoft")
+    x = helper.make_tensor_value_info("x", TensorProto.UINT8, [1, 64])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 16])
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
+    model = helper.make_model(helper.make_graph([node], "probe", [x], [y], given), opset_imports=opsets, ir_version=9)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"x": np.full((1, 64), 255, np.uint8)})
+    return 127 if np.all(found == 64 * 255 * 127) else 63
 
 
 def _seen(
@@ -148,12 +177,12 @@ def _shared(largest: FloatArray, arrays: Sequence[Any]) -> FloatArray:
     return np.asarray(scale / np.exp(np.log(scale).mean()))
 
 
-def _rounded(array: Any, squares: FloatArray) -> tuple[Any, Any]:
-    """Return int8 ``(k, n)`` and the float32 ``(n,)`` that its columns have to be multiplied by.
+def _rounded(array: Any, squares: FloatArray, top: int = 127) -> tuple[Any, Any]:
+    """Return int8 ``(k, n)``, ``top`` at most, and the float32 ``(n,)`` that its columns have to be multiplied by.
 
     ``squares`` is XᵀX of what ``array`` is multiplied by.
     """
-    column = np.maximum(np.abs(array).max(axis=0), 1e-12) / 127.0
+    column = np.maximum(np.abs(array).max(axis=0), 1e-12) / top
     left = np.asarray(array / column, dtype=np.float64)
     damped = squares + np.eye(len(squares)) * max(DAMPING * float(np.trace(squares)) / len(squares), 1e-12)
     # Row k of the upper factor of the inverse says how the rows after k make up for an error in row k.
@@ -163,11 +192,11 @@ def _rounded(array: Any, squares: FloatArray) -> tuple[Any, Any]:
         stop = min(start + ROWS, len(left))
         errors = np.zeros((stop - start, left.shape[1]))
         for k in range(start, stop):
-            whole[k] = np.clip(np.rint(left[k]), -127, 127)
+            whole[k] = np.clip(np.rint(left[k]), -top, top)
             errors[k - start] = (left[k] - whole[k]) / factor[k, k]
             left[k + 1 : stop] -= np.outer(factor[k, k + 1 : stop], errors[k - start])
         left[stop:] -= factor[start:stop, stop:].T @ errors
     return whole, column.astype(np.float32)
 
 
-__all__ = ["in_eight_bits"]
+__all__ = ["in_eight_bits", "largest_whole"]
