@@ -46,8 +46,8 @@ def export(source: Transformers, texts: Sequence[str], folder: Path) -> Exported
     The 8-bit graph multiplies whole numbers (`in_eight_bits`), with ranges of activations measured on `CALIBRATED` of
     the texts. Export on a machine like the one that will encode: without products of bytes (AVX-512 VNNI and its like)
     it is slower, and where older x86 processors would clip sums of two products its weights have 7 bits; weights of 8
-    bits from elsewhere give wrong vectors there. Needs the extra ``export``. Raises `DataError` for fewer than 50 different texts, and what the encoder raises for a model that
-    cannot be loaded.
+    bits from elsewhere give wrong vectors there. Needs the extra ``export``. Raises `DataError` for fewer than 50
+    different texts, and what the encoder raises for a model that cannot be loaded.
     """
     distinct = [text for text in dict.fromkeys(texts) if text.strip()]
     if len(distinct) < LEAST_TEXTS:
