@@ -1,8 +1,10 @@
 """What does sharing a prefix save when titles are scored, and what does it change?
 
     python benchmarks/language/likelihood.py --titles 64 --repeats 3
+    pip install gguf accelerate && python benchmarks/language/likelihood.py --float32 --titles 32 --repeats 1
 
-SmolLM2-135M (Q4_1) by llama.cpp, one thread. A history of films makes a prompt of about ``--tokens`` tokens; the titles
+SmolLM2-135M (Q4_1) by llama.cpp, one thread; with ``--float32`` the same weights, unpacked to float32, by transformers
+(2 GB of memory). A history of films makes a prompt of about ``--tokens`` tokens; the titles
 of other films (MovieLens-100K, drawn with the seed) are its continuations. *Shared*: one call for all. *Unshared*:
 a call for each title, the prompt computed again in each. CPU seconds; the order of the two alternates.
 """
@@ -12,18 +14,22 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("FRUGALREC_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 
+from frugalrec import assets
 from frugalrec.config import DataSection
 from frugalrec.cost import Ledger
 from frugalrec.datasets import load_data
 from frugalrec.llms.llama_cpp import LlamaCpp
+from frugalrec.llms.transformers import Transformers
 from frugalrec.machine import describe
 
 
@@ -33,12 +39,34 @@ def main() -> None:
     arguments.add_argument("--tokens", type=int, default=128, help="length of the prompt, about")
     arguments.add_argument("--repeats", type=int, default=3)
     arguments.add_argument("--path", default="", help="another GGUF file")
+    arguments.add_argument("--float32", action="store_true", help="unpacked, by transformers")
     arguments.add_argument("--seed", type=int, default=0)
     given = arguments.parse_args()
     dataset, _ = load_data(DataSection(dataset="movielens-100k"), Path())
     dice = np.random.default_rng(given.seed)
     titles = [dataset.catalog.title(int(c)) for c in dice.permutation(dataset.n_items)]
-    model = LlamaCpp(path=given.path)
+    with tempfile.TemporaryDirectory() as folder:
+        model = unpacked(given.path, Path(folder)) if given.float32 else LlamaCpp(path=given.path)
+        measure(model, titles, given)
+
+
+def unpacked(gguf: str, folder: Path) -> Transformers:
+    """Return the model of a GGUF file in float32, kept in ``folder``."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    file = Path(gguf) if gguf else next(iter(assets.fetch(LlamaCpp().model).files.values()))
+    read = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
+    del read.config.quantization_config  # what was read is called quantised still, and would not be saved
+    plain = AutoModelForCausalLM.from_config(read.config, dtype=torch.float32)
+    plain.load_state_dict(read.state_dict())
+    for made in (plain, AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)):
+        made.save_pretrained(folder)
+    return Transformers(path=str(folder))
+
+
+def measure(model: Any, titles: list[str], given: argparse.Namespace) -> None:
+    """Print what sharing the prompt saves and changes."""
     prompt = "Things that one person chose, in this order:"
     while model.count_tokens(prompt) < given.tokens:
         prompt += f"\n- {titles.pop()}"
@@ -72,7 +100,8 @@ def main() -> None:
         )
     print(f"  unshared / shared: {min(ratios):.1f} to {max(ratios):.1f} in CPU s, "
           f"{costs['unshared'].flops / costs['shared'].flops:.1f} in FLOPs")  # fmt: skip
-    print(f"  nats a token that log-probabilities differ by: median {np.median(shift):.4f}, most {shift.max():.4f}")
+    print(f"  nats a token that log-probabilities differ by: median {np.median(shift):.2g}, most {shift.max():.2g}; "
+          f"a title, most {(shift * lengths).max():.2g}")  # fmt: skip
     order = np.corrcoef(found["shared"].argsort().argsort(), found["unshared"].argsort().argsort())[0, 1]
     print(f"  rank correlation of the titles: {order:.4f}")
     print(json.dumps(describe()))
