@@ -181,6 +181,25 @@ def test_a_search_whose_best_plan_cannot_be_afforded_ends_with_the_best_that_can
     )
 
 
+def test_a_search_that_is_done_is_gone_through_again_as_it_was(tmp_path: Path) -> None:
+    split = LeaveLastOut().split(toy_dataset(n_users=450, n_items=24))
+    config = parse_config({"data": {"interactions": "x.csv"}}, "a test")
+    plans = [Plan("item-knn", Spec("item-knn")), Plan("sequential", Spec("sequential-linear"))]
+    path, searches = tmp_path / "search.jsonl", []
+    for _ in range(2):
+        searches.append(Halving(plans, split, config, 60.0, "", path, Ledger()))
+        searches[-1].run()
+        searches[-1].note("judged", 1e3)  # whatever came after: it was not spent yet when plans were looked at
+    first, again = searches
+    assert again.finalists == first.finalists
+    assert first.finalists[0] == "sequential"
+    assert again.found["sequential"].plan == first.found["sequential"].plan
+    assert again.left > 0
+    assert not again.taken("fitted")
+    assert again.taken("judged")
+    assert again.left < 0
+
+
 def test_what_an_affordable_plan_is_built_on_stays_and_so_does_the_cheapest_of_all(tmp_path: Path) -> None:
     spec = Spec("hybrid", {"members": (Spec("plan", {"name": "member"}),)})
     took = {"member": (30.0, Spec("ease")), "blend": (0.0, spec), "dear": (80.0, Spec("ease"))}

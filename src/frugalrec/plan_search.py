@@ -60,9 +60,9 @@ class Halving:
     """One search. `run` looks at the plans rung by rung; ``found`` then has what is left, ``dropped`` the rest.
 
     ``seconds`` is CPU time for everything, this and what follows. What was looked at is kept in ``path``, a line each,
-    so that an interrupted search goes on; what it took then counts as spent. ``refuses`` says why a plan is not to be
-    tried, ``expects`` how long fitting it to everything will take at least, where that is known, and ``weighs`` how
-    much time it needs beside others, on everything or on a smaller split.
+    so that an interrupted search goes on; what it took then counts as spent where it is taken up. ``refuses`` says why
+    a plan is not to be tried, ``expects`` how long fitting it to everything will take at least, where that is known,
+    and ``weighs`` how much time it needs beside others, on everything or on a smaller split.
     """
 
     plans: Sequence[Plan]
@@ -86,13 +86,13 @@ class Halving:
         self._by_name = {plan.name: plan for plan in self.plans}
         self._order = list(self._by_name)
         self._kept = lines_of(self.path)
-        self._before = sum(line["cpu_seconds"] for line in self._kept.values())
+        self._before = 0.0
         self._began = time.process_time()
         self._members = {name for plan in self.plans for name in references_of(plan)}
 
     @property
     def left(self) -> float:
-        """CPU seconds that are left of the budget; what earlier runs of the same search took is spent."""
+        """CPU seconds that are left of the budget; what a step took that an earlier run did is spent."""
         return float(self.seconds - self._before - (time.process_time() - self._began))
 
     @property
@@ -111,6 +111,11 @@ class Halving:
         """Keep for a later run what one more step took."""
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"key": key, "cpu_seconds": seconds}) + "\n")
+
+    def taken(self, key: str) -> bool:
+        """Whether an earlier run did a step; what it took is spent as soon as that is asked, as it was then."""
+        self._before += self._kept[key]["cpu_seconds"] if key in self._kept else 0.0
+        return key in self._kept
 
     def run(self) -> None:
         """Look at the plans, rung by rung, until all users were looked at, or until the budget calls for an end."""
@@ -322,7 +327,7 @@ class Halving:
         self, plan: Plan, rung: _Rung, step: int, fits: float, seconds: float, seen: Mapping[str, Looked]
     ) -> Looked:
         key = self._key(plan.name, rung.share, step)
-        if key in self._kept:
+        if self.taken(key):
             return looked_of(self._kept[key])
         config, began = self.config, time.process_time()
         before = self.found.get(plan.name)

@@ -322,7 +322,9 @@ class Study:
             began = time.process_time()
             own = f"{key}-{self._key(by_name[name], None)}"
             begun = self._expected(self._attempt(plan, start, seconds, first), own, finished, trials)
-            if begun is not None and self._finish(begun, trials):
+            if begun is None:
+                halving.taken(own)
+            elif self._finish(begun, trials):
                 halving.note(own, time.process_time() - began)
         progress.report("plans", len(names), len(names))
 
