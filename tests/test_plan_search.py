@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from collections.abc import Set
+import re
+from collections.abc import Callable, Set
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +10,12 @@ import pytest
 
 from frugalrec.config import parse_config
 from frugalrec.cost import Ledger
+from frugalrec.data.dataset import Split
 from frugalrec.data.splits.leave_last_out import LeaveLastOut
 from frugalrec.floors import Floor
 from frugalrec.narrowing import Looked, Narrowed, narrowed
 from frugalrec.plan import Plan, Spec
-from frugalrec.plan_search import Halving
+from frugalrec.plan_search import Halving, _Rung
 from frugalrec.testing.data import toy_dataset
 
 USERS = 400
@@ -152,3 +155,69 @@ def test_what_a_blend_will_take_is_known_from_its_members(tmp_path: Path) -> Non
     asked = len(halving.split.test) * 0.5 * 2.0
     assert halving._whole("blend", {"a": a, "b": b}) == pytest.approx(20.0 + asked)
     assert halving._whole("a", {}) == pytest.approx(10.0)
+
+
+def test_a_search_whose_best_plan_cannot_be_afforded_ends_with_the_best_that_can(tmp_path: Path) -> None:
+    split = LeaveLastOut().split(toy_dataset(n_users=450, n_items=24))
+    config = parse_config({"data": {"interactions": "x.csv"}}, "a test")
+    # What follows what tells most in this log; here a fit to everything takes a million times that on a few users.
+    kinds = {"sequential": "sequential-linear", "item-knn": "item-knn", "popularity": "popularity"}
+    plans = [Plan(name, Spec(kind)) for name, kind in kinds.items()]
+
+    def weighs(dear: bool) -> Callable[[Plan, Split | None], float]:
+        return lambda plan, part: 1e6 if dear and part is None and plan.name == "sequential" else 1.0
+
+    found = {}
+    for dear in (False, True):
+        path = tmp_path / f"{dear}.jsonl"
+        halving = Halving(plans, split, config, 60.0, "", path, Ledger(), weighs=weighs(dear))
+        halving.run()
+        found[dear] = halving.finalists, {d.plan: d.reason for d in halving.dropped}
+    assert found[False][0][0] == "sequential"
+    assert found[True][0][0] == "item-knn"  # it was looked at although the best before it would take all there is
+    assert re.match(
+        r"dropped at \d+ users: fitting and judging it is expected to take .* s of CPU, and .* s are left",
+        found[True][1]["sequential"],
+    )
+
+
+def test_a_search_that_is_done_is_gone_through_again_as_it_was(tmp_path: Path) -> None:
+    split = LeaveLastOut().split(toy_dataset(n_users=450, n_items=24))
+    config = parse_config({"data": {"interactions": "x.csv"}}, "a test")
+    plans = [Plan("item-knn", Spec("item-knn")), Plan("sequential", Spec("sequential-linear"))]
+    path, searches = tmp_path / "search.jsonl", []
+    for _ in range(2):
+        searches.append(Halving(plans, split, config, 60.0, "", path, Ledger()))
+        searches[-1].run()
+        searches[-1].note("judged", 1e3)  # whatever came after: it was not spent yet when plans were looked at
+    first, again = searches
+    assert again.finalists == first.finalists
+    assert first.finalists[0] == "sequential"
+    assert again.found["sequential"].plan == first.found["sequential"].plan
+    assert again.left > 0
+    assert not again.taken("fitted")
+    assert again.taken("judged")
+    assert again.left < 0
+
+
+def test_what_an_affordable_plan_is_built_on_stays_and_so_does_the_cheapest_of_all(tmp_path: Path) -> None:
+    spec = Spec("hybrid", {"members": (Spec("plan", {"name": "member"}),)})
+    took = {"member": (30.0, Spec("ease")), "blend": (0.0, spec), "dear": (80.0, Spec("ease"))}
+    looks = [Looked(Plan(n, one), np.ones(2), seconds, 1e-3, 1.0) for n, (seconds, one) in took.items()]
+    rung = _Rung(LeaveLastOut().split(toy_dataset(n_users=20, n_items=20)), 1 / 8, lambda plan, rung: 1.0)
+    halving = halving_of(looks, 60.0, tmp_path)
+    halving._afford(rung)
+    assert list(halving.found) == ["member", "blend"]
+    halving = halving_of(looks, 20.0, tmp_path)
+    halving._afford(rung)
+    assert list(halving.found) == ["member"]
+
+
+def test_time_is_kept_back_for_the_best_unless_it_needs_more_than_half_of_the_budget(tmp_path: Path) -> None:
+    rung = _Rung(LeaveLastOut().split(toy_dataset(n_users=20, n_items=20)), 1 / 8, lambda plan, rung: 1.0)
+    cheap = replace(look("cheap", 0.4), fit_seconds=1.0)
+    for best_seconds, look_seconds, over in ((40.0, 50.0, False), (40.0, 70.0, True), (70.0, 70.0, False)):
+        looks = [replace(look("best", 0.5), fit_seconds=best_seconds), cheap, look("next", 0.0)]
+        halving = halving_of(looks, 100.0, tmp_path)
+        halving.weighs = lambda plan, split, seconds=look_seconds: seconds
+        assert halving._out_of_time("next", rung, {one.plan.name: one for one in looks[:2]}) == over

@@ -2,7 +2,8 @@
 
 Jamieson and Talwalkar, "Non-stochastic best arm identification and hyperparameter optimization", 2016. Here a rung is a
 share of the users, on which every plan may make as many fits; the last one is all users. How many fits, the time tells,
-in steps wide enough for two runs on a busy machine to take the same ones.
+in steps wide enough for two runs on a busy machine to take the same ones. A plan of which fitting and judging would go
+beyond what is left is dropped as soon as its first look tells.
 """
 
 from __future__ import annotations
@@ -59,9 +60,9 @@ class Halving:
     """One search. `run` looks at the plans rung by rung; ``found`` then has what is left, ``dropped`` the rest.
 
     ``seconds`` is CPU time for everything, this and what follows. What was looked at is kept in ``path``, a line each,
-    so that an interrupted search goes on; what it took then counts as spent. ``refuses`` says why a plan is not to be
-    tried, ``expects`` how long fitting it to everything will take at least, where that is known, and ``weighs`` how
-    much time it needs beside others, on everything or on a smaller split.
+    so that an interrupted search goes on; what it took then counts as spent where it is taken up. ``refuses`` says why
+    a plan is not to be tried, ``expects`` how long fitting it to everything will take at least, where that is known,
+    and ``weighs`` how much time it needs beside others, on everything or on a smaller split.
     """
 
     plans: Sequence[Plan]
@@ -85,13 +86,13 @@ class Halving:
         self._by_name = {plan.name: plan for plan in self.plans}
         self._order = list(self._by_name)
         self._kept = lines_of(self.path)
-        self._before = sum(line["cpu_seconds"] for line in self._kept.values())
+        self._before = 0.0
         self._began = time.process_time()
         self._members = {name for plan in self.plans for name in references_of(plan)}
 
     @property
     def left(self) -> float:
-        """CPU seconds that are left of the budget; what earlier runs of the same search took is spent."""
+        """CPU seconds that are left of the budget; what a step took that an earlier run did is spent."""
         return float(self.seconds - self._before - (time.process_time() - self._began))
 
     @property
@@ -110,6 +111,11 @@ class Halving:
         """Keep for a later run what one more step took."""
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"key": key, "cpu_seconds": seconds}) + "\n")
+
+    def taken(self, key: str) -> bool:
+        """Whether an earlier run did a step; what it took is spent as soon as that is asked, as it was then."""
+        self._before += self._kept[key]["cpu_seconds"] if key in self._kept else 0.0
+        return key in self._kept
 
     def run(self) -> None:
         """Look at the plans, rung by rung, until all users were looked at, or until the budget calls for an end."""
@@ -159,8 +165,7 @@ class Halving:
 
     def _reserve(self) -> float:
         """Return the seconds to keep for fitting the best plan so far to everything, and judging it."""
-        best = max(self.found.values(), key=lambda one: one.mean)
-        return SPARE * best.whole_seconds(len(self.split.test))
+        return SPARE * self.whole(max(self.found.values(), key=lambda one: one.mean))
 
     def _fits(self, names: Iterable[str], judged: Set[str], share: float, seconds: float) -> float:
         """Return how many fits each of the plans can make on a share of users in ``seconds``: of `STEPS`, or 0."""
@@ -184,6 +189,10 @@ class Halving:
         weights = {n: self._takes(n) for n in names}
         for i, name in enumerate(names):
             plan = self._by_name[name]
+            if first and seen and self._out_of_time(name, rung, seen):
+                self.dropped.append(Dropped(name, "not looked at: the search budget was over"))
+                self._order.remove(name)
+                continue
             if (reason := self._hindered(plan, seen)) is not None:
                 self._skip(name, reason)
                 continue
@@ -191,13 +200,9 @@ class Halving:
             if first and (reason := self._too_dear(resolved)) is not None:
                 self._skip(name, reason)
                 continue
-            if self._short(name, rung, {**self.found, **seen}):
+            if not first and self._short(name, rung, {**self.found, **seen}):
                 self.say(f"search: the budget ends at {len(rung.split.validation):,} users, before {name}")
-                if not first:
-                    return None
-                self.dropped += [Dropped(n, "not looked at: the search budget was over") for n in names[i:]]
-                self._order = [n for n in self._order if n in seen]
-                return seen or None
+                return None
             before = self.found.get(name)
             expected = 0.0 if before is None else before.setting_seconds_at(rung.share)
             share = seconds * weights[name] / sum(weights[n] for n in names[i:])
@@ -215,6 +220,8 @@ class Halving:
 
     def _narrow(self, rung: _Rung, shares: Sequence[float]) -> None:
         """Leave out plans that are not to be looked at on one of ``shares``; without any, those not to be judged."""
+        if shares:
+            self._afford(rung)
         seen = self.found
         keep = max(1, math.ceil(sum(name not in BASELINES for name in seen) / 2))
         left = narrowed(
@@ -233,6 +240,25 @@ class Halving:
         self.found = {name: seen[name] for name in left.order}
         on, users = ", ".join(left.order), len(rung.split.validation)
         self.say(f"search: {len(seen)} plans at {users:,} users; on with {on} ({self.left:.0f} s left)")
+
+    def _afford(self, rung: _Rung) -> None:
+        """Leave out plans that cannot be fitted to everything and judged in what is left, but for the cheapest one."""
+        needed = {name: self._whole(name, self.found) for name in self.found}
+        kept = {name for name, seconds in needed.items() if seconds <= self.left} or {
+            min(needed, key=needed.__getitem__)
+        }
+        for name in reversed(self.found):
+            kept |= set(references_of(self._by_name[name])) if name in kept else set()
+        self.dropped += [
+            Dropped(
+                name,
+                f"dropped at {len(rung.split.validation):,} users: fitting and judging it is expected to take "
+                f"{needed[name]:.3g} s of CPU, and {max(0.0, self.left):.3g} s are left",
+            )
+            for name in self.found
+            if name not in kept
+        ]
+        self.found = {name: one for name, one in self.found.items() if name in kept}
 
     def _takes(self, name: str) -> float:
         """Return about how long trying one more setting of a plan takes, beside those of others."""
@@ -254,21 +280,33 @@ class Halving:
             f"fitting it is expected to take at least {needed:.3g} s of CPU, and {max(0.0, self.left):.3g} s are left"
         )
 
+    def _out_of_time(self, name: str, rung: _Rung, seen: Mapping[str, Looked]) -> bool:
+        """Whether a first look at a plan would not leave enough to fit the best so far to everything.
+
+        What needs more than half of the budget for that is no reason to leave plans unseen that may do with less.
+        """
+        needed = {n: self._whole(n, seen) for n in seen}
+        modest = [n for n in seen if needed[n] <= min(self.left, self.seconds / 2)]
+        kept = needed[max(modest, key=lambda n: seen[n].mean)] if modest else 0.0
+        return kept + (self.weighs(self._by_name[name].resolved(self._by_name), rung.split) or 0.0) > self.left
+
     def _short(self, name: str, rung: _Rung, seen: Mapping[str, Looked]) -> bool:
-        """Whether looking at a plan would not leave enough to fit the best so far to everything."""
-        if not seen:
-            return False
-        best = max(seen.values(), key=lambda one: one.mean)
-        before = seen.get(name)
-        expected = 0.0 if before is None else before.fit_seconds * before.growth / rung.growth(name)
-        return expected + best.whole_seconds(len(self.split.test)) > self.left
+        """Whether looking at a plan again would not leave enough to fit the best so far to everything."""
+        before, best = seen[name], max(seen.values(), key=lambda one: one.mean)
+        return before.fit_seconds * before.growth / rung.growth(name) + self.whole(best) > self.left
+
+    def whole(self, one: Looked) -> float:
+        """Return what fitting a plan to all users and judging it are expected to take."""
+        asked = self.config.evaluation
+        limits = (asked.max_queries, asked.lm_queries if one.plan.language_model == "per request" else 0)
+        return one.whole_seconds(min([len(self.split.test), *(limit for limit in limits if limit)]))
 
     def _whole(self, name: str, seen: Mapping[str, Looked]) -> float:
-        """Return what fitting a plan to everything and judging it is expected to take, with members as found by now."""
-        before, judges = self.found[name], len(self.split.test)
+        """Return the same, with members as found by now."""
+        before = self.found.get(name) or seen[name]
         members = [seen[member] for member in references_of(self._by_name[name])]
         fit = sum(one.fit_seconds * one.growth for one in members) or before.fit_seconds * before.growth
-        return replace(before, fit_seconds=fit / before.growth).whole_seconds(judges)
+        return self.whole(replace(before, fit_seconds=fit / before.growth))
 
     def _skip(self, name: str, reason: str) -> None:
         self.skipped.append(Dropped(name, reason))
@@ -289,7 +327,7 @@ class Halving:
         self, plan: Plan, rung: _Rung, step: int, fits: float, seconds: float, seen: Mapping[str, Looked]
     ) -> Looked:
         key = self._key(plan.name, rung.share, step)
-        if key in self._kept:
+        if self.taken(key):
             return looked_of(self._kept[key])
         config, began = self.config, time.process_time()
         before = self.found.get(plan.name)

@@ -297,7 +297,7 @@ class Study:
         if not names:
             least = "; ".join(f"{s.plan}: {s.reason}" for s in self.skipped)
             raise BudgetError(f"[search] leaves no plan to try ({least})", hint="raise [search] seconds or dollars")
-        by_name, asked = {p.name: p for p in plans}, len(self.split.test)
+        by_name = {p.name: p for p in plans}
         for i, name in enumerate(names[:1] if self.interrupted else names):
             progress.report("plans", i, len(names))
             known = {n: k.plan for n, k in kept.items()} | {n: t.plan for n, t in trials.items()}
@@ -305,8 +305,8 @@ class Study:
                 self._skip(name, reason)
                 continue
             plan, look = by_name[name].resolved(known), kept.get(name)
-            rest = 0.0 if look is None else look.whole_seconds(asked)
-            if trials and halving.left < (look.whole_seconds(asked) if look else 0.0):
+            rest = 0.0 if look is None else halving.whole(look)
+            if trials and halving.left < rest:
                 self.dropped.append(Dropped(name, "not judged on the test users: the search budget was over"))
                 continue
             start, seconds, first = None, 0.0, ""
@@ -322,7 +322,9 @@ class Study:
             began = time.process_time()
             own = f"{key}-{self._key(by_name[name], None)}"
             begun = self._expected(self._attempt(plan, start, seconds, first), own, finished, trials)
-            if begun is not None and self._finish(begun, trials):
+            if begun is None:
+                halving.taken(own)
+            elif self._finish(begun, trials):
                 halving.note(own, time.process_time() - began)
         progress.report("plans", len(names), len(names))
 

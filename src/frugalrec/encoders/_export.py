@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 
 from frugalrec import progress
 from frugalrec.encoders._eight_bits import in_eight_bits
+from frugalrec.encoders._sample import SAMPLE, SAMPLE_TEXTS, sampled
 from frugalrec.encoders.onnx import Onnx
 from frugalrec.encoders.transformers import Transformers
 from frugalrec.errors import DataError, MissingExtraError
@@ -45,9 +47,10 @@ def export(source: Transformers, texts: Sequence[str], folder: Path) -> Exported
 
     The 8-bit graph multiplies whole numbers (`in_eight_bits`), with ranges of activations measured on `CALIBRATED` of
     the texts. Export on a machine like the one that will encode: without products of bytes (AVX-512 VNNI and its like)
-    it is slower, and where older x86 processors would clip sums of two products its weights have 7 bits; weights of 8
-    bits from elsewhere give wrong vectors there. Needs the extra ``export``. Raises `DataError` for fewer than 50
-    different texts, and what the encoder raises for a model that cannot be loaded.
+    it is slower, and where older x86 processors would clip sums of two products its weights have 7 bits. Weights of 8
+    bits from elsewhere give wrong vectors there: loading them warns, by a sample that the file keeps. Needs the extra
+    ``export``. Raises `DataError` for fewer than 50 different texts, and what the encoder raises for a model that
+    cannot be loaded.
     """
     distinct = [text for text in dict.fromkeys(texts) if text.strip()]
     if len(distinct) < LEAST_TEXTS:
@@ -67,7 +70,9 @@ def export(source: Transformers, texts: Sequence[str], folder: Path) -> Exported
     exact = Onnx(path=str(plain), **settings)
     quantise(plain / "model.onnx", small / "model.onnx", _batches(exact, distinct[:CALIBRATED]))
     progress.report("export", 2, 3)
-    encoders: dict[str, TextEncoder] = {"source": source, "fp32": exact, "int8": Onnx(path=str(small), **settings)}
+    quick = Onnx(path=str(small), **settings)
+    keep_sample(small / "model.onnx", quick)
+    encoders: dict[str, TextEncoder] = {"source": source, "fp32": exact, "int8": quick}
     vectors = {name: encoder.encode(distinct) for name, encoder in encoders.items()}
     exported = Exported(
         len(distinct),
@@ -115,6 +120,18 @@ def quantise(source: Path, file: Path, batches: Sequence[dict[str, Any]]) -> Non
 
     with _quiet():
         onnx.save(in_eight_bits(onnx.load(source), batches), file)
+
+
+def keep_sample(file: Path, encoder: Onnx) -> None:
+    """Put into ``file`` the vectors that ``encoder`` gives for a few texts: see `frugalrec.encoders._sample`."""
+    require_onnx()
+    import onnx
+
+    network = encoder._loaded()
+    model = onnx.load(file)
+    tokens = [network.tokens(text) for text in SAMPLE_TEXTS]
+    onnx.helper.set_model_props(model, {SAMPLE: sampled(tokens, partial(network.pooled, pooling="mean"))})
+    onnx.save(model, file)
 
 
 def neighbours_in_common(a: Matrix, b: Matrix, k: int = NEIGHBOURS) -> float:
@@ -181,4 +198,4 @@ def _quiet(library: Any = None) -> Iterator[None]:
             library.enable_progress_bar()
 
 
-__all__ = ["Exported", "export", "neighbours_in_common", "quantise", "require_onnx", "trace"]
+__all__ = ["Exported", "export", "keep_sample", "neighbours_in_common", "quantise", "require_onnx", "trace"]

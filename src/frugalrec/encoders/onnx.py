@@ -8,6 +8,7 @@ import warnings
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -18,6 +19,7 @@ from frugalrec.data.shape import DataShape
 from frugalrec.encoders._files import digest_of, files_in, meaningless_tokens, open_tokenizer
 from frugalrec.encoders._onnx_graph import Multiplications, count_multiplications
 from frugalrec.encoders._rows import unit_rows
+from frugalrec.encoders._sample import LEAST_AGREEMENT, SAMPLE, agreement
 from frugalrec.errors import AssetError, ConfigError, FrugalrecError
 from frugalrec.interfaces import Matrix, Role
 from frugalrec.text.language import unsupported_share
@@ -57,7 +59,8 @@ class Onnx:
     says how texts are prepared: ``clean`` takes HTML away, ``raw`` nothing, ``words`` all but the telling words.
     ``pooling``: average all tokens, or take the first (``cls``). ``query_prefix`` and
     ``item_prefix`` are put before texts, for models trained with such ("query: "). ``threads`` 0 takes
-    `frugalrec.cost.threads`. Files are loaded at the first use, and shared by encoders that use the same ones.
+    `frugalrec.cost.threads`. Files are loaded at the first use, and shared by encoders that use the same ones; an 8-bit
+    export (``frugalrec export-encoder``) that gives other vectors than where it was made is warned of then.
 
     Charges ``tokens_in`` (padding not counted) and ``flops``: 2 a multiply-add, counted from the graph's weights and
     attention products; a graph that cannot be counted leaves them unknown.
@@ -233,6 +236,19 @@ class _Network:
         self.output: str = outputs[0].name
         self.dim: int = outputs[0].shape[2]
         self.multiplications: Multiplications | None = count_multiplications(model)
+        self._compare()
+
+    def _compare(self) -> None:
+        """Warn where an export with a sample of its vectors, which not all files have, gives others here."""
+        sample = self.session.get_modelmeta().custom_metadata_map.get(SAMPLE)
+        if sample is None or (found := agreement(sample, partial(self.pooled, pooling="mean"))) >= LEAST_AGREEMENT:
+            return
+        warnings.warn(
+            f"{self.model}: its vectors are not those of the machine that exported it (cosine {found:.4f} for a "
+            "sample): most likely this processor clips sums of bytes. Export it again on this machine, or use the "
+            "export in full precision (fp32)",
+            stacklevel=2,
+        )
 
     def tokens(self, text: str) -> list[int]:
         # One at a time: the batch call starts threads of its own, whatever number was asked for.
