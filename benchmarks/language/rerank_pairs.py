@@ -7,7 +7,9 @@ newest item of a history and one candidate at a time says the same of a pair who
 Strict next item, the base's --depth best reordered, NDCG@10 of all test users; where the answer is not among them
 nothing is gained or lost, so nothing is read there, but what reading would take is counted for every request.
 
-*linear*: the baseline without a language model but for item vectors. *Earlier requests*: one before every event of the
+*linear*: the baseline without a language model but for item vectors. *gate, student*: `Gated` with ``otherwise =
+"student"`` learns from --watched validation requests, which taught nothing before; the student orders all lists for
+which the cross-encoder is not asked. *Earlier requests*: one before every event of the
 training and validation folds, from the second of a user on, in random order (Beauty has no times); then the test
 requests, in random order. *kept*: the share of its FLOPs that test requests still take with what was read before kept,
 orders the same. *table*: pairs of earlier requests are known, nothing is read; others get the mean of those that
@@ -28,20 +30,25 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import numpy as np
 from _setting import dataset, quiet, split_of
-from rerank_learned import ndcg
+from rerank_learned import SHARES, ndcg
 
 from frugalrec import registry
-from frugalrec.data.dataset import Dataset, Query, Ranking
+from frugalrec.data.dataset import Dataset, Fold, Query, Ranking, Split
 from frugalrec.data.interactions import FloatArray
 from frugalrec.encoders._cached import Cached
+from frugalrec.gating import gain_curve
 from frugalrec.recommenders.item_knn import ItemKnn
 from frugalrec.rerankers._order import reordered, standard
+from frugalrec.rerankers._practice import Practice
 from frugalrec.rerankers.cross_encoder import CrossEncoder
+from frugalrec.rerankers.distilled import Distilled
+from frugalrec.rerankers.gated import Gated
 from frugalrec.rerankers.linear import Linear
 from frugalrec.significance import paired_difference
 from frugalrec.stores.array_cache import ArrayCache
 
 BUDGET = 0.2
+NEWEST_ALONE = 0.5  # half-life of the student's history: its teacher reads no more
 LAYERS, WIDTH, BODY = 6, 384, 10_646_784  # of the model, for counts of FLOPs without it
 
 
@@ -54,6 +61,7 @@ def main() -> None:
     parser.add_argument("--practice", type=int, default=12000, help="held-out events that teach the cross-encoder")
     parser.add_argument("--tail", type=int, default=3, help="events of a user that may be among those")
     parser.add_argument("--layers", type=int, default=3, help="layers that are trained")
+    parser.add_argument("--watched", type=int, default=12000, help="validation requests that teach gate and student")
     parser.add_argument("--work", type=Path, default=Path("runs/rerank-pairs"))
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
@@ -66,15 +74,10 @@ def run(given: argparse.Namespace) -> None:
     base = ItemKnn(half_life=given.half_life).fit(split.train)
     rankings = base.recommend(split.test.queries, given.depth)
     before = ndcg(rankings, split.test)
-    there = np.flatnonzero(
-        [np.isin(r.items, right).any() for r, right in zip(rankings, split.test.relevant, strict=True)]
-    )
-    weights, said, lengths = scores_of(given, split.train, split.test.queries, rankings, there)
+    part, there = holding(split.test, rankings)
+    weights, said, lengths = scores_of(given, split.train, split.test.queries, rankings, there, "said")
     after = before.copy()
-    order = {int(row): reordered(rankings[row], weights @ [standard(rankings[row].scores), said[i]])
-             for i, row in enumerate(there)}  # fmt: skip
-    part = split.test.take(there)
-    after[there] = ndcg([order[int(row)] for row in there], part)
+    after[there] = ndcg(orders(rankings, there, said, weights), part)
     gain = paired_difference(after, before)
     print(f"{given.name}, {len(before)} users, the answer among the {given.depth} of {len(there)}; "
           f"NDCG@10 {before.mean():.4f}, reranked {after.mean():.4f}, gain {gain.mean:+.4f} "
@@ -87,6 +90,31 @@ def run(given: argparse.Namespace) -> None:
     for name, change in (("linear", paired_difference(instead, before)),
                          ("cross-encoder less linear", paired_difference(after, instead))):  # fmt: skip
         print(f"  {name} {change.mean:+.4f} [{change.low:+.4f}, {change.high:+.4f}]", flush=True)
+
+    gate = watched(given, split, base, encoder)
+    student = gate.student
+    assert isinstance(student, Distilled)
+    copied = before.copy()
+    copied[there] = ndcg(student.rerank(part.queries, [rankings[row] for row in there]), part)
+    for name, change in (("student", paired_difference(copied, before)),
+                         ("student less cross-encoder", paired_difference(copied, after)),
+                         ("student less linear", paired_difference(copied, instead))):  # fmt: skip
+        print(f"  {name} {change.mean:+.4f} [{change.low:+.4f}, {change.high:+.4f}]", flush=True)
+    print(
+        f"  fidelity { ({k: round(v, 3) for k, v in student.fidelity.items()}) }; held-out gain {gate.gain[0]:+.4f}, "
+        f"of the student {gate.student_gain[0]:+.4f}, standard errors {gate.gain[1]:.4f}, {gate.student_gain[1]:.4f}"
+    )
+    predicted, dice = (
+        gate.predicted(split.test.queries, rankings),
+        np.random.default_rng(given.seed).random(len(before)),
+    )
+    for name, by, otherwise in (
+        ("gate, student", predicted, copied),
+        ("by lot, student", dice, copied),
+        ("oracle, student", after - copied, copied),
+        ("by lot, input", dice, before),
+    ):  # fmt: skip
+        print(f"{name}: {gain_curve(before, after, by, SHARES, otherwise=otherwise)}", flush=True)
 
     rng = np.random.default_rng(given.seed)
     past = earlier(split.validation.queries)
@@ -121,16 +149,54 @@ def run(given: argparse.Namespace) -> None:
     print(f"one request from nothing: {whole.mean() / 1e9:.2f} GFLOP, {np.mean([len(p) for p in asked]):.1f} pairs")
 
 
+def holding(fold: Fold, rankings: list[Ranking]) -> tuple[Fold, np.ndarray]:
+    """Return the requests whose list holds an answer, and their places."""
+    found = [np.isin(r.items, right).any() for r, right in zip(rankings, fold.relevant, strict=True)]
+    return fold.take(np.flatnonzero(found)), np.flatnonzero(found)
+
+
+def orders(rankings: list[Ranking], rows: np.ndarray, said: list[FloatArray], weights: FloatArray) -> list[Ranking]:
+    """Return the lists at ``rows`` as the cross-encoder orders them."""
+    return [reordered(rankings[row], weights @ [standard(rankings[row].scores), values])
+            for row, values in zip(rows, said, strict=True)]  # fmt: skip
+
+
+def watched(given: argparse.Namespace, split: Split, base: ItemKnn, encoder: Cached) -> Gated:
+    """Return a gate with a student that saw what the cross-encoder does to validation requests."""
+    fold = split.validation.sample(given.watched, seed=given.seed)
+    rankings = base.recommend(fold.queries, given.depth)
+    _, there = holding(fold, rankings)
+    weights, said, _ = scores_of(given, split.train, fold.queries, rankings, there, "watched")
+    places = np.full(len(fold), -1)
+    places[there] = [int(np.flatnonzero(np.isin(rankings[row].items, fold.relevant[row]))[0]) for row in there]
+    lists = Practice(split.train, fold.queries, rankings, places, np.arange(len(fold)))
+    gate = Gated(
+        cross_encoder(given), ItemKnn(half_life=given.half_life), encoder=encoder, otherwise="student",
+        half_life=NEWEST_ALONE, seed=given.seed,
+    )  # fmt: skip
+    return gate.learn(split.train, lists, orders(rankings, there, said, weights))
+
+
+def cross_encoder(given: argparse.Namespace) -> CrossEncoder:
+    """Return the reranker that reads pairs, not fitted."""
+    return CrossEncoder(
+        ItemKnn(half_life=given.half_life), depth=given.depth, history_length=1, requests=given.practice,
+        tail=given.tail, epochs=1, layers=given.layers, seed=given.seed, checkpoint=str(given.work / "checkpoints"),
+    )  # fmt: skip
+
+
 def scores_of(
-    given: argparse.Namespace, train: Dataset, queries: list[Query], rankings: list[Ranking], there: FloatArray
+    given: argparse.Namespace,
+    train: Dataset,
+    queries: list[Query],
+    rankings: list[Ranking],
+    there: np.ndarray,
+    name: str,
 ) -> tuple[FloatArray, list[FloatArray], FloatArray]:
     """Return the blend's weights, what is said of the candidates of ``there``, and how many tokens an item has."""
-    file = given.work / "said.npz"
+    file = given.work / f"{name}.npz"
     if not file.exists():
-        reranker = CrossEncoder(
-            ItemKnn(half_life=given.half_life), depth=given.depth, history_length=1, requests=given.practice,
-            tail=given.tail, epochs=1, layers=given.layers, seed=given.seed, checkpoint=str(given.work / "checkpoints"),
-        ).fit(train)  # fmt: skip
+        reranker = cross_encoder(given).fit(train)
         said = []
         for start in range(0, len(there), 8):
             rows = there[start : start + 8]

@@ -14,7 +14,17 @@ from frugalrec.data.interactions import FloatArray
 from frugalrec.data.shape import DataShape
 from frugalrec.errors import ConfigError, NotFittedError
 from frugalrec.interfaces import Matrix, Recommender, Reranker, TextEncoder
-from frugalrec.rerankers._features import item_facts, item_vectors, places_and_scores, profile
+from frugalrec.rerankers._features import (
+    ALIKE,
+    REMEMBERED,
+    item_facts,
+    item_vectors,
+    item_words,
+    likeness,
+    on_axes,
+    places_and_scores,
+    profile,
+)
 from frugalrec.rerankers._order import reordered, standard
 from frugalrec.rerankers._practice import Practice, practise, reranked, unfitted
 from frugalrec.work import Expected, Stages, Work
@@ -24,8 +34,8 @@ HELD = 0.2
 
 RIDGES = tuple(10.0 ** np.arange(0.0, 6.5, 0.5))
 SUMMED_AT_ONCE = 64
-PLAIN = 4
-"""Features beside those of text: retrieval score, discount of the place, popularity, how that grew."""
+PLAIN = 4 + ALIKE
+"""Features beside the forms: retrieval score, discount of the place, likeness, popularity, how that grew."""
 
 
 @dataclass
@@ -35,18 +45,20 @@ class Distilled:
     `fit` holds out the last event of users, fits ``teacher`` and ``retriever`` on the rest, and lets the teacher rerank
     the retriever's lists for ``requests`` of these users. Its scores, standardised within a list, are then regressed on
     what costs next to nothing: hᵀ M c with h the mean text vector of the history (items halve in weight every
-    ``half_life``), c that of the candidate, both on ``dimension`` principal axes; uᵀ c; the candidate's popularity and
-    how it grew lately; its retrieval score and place. Closed form: (XᵀX + λI)⁻¹ Xᵀy, everything centred within its
-    list, λ chosen on a fifth of the users, then all of them used. On a request no language model runs: vectors of items
-    were made once by ``encoder``.
+    ``half_life``), c that of the candidate, both on ``dimension`` principal axes; uᵀ c; how like its words and its text
+    are to the newest item's and to the recent ones'; its popularity and how that grew lately; its retrieval score and
+    place. Closed form: (XᵀX + λI)⁻¹ Xᵀy, everything centred within its list, λ (on M and u alone) chosen on a fifth of
+    the users, then all of them used. On a request no language model runs: vectors of items were made once by
+    ``encoder``.
 
     `fidelity` tells how true the copy is on those held out, and how true retrieval alone would have been. What the
     teacher sees beyond that (words that matter together, an order of items, negations) is not linear in mean vectors,
     and is lost. The copy of a teacher that does not help does not help either.
 
     Time: the teacher's on ``requests`` lists, and O(lists · depth · dimension⁴) to solve; a request takes O(dimension ·
-    (dimension + depth + history)). Memory to fit: 8 bytes a cell of lists · depth × dimension². Nothing of teacher or
-    retriever is kept. Papers: Hinton et al. 2015; Tang & Wang 2018 (Ranking distillation).
+    (dimension + depth + history)) and the cosines of candidates and recent items. Memory: a vector and the words of an
+    item; to fit, 8 bytes a cell of lists · depth × dimension². Nothing of teacher or retriever is kept. Papers: Hinton
+    et al. 2015; Tang & Wang 2018 (Ranking distillation).
 
     >>> from frugalrec.recommenders.popularity import Popularity
     >>> from frugalrec.rerankers.likelihood import Likelihood
@@ -70,6 +82,8 @@ class Distilled:
     requests: int = 1000
     seed: int = 0
     vectors_: Matrix = field(init=False, repr=False, compare=False)
+    whole_: Matrix = field(init=False, repr=False, compare=False)
+    words_: Any = field(init=False, repr=False, compare=False)
     matrix_: FloatArray = field(init=False, repr=False, compare=False)
     bias_: FloatArray = field(init=False, repr=False, compare=False)
     weights_: FloatArray = field(init=False, repr=False, compare=False)
@@ -92,7 +106,8 @@ class Distilled:
     def copy(self, dataset: Dataset, lists: Practice, taught: Sequence[Ranking]) -> Self:
         """Learn from what a teacher made of ``lists``, in their order; those it failed on teach nothing."""
         lists, targets = _targets(lists, taught)
-        self.vectors_ = item_vectors(dataset, self.encoder, self.dimension)
+        self.whole_, self.words_ = item_vectors(dataset, self.encoder), item_words(dataset)
+        self.vectors_ = on_axes(self.whole_, self.dimension)
         width = self.vectors_.shape[1]
         facts = item_facts(dataset)
         learnt, held = lists.parted(HELD, self.seed)
@@ -106,8 +121,8 @@ class Distilled:
         found = _solved(sums[0][0] + sums[1][0], sums[0][1] + sums[1][1], self.ridge_)
         self.matrix_ = found[: width * width].reshape(width, width)
         plain = found[width * width + width :]
-        self.bias_ = self.vectors_ @ found[width * width : width * width + width] + facts @ plain[2:]
-        self.weights_ = plain[:2]
+        self.bias_ = self.vectors_ @ found[width * width : width * width + width] + facts @ plain[-2:]
+        self.weights_ = plain[:-2]
         charge(flops=2.0 * self.vectors_.size)
         return self
 
@@ -127,7 +142,12 @@ class Distilled:
     def expected(self, shape: DataShape) -> Stages:
         """Return what a request takes; a fit is mostly the teacher's and the retriever's, unknown here."""
         m = float(self.dimension)
-        flops = 2.0 * m * (m + self.depth + shape.mean_history) + 5.0 * self.depth
+        width = getattr(self.encoder, "dim", None)
+        if not isinstance(width, int):
+            return Stages()
+        recent = min(shape.mean_history, round(REMEMBERED * self.half_life))
+        flops = 2.0 * m * (m + self.depth + shape.mean_history) + 2.0 * self.depth * recent * (width + 2)
+        flops += (2.0 * PLAIN - 3.0) * self.depth
         return Stages(Expected(), Expected((Work("query", 1.0),), flops, 0.0, 0.0, 0.0, 0.0, 1.5))
 
     def rerank(self, queries: Sequence[Query], rankings: Sequence[Ranking]) -> list[Ranking]:
@@ -141,9 +161,14 @@ class Distilled:
         if len(items) < 2:
             return ranking
         taste = profile(query.history, self.vectors_, self.half_life) @ self.matrix_
-        values = places_and_scores(ranking, self.depth) @ self.weights_ + self.bias_[items]
-        charge(flops=2.0 * len(taste) * (len(taste) + len(items)) + 5.0 * len(items))
+        values = self._plain(query, ranking) @ self.weights_ + self.bias_[items]
+        charge(flops=2.0 * len(taste) * (len(taste) + len(items)) + (2.0 * PLAIN - 3.0) * len(items))
         return reordered(ranking, values + self.vectors_[items] @ taste)
+
+    def _plain(self, query: Query, ranking: Ranking) -> FloatArray:
+        """Return what is told by the request as well as by the candidate, float64 ``(candidates, PLAIN - 2)``."""
+        alike = likeness(query.history, ranking.items[: self.depth], self.words_, self.whole_, self.half_life)
+        return np.concatenate([places_and_scores(ranking, self.depth), alike], axis=1)
 
     def _features(self, query: Query, ranking: Ranking, facts: FloatArray) -> FloatArray:
         """Return float64 ``(candidates, dimension² + dimension + PLAIN)``, centred within the list."""
@@ -151,7 +176,7 @@ class Distilled:
         texts = self.vectors_[items].astype(np.float64)
         taste = profile(query.history, self.vectors_, self.half_life)
         pairs = (taste[None, :, None] * texts[:, None, :]).reshape(len(items), -1)
-        plain = np.concatenate([places_and_scores(ranking, self.depth), facts[items]], axis=1)
+        plain = np.concatenate([self._plain(query, ranking), facts[items]], axis=1)
         features = np.concatenate([pairs, texts, plain], axis=1)
         centred: FloatArray = features - features.mean(axis=0)
         return centred
@@ -204,8 +229,11 @@ def _targets(lists: Practice, taught: Sequence[Ranking]) -> tuple[Practice, list
 
 
 def _solved(gram: FloatArray, cross: FloatArray, ridge: float) -> FloatArray:
+    """Solve with the ridge on the forms; the few plain features have so many rows that they need next to none."""
     charge(flops=len(gram) ** 3 / 3.0)
-    return np.asarray(np.linalg.solve(gram + ridge * np.eye(len(gram)), cross), dtype=np.float64)
+    penalties = np.full(len(gram), ridge)
+    penalties[-PLAIN:] = 1.0
+    return np.asarray(np.linalg.solve(gram + np.diag(penalties), cross), dtype=np.float64)
 
 
 def _error(gram: FloatArray, cross: FloatArray, squares: float, weights: FloatArray) -> float:

@@ -108,23 +108,29 @@ class Gated:
         lists = practise(
             dataset, self.retriever, self.depth, requests=self.requests, tail=self.tail, seed=self.seed
         )  # fmt: skip
+        self.reranker.fit(lists.earlier)
+        return self.learn(dataset, lists, reranked(self.reranker, _told(lists), SEEN))
+
+    def learn(self, dataset: Dataset, lists: Practice, after: Sequence[Ranking]) -> Self:
+        """Learn from ``lists`` alone, for a reranker that is fitted already and has not seen their answers.
+
+        ``after``: what it made of those that hold the answer, in their order. The others gain nothing whatever is done,
+        so that it is spared them.
+        """
+        told = _told(lists)
         self.vectors_ = item_vectors(dataset, self.encoder)
         self.popularity_ = item_facts(lists.earlier)[:, 0]
         events = np.sort(lists.earlier.interactions.popularity)[::-1]
         needed = int(np.searchsorted(np.cumsum(events), TAIL * events.sum()))
         least = events[min(needed, len(events) - 1)] if len(events) else 0
         self.tail_ = (lists.earlier.interactions.popularity < max(least, 1)).astype(np.float64)
-        self.reranker.fit(lists.earlier)
-        # Lists that do not hold the answer gain 0 whatever is done: the reranker is spared them.
-        rows = np.flatnonzero(lists.places >= 0)
-        told = lists.take(rows)
-        after = reranked(self.reranker, told, SEEN)
         before, asked = self._ndcg(told, told.rankings), self._ndcg(told, after)
         instead = before
         if isinstance(self.student, Distilled):
             instead = self._ndcg(told, self._copied(self.student, dataset, told, after))
             self.student.copy(dataset, told, after)
         gains, copied, left = np.zeros((3, len(lists)))
+        rows = lists.places >= 0
         gains[rows], copied[rows], left[rows] = asked - before, instead - before, asked - instead
         self.gain_, self.student_gain_ = _mean_and_error(gains), _mean_and_error(copied)
         features = self._features(lists.queries, lists.rankings)
@@ -229,6 +235,10 @@ class Gated:
             charge(flops=2.0 * len(items) * self.vectors_.shape[1])
             found += [float(alike.mean()), float(alike.std()), float(np.mean(standard(alike) * scores))]
         return found
+
+
+def _told(lists: Practice) -> Practice:
+    return lists.take(np.flatnonzero(lists.places >= 0))
 
 
 def _mean_and_error(gains: FloatArray) -> tuple[float, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -14,7 +14,15 @@ from frugalrec.data.interactions import FloatArray
 from frugalrec.data.shape import DataShape
 from frugalrec.errors import ConfigError, NotFittedError
 from frugalrec.interfaces import Matrix, Recommender, TextEncoder
-from frugalrec.rerankers._features import item_facts, item_vectors, places_and_scores, profile
+from frugalrec.rerankers._features import (
+    ALIKE,
+    REMEMBERED,
+    item_facts,
+    item_vectors,
+    item_words,
+    likeness,
+    places_and_scores,
+)
 from frugalrec.rerankers._order import reordered
 from frugalrec.rerankers._practice import conditional_logit, practise
 from frugalrec.work import Expected, Stages, Work
@@ -30,8 +38,8 @@ class Linear:
     ``retriever`` for candidates before each, and learns the weights under which the answers are most likely
     (conditional logit, McFadden 1974; ``ridge`` is in lists). In a plan, ``retriever = { plan = "its name" }``.
 
-    Time: the retriever's fit, and O(lists · depth) a step of the solver; a request takes O(depth · dim). Memory: a
-    vector an item. An encoder reads the catalogue once.
+    Time: the retriever's fit, and O(lists · depth) a step of the solver; a request takes the cosines of candidates and
+    recent items. Memory: a vector and the words of an item. An encoder reads the catalogue once.
 
     >>> from frugalrec.recommenders.popularity import Popularity
     >>> from frugalrec.testing.data import toy_dataset
@@ -51,6 +59,7 @@ class Linear:
     seed: int = 0
     facts_: FloatArray = field(init=False, repr=False, compare=False)
     vectors_: Matrix = field(init=False, repr=False, compare=False)
+    words_: Any = field(init=False, repr=False, compare=False)
     weights_: FloatArray = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -66,7 +75,7 @@ class Linear:
         lists = practise(
             dataset, self.retriever, self.depth, requests=self.requests, tail=self.tail, seed=self.seed
         )  # fmt: skip
-        self.vectors_ = item_vectors(dataset, self.encoder)
+        self.vectors_, self.words_ = item_vectors(dataset, self.encoder), item_words(dataset)
         self.facts_ = item_facts(lists.earlier)
         held = lists.take(np.flatnonzero(lists.places >= 0))
         features = [self._features(*each) for each in zip(held.queries, held.rankings, strict=True)]
@@ -79,7 +88,8 @@ class Linear:
         width = getattr(self.encoder, "dim", 0) if self.encoder is not None else 0
         if not isinstance(width, int):
             return Stages()
-        flops = 2.0 * self.depth * (4 + width + (width > 0)) + 2.0 * shape.mean_history * width
+        recent = min(shape.mean_history, round(REMEMBERED * self.half_life))
+        flops = 2.0 * self.depth * (4 + ALIKE + recent * (width + 2))
         return Stages(Expected(), Expected((Work("query", 1.0),), flops, 0.0, 0.0, 0.0, 0.0, 1.5))
 
     def rerank(self, queries: Sequence[Query], rankings: Sequence[Ranking]) -> list[Ranking]:
@@ -97,12 +107,8 @@ class Linear:
 
     def _features(self, query: Query, ranking: Ranking) -> FloatArray:
         items = ranking.items[: self.depth]
-        columns = [places_and_scores(ranking, self.depth), self.facts_[items]]
-        if self.vectors_.shape[1]:
-            taste = profile(query.history, self.vectors_, self.half_life)
-            columns.append((self.vectors_[items] @ taste)[:, None])
-            charge(flops=2.0 * len(items) * len(taste))
-        return np.concatenate(columns, axis=1)
+        alike = likeness(query.history, items, self.words_, self.vectors_, self.half_life)
+        return np.concatenate([places_and_scores(ranking, self.depth), self.facts_[items], alike], axis=1)
 
 
 __all__ = ["Linear"]
