@@ -104,10 +104,11 @@ def run(given: argparse.Namespace) -> None:
         f"  fidelity { ({k: round(v, 3) for k, v in student.fidelity.items()}) }; held-out gain {gate.gain[0]:+.4f}, "
         f"of the student {gate.student_gain[0]:+.4f}, standard errors {gate.gain[1]:.4f}, {gate.student_gain[1]:.4f}"
     )
-    predicted, dice = (
-        gate.predicted(split.test.queries, rankings),
-        np.random.default_rng(given.seed).random(len(before)),
-    )
+    predicted = gate.predicted(split.test.queries, rankings)
+    dice = np.random.default_rng(given.seed).random(len(before))
+    asked_for = gate.asks(split.test.queries, rankings)
+    kept_by = kept(before, after, np.where(asked_for, after, copied))
+    print(f"  the gate asks for {asked_for.mean():.1%} of the requests, which keeps {kept_by}", flush=True)
     for name, by, otherwise in (
         ("gate, student", predicted, copied),
         ("by lot, student", dice, copied),

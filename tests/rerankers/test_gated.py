@@ -135,8 +135,26 @@ def test_regression_finds_what_there_is():
     rng = np.random.default_rng(0)
     features = rng.normal(size=(400, 3)) * [1, 10, 0]
     gains = 0.3 + features @ [0.5, -0.02, 0] + rng.normal(size=400) * 0.01
-    np.testing.assert_allclose(_regression(features, gains, rng), [0.3, 0.5, -0.02, 0], atol=0.02)
-    assert not _regression(features[:5], gains[:5], rng).any()
+    weights, foreseen = _regression(features, gains, rng)
+    np.testing.assert_allclose(weights, [0.3, 0.5, -0.02, 0], atol=0.02)
+    assert np.corrcoef(foreseen, gains)[0, 1] > 0.9
+    assert not any(found.any() for found in _regression(features[:5], gains[:5], rng))
+
+
+@dataclass
+class Dice(Oracle):
+    """Puts any item first, whoever asks."""
+
+    def rerank(self, queries, rankings):
+        dice = np.random.default_rng(len(queries))
+        return [reordered(ranking, dice.normal(size=len(ranking.items))) for ranking in rankings]
+
+
+def test_nobody_is_asked_where_gains_cannot_be_foreseen(data, requests):
+    assert gate(share=0.5).fit(data).asks(*requests).any()
+    found = Gated(Dice(depth=40), Popularity(), share=0.5).fit(data)
+    assert found.threshold_ == float("inf")
+    assert not found.asks(*requests).any()
 
 
 def test_where_nothing_can_be_predicted_nobody_is_asked():

@@ -23,6 +23,7 @@ TAIL = 0.8
 """Items beyond those that take this share of the events are the tail."""
 
 FOLDS = 5
+SURE = 1.64  # standard errors: 95% on one side
 SEEN = "see what reranking gains"
 RIDGES = (1.0, 10.0, 100.0, 1000.0, 10000.0)
 
@@ -39,7 +40,8 @@ class Gated:
     second and from the rest, the entropy of the scores; how popular candidates are, how many are of the tail; and,
     with an ``encoder``, how alike their texts are to the history's, how that varies and how it agrees with the scores.
     The threshold is what a ``share`` of these requests exceeds, and at least 0: where a loss is expected nobody is
-    asked, and where nothing can be predicted neither.
+    asked. Nor is anybody where the regression cannot tell who gains: those whom regressions on other requests would
+    have chosen must have gained, `SURE` standard errors from nothing.
 
     ``otherwise = "student"`` gives all others the order of a `Distilled` copy, which learns from what the reranker made
     of those lists (``dimension`` principal axes of ``encoder``). The regression then predicts what asking gains
@@ -134,11 +136,15 @@ class Gated:
         gains[rows], copied[rows], left[rows] = asked - before, instead - before, asked - instead
         self.gain_, self.student_gain_ = _mean_and_error(gains), _mean_and_error(copied)
         features = self._features(lists.queries, lists.rankings)
-        self.weights_ = _regression(features, left, np.random.default_rng(self.seed))
+        self.weights_, foreseen = _regression(features, left, np.random.default_rng(self.seed))
         nothing = np.zeros((2, features.shape[1]))
         self.ranges_ = np.stack([features.min(axis=0), features.max(axis=0)]) if len(features) else nothing
         predicted = _with_ones(features) @ self.weights_
         self.threshold_ = max(0.0, float(np.quantile(predicted, 1.0 - self.share))) if len(predicted) else 0.0
+        chosen = left[(foreseen > 0) & (foreseen >= np.quantile(foreseen, 1.0 - self.share))] if len(left) else left
+        mean, error = _mean_and_error(chosen)
+        if mean <= SURE * error:
+            self.threshold_ = float("inf")
         return self
 
     @property
@@ -249,22 +255,23 @@ def _with_ones(features: FloatArray) -> FloatArray:
     return np.concatenate([np.ones((len(features), 1)), features], axis=1)
 
 
-def _regression(features: FloatArray, gains: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """Return ridge weights on ``(1, features)``; the ridge, on standardised features, is the best in cross-validation.
+def _regression(features: FloatArray, gains: FloatArray, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+    """Return ridge weights on ``(1, features)``, and what is predicted of each request by those of other requests.
 
-    Fewer than two examples a fold teach nothing: all weights are 0.
+    The ridge, on standardised features, is the best in cross-validation. Fewer than two examples a fold teach nothing:
+    all weights are 0.
     """
     if len(features) < 2 * FOLDS:
-        return np.zeros(features.shape[1] + 1)
+        return np.zeros(features.shape[1] + 1), np.zeros(len(gains))
     folds = rng.permutation(len(features)) % FOLDS
-    errors = {}
+    guesses: dict[float, FloatArray] = {}
     for ridge in RIDGES:
-        guess = np.empty(len(gains))
+        guesses[ridge] = np.empty(len(gains))
         for fold in range(FOLDS):
             out = folds == fold
-            guess[out] = _with_ones(features[out]) @ _ridge(features[~out], gains[~out], ridge)
-        errors[ridge] = float(np.square(guess - gains).sum())
-    return _ridge(features, gains, min(errors, key=errors.__getitem__))
+            guesses[ridge][out] = _with_ones(features[out]) @ _ridge(features[~out], gains[~out], ridge)
+    best = min(RIDGES, key=lambda ridge: float(np.square(guesses[ridge] - gains).sum()))
+    return _ridge(features, gains, best), guesses[best]
 
 
 def _ridge(features: FloatArray, gains: FloatArray, ridge: float) -> FloatArray:
