@@ -44,7 +44,7 @@ from frugalrec.tuning import Search, tune
 
 METRICS = ("ndcg@10", "hr@10")
 SEARCH_COLUMN = "search CPU s"
-STOPPING = {"epochs": 200, "patience": 10}
+STOPPING = {"epochs": 200, "patience": 5}
 """How long every fit may go on; seconds come on top."""
 
 COMMON = {
@@ -60,6 +60,7 @@ SPACE: dict[str, dict[str, Sequence[Any]]] = {
     "gru4rec": SEQUENCES,
     "two-tower": {**COMMON, "reader": ("gru", "mean"), "ranking-task": (0.0, 0.5), "ranked": (16, 32)},
 }
+SEARCH = "8:50,2:150"
 DEFAULTS = {plan.name: plan for plan in (*COLLABORATIVE, *FROM_WORDS)}
 AS_THEY_COME = ("sequential", "blend", "blend-words")
 SEARCHED = ("ease", "sequential-words", "blend-words")
@@ -218,13 +219,20 @@ def rungs_of(words: str) -> list[tuple[int, float]]:
     return [(int(n), float(seconds)) for n, seconds in (part.split(":") for part in words.split(","))]
 
 
+def searches_of(words: Sequence[str]) -> dict[str, list[tuple[int, float]]]:
+    """Return the rungs of each model: one search for all, and ``MODEL=…`` where one is searched otherwise."""
+    for_all = next((word for word in words if "=" not in word), SEARCH)
+    own = dict(word.split("=") for word in words if "=" in word)
+    return {model: rungs_of(own.get(model, for_all)) for model in SPACE}
+
+
 def main() -> None:
     arguments = _table.arguments_of(__doc__)
     _table.add_data(arguments)
     arguments.add_argument("--trials", type=Path, required=True, help="file that every fit is kept in, JSON lines")
     arguments.add_argument("--models", nargs="*", default=list(SPACE), choices=list(SPACE))
     arguments.add_argument(
-        "--search", type=rungs_of, default="8:50,2:150", metavar="N:SECONDS,…", help="settings, CPU seconds for each"
+        "--search", nargs="*", default=[SEARCH], metavar="[MODEL=]N:SECONDS,…", help="settings, CPU seconds for each"
     )
     arguments.add_argument("--seeds", type=int, default=5, help="0: search only")
     arguments.add_argument("--fit-seconds", type=float, default=240.0, help="CPU seconds for each seed, at most")
@@ -233,7 +241,8 @@ def main() -> None:
     dataset = _table.read(given.name, given.data, given.ties)
     split: Split = registry.build("split", "leave-last-out", {}).split(dataset)
     trials = Trials(given.trials, split, dataset.fingerprint())
-    found = [neural_row(model, given.search, given.seeds, given.fit_seconds, trials) for model in given.models]
+    rungs = searches_of(given.search)
+    found = [neural_row(model, rungs[model], given.seeds, given.fit_seconds, trials) for model in given.models]
     neural = [row for row in found if row is not None]
     if not neural:
         return

@@ -63,3 +63,8 @@ def test_the_best_go_on_and_no_fit_is_made_twice(search: Any, tmp_path: Path, mo
     known = search.Trials(tmp_path / "trials.jsonl", split, "toy")
     assert search.neural_row("gru4rec", [(2, 30.0), (1, 60.0)], 2, 60.0, known).seeds == row.seeds
     assert known.rows == trials.rows
+
+
+def test_a_model_may_be_searched_otherwise_than_the_rest(search: Any) -> None:
+    found = search.searches_of(["8:50,2:130", "two-tower=4:50"])
+    assert found == {"sasrec": [(8, 50.0), (2, 130.0)], "gru4rec": [(8, 50.0), (2, 130.0)], "two-tower": [(4, 50.0)]}
