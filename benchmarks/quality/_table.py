@@ -335,7 +335,7 @@ def plain(value: Any) -> Any:
 def _command(words: Sequence[str]) -> str:
     """Return the command without the folders of this machine."""
     parts = [Path(words[0]).name, *words[1:]]
-    for option, shown in (("--data", ["--data", "DIR"]), ("--out", [])):
+    for option, shown in (("--data", ["--data", "DIR"]), ("--trials", ["--trials", "FILE"]), ("--out", [])):
         if option in parts:
             at = parts.index(option)
             parts[at : at + 2] = shown

@@ -73,13 +73,14 @@ def test_differences_from_the_best_are_corrected_for_their_number(capsys: pytest
 
 
 def test_the_json_says_how_it_was_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["/somewhere/table.py", "beauty", "--data", "/home/me", "--out", "x.json"])
+    given = ["beauty", "--data", "/home/me", "--trials", "/home/me/trials.jsonl", "--out", "x.json"]
+    monkeypatch.setattr(sys, "argv", ["/somewhere/table.py", *given])
     made = table()
     made.add(row("one", BASE, flops=1e15))
     made.not_installed("other", "pip install other")
     made.close(tmp_path / "x.json", [_table.Published("paper", {"ndcg@10": 0.5}, "GPU")])
     read = json.loads((tmp_path / "x.json").read_text())
-    assert read["command"] == "table.py beauty --data DIR"
+    assert read["command"] == "table.py beauty --data DIR --trials FILE"
     assert read["rows"][0]["quality"]["ndcg@10"]["mean"] == pytest.approx(BASE.mean())
     assert read["rows"][0]["per_petaflop"] == pytest.approx(BASE.mean())
     assert read["not_installed"] == {"other": "pip install other"}
