@@ -96,11 +96,35 @@ def likeness(history: IntArray, items: IntArray, words: Any, vectors: Matrix, ha
         return np.zeros((len(items), ALIKE))
     weights = np.exp2(-np.arange(len(recent))[::-1] / half_life)
     weights /= weights.sum()
-    columns = []
-    for cosines in ((words[items] @ words[recent].T).toarray(), vectors[items] @ vectors[recent].T):
-        columns += [cosines[:, -1], cosines @ weights]
+    cosines = vectors[items] @ vectors[recent].T
+    newest, mean = cosines[:, -1], cosines @ weights
     charge(flops=2.0 * len(items) * len(recent) * (vectors.shape[1] + 2))
-    return np.stack([*columns, columns[2] ** 2, columns[3] ** 2], axis=1).astype(np.float64)
+    shared = _shared_words(items, recent, words, weights)
+    return np.stack([*shared, newest, mean, newest**2, mean**2], axis=1).astype(np.float64)
+
+
+def _shared_words(items: IntArray, recent: IntArray, words: Any, weights: FloatArray) -> FloatArray:
+    """Return ``(2, items)``: products of words with those of the newest of ``recent``, and with their weighted mean."""
+    # With scipy's rows and products a request takes 1.0 ms instead of .6 (MovieLens-100K): it has few words.
+    cells, owners = _cells(words, recent)
+    columns, places = np.unique(words.indices[cells], return_inverse=True)
+    of_newest = np.where(owners == len(recent) - 1, words.data[cells], 0.0)
+    profiles = np.stack([np.bincount(places, each, minlength=len(columns) + 1)
+                         for each in (of_newest, weights[owners] * words.data[cells])])  # fmt: skip
+    cells, owners = _cells(words, items)
+    asked = words.indices[cells]
+    at = np.searchsorted(columns, asked)
+    known = np.append(columns, -1)[at] == asked
+    products = np.where(known, profiles[:, at] * words.data[cells], 0.0)
+    return np.stack([np.bincount(owners, each, minlength=len(items)) for each in products])
+
+
+def _cells(words: Any, rows: IntArray) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Return where the cells of ``rows`` stand in a CSR matrix, and which of ``rows`` each is of."""
+    starts = words.indptr[rows]
+    counts = words.indptr[np.asarray(rows, dtype=np.int64) + 1] - starts
+    owners = np.repeat(np.arange(len(rows)), counts)
+    return np.arange(len(owners)) + (starts - np.cumsum(counts) + counts)[owners], owners
 
 
 def places_and_scores(ranking: Ranking, depth: int) -> FloatArray:
