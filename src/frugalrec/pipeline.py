@@ -39,7 +39,7 @@ from frugalrec.plan import Plan, Spec, map_specs
 from frugalrec.spending import Rate, computing
 
 _MODEL_FILE = "model.npz"
-_FORM = 2  # raised when a component's learned state comes to mean something else
+_FORM = 3  # raised when a component's learned state comes to mean something else
 
 
 class Remembering:
