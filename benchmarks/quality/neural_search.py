@@ -2,6 +2,8 @@
 
     python benchmarks/quality/neural_search.py movielens-100k --trials trials.jsonl
     python benchmarks/quality/neural_search.py movielens-100k --trials trials.jsonl --models gru4rec --seeds 0
+    python benchmarks/quality/neural_search.py movielens-1m --trials trials.jsonl --models sasrec \
+        --given sasrec='{"dropout": 0.1, "length": 100, "patience": 8}' --fit-seconds 3000 --seconds 0
 
 Protocol of neural.py: strict leave-last-out, weights fitted without the last two events of every user, the whole
 catalogue ranked, seen items left out. Settings of each model are drawn from SPACE, every value about as often; the
@@ -9,7 +11,7 @@ first are the component's own. Successive halving (Jamieson & Talwalkar 2016): w
 are trained for 50 CPU seconds, and the best two on validation (all users, NDCG@10) go on to 150; the best of these is
 fitted with --seeds seeds, each until it stops early (patience below) or --fit-seconds are spent, and judged on the
 test fold. The refit with the events of early stopping is part of all of them. A model counts with the mean over its
-seeds, user by user.
+seeds, user by user. --given takes settings that were found otherwise, and searches nothing for that model.
 
 Every fit is a line of the file --trials, and is not done again: a run that was killed goes on from there. `tune`, the
 search that plans have, climbs from the defaults in what components declare, and leaves length, layers, heads, loss and
@@ -162,10 +164,18 @@ def searched(model: str, rungs: Sequence[tuple[int, float]], trials: Trials) -> 
 
 
 def neural_row(
-    model: str, rungs: Sequence[tuple[int, float]], seeds: int, seconds: float, trials: Trials
+    model: str,
+    settings_given: Mapping[str, Any] | None,
+    rungs: Sequence[tuple[int, float]],
+    seeds: int,
+    seconds: float,
+    trials: Trials,
 ) -> _table.Row | None:
     """Search and fit a model; None where nothing is to be judged on the test fold."""
-    settings, tried, spent = searched(model, rungs, trials)
+    if settings_given is None:
+        settings, tried, spent = searched(model, rungs, trials)
+    else:
+        settings, tried, spent = {**STOPPING, **settings_given}, 0, Cost.zero()
     rows = []
     for seed in range(seeds):
         rows.append(trials.fit(model, settings, "test", seconds, seed))
@@ -181,7 +191,7 @@ def neural_row(
         settings=settings,
         seeds={row["seed"]: mean(row) for row in rows},
         more={
-            "settings tried": tried,
+            "settings tried": tried or "given",
             SEARCH_COLUMN: f"{spent.cpu_seconds:.0f}",
             "epochs, kept + refit": ", ".join(f"{row['kept']} + {row['refit']}" for row in rows),
         },
@@ -234,6 +244,9 @@ def main() -> None:
     arguments.add_argument(
         "--search", nargs="*", default=[SEARCH], metavar="[MODEL=]N:SECONDS,…", help="settings, CPU seconds for each"
     )
+    arguments.add_argument(
+        "--given", nargs="*", default=[], metavar="MODEL=JSON", help="settings of a model that is not searched"
+    )
     arguments.add_argument("--seeds", type=int, default=5, help="0: search only")
     arguments.add_argument("--fit-seconds", type=float, default=240.0, help="CPU seconds for each seed, at most")
     arguments.add_argument("--seconds", type=float, default=60.0, help="CPU seconds of search for each closed form")
@@ -242,7 +255,11 @@ def main() -> None:
     split: Split = registry.build("split", "leave-last-out", {}).split(dataset)
     trials = Trials(given.trials, split, dataset.fingerprint())
     rungs = searches_of(given.search)
-    found = [neural_row(model, rungs[model], given.seeds, given.fit_seconds, trials) for model in given.models]
+    settings = {model: json.loads(text) for model, text in (word.split("=", 1) for word in given.given)}
+    found = [
+        neural_row(model, settings.get(model), rungs[model], given.seeds, given.fit_seconds, trials)
+        for model in given.models
+    ]
     neural = [row for row in found if row is not None]
     if not neural:
         return
