@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import mmap
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
+from frugalrec import usage
 from frugalrec.cost import Ledger
 from frugalrec.usage import Usage
 
@@ -93,3 +96,21 @@ def test_what_a_brief_stage_frees_is_not_the_next_one_s() -> None:
     with ledger.span("large"):
         allocate(100)
     assert 90 * MIB < ledger.entries[1].cost.peak_bytes < 140 * MIB  # type: ignore[operator]
+
+
+@pytest.mark.skipif(usage._trim is None, reason="another C library")
+def test_what_was_freed_in_pieces_is_given_back() -> None:
+    code = """
+import os
+from frugalrec.usage import give_back_memory
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+pieces = [bytes(2_000) for _ in range(50_000)]
+last = pieces[-1]  # at the top of the heap: nothing below it goes back by itself
+pieces.clear()
+before = resident()
+give_back_memory()
+print(before - resident())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) > 80e6

@@ -37,6 +37,7 @@ from frugalrec.interfaces import (
 from frugalrec.llms._cached import CachedLanguageModel
 from frugalrec.plan import Plan, Spec, map_specs
 from frugalrec.spending import Rate, computing
+from frugalrec.usage import give_back_memory
 
 _MODEL_FILE = "model.npz"
 _FORM = 3  # raised when a component's learned state comes to mean something else
@@ -125,8 +126,10 @@ class Pipeline:
     def fit(self, dataset: Dataset, ledger: Ledger | None = None) -> Self:
         """Encode the catalogue, then learn from the events."""
         ledger = ledger if ledger is not None else Ledger()
+        give_back_memory()
         with ledger.span("encode", plan=self.plan.name, phase="once", units=dataset.n_items):
             self.encode(dataset)
+        give_back_memory()
         with ledger.span("fit", plan=self.plan.name, phase="refresh"):
             self.recommender.fit(dataset)
             if self.reranker is not None:

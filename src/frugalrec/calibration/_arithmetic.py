@@ -13,6 +13,7 @@ from frugalrec.calibration._bench import Bench
 from frugalrec.calibration._made_up import log_of
 from frugalrec.interfaces import Matrix
 from frugalrec.recommenders._approximate import times
+from frugalrec.recommenders._expected import expected_gram
 from frugalrec.recommenders._ridge import invert
 
 _FACTOR_SIZES = (512, 1024, 3072)
@@ -68,6 +69,12 @@ def memory(bench: Bench) -> None:
         lengths = np.diff(chosen.indptr).astype(np.float64)
         products = float(lengths @ lengths)
         bench.measure("sparse-product", products / _gram(chosen).nnz, products, _gram, chosen)
+    # In a large log, each row that is looked up for it comes from memory.
+    for n_items, n_events in ((8_000, 100_000), (30_000, 1_000_000)):
+        chosen = log_of(n_items, n_events, length=20).matrix().astype(np.float64)
+        lengths = np.diff(chosen.indptr).astype(np.float64)
+        product, visit = expected_gram(float(chosen.nnz), float(lengths @ lengths), float(_gram(chosen).nnz))
+        bench.measure("visit", visit.size, visit.amount, _gram, chosen, beside=[product])
     for n_items in (1_500, 4_000, 6_000):
         chosen = log_of(n_items, 60_000).matrix()
         weights = np.ones((n_items, n_items), dtype=np.float32)

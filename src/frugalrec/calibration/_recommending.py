@@ -49,7 +49,7 @@ def pairs(bench: Bench) -> None:
     ):
         dense = kind == "pairs-dense"
         log = log_of(n_items, n_events, length=120 if dense else 9)
-        tables = dense_tables(n_items, 1) if dense else ()
+        tables = dense_tables(n_items, 1, len(log)) if dense else ()
         bench.measure(
             kind,
             n_items,

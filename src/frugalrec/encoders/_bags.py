@@ -18,6 +18,9 @@ from frugalrec.work import Work
 CELLS = 8
 """Non-zeros a word."""
 
+REMEMBERED_WORDS = 1 << 16
+BYTES_A_WORD, BYTES_A_TEXT = 600.0, 450.0
+
 
 @dataclass(frozen=True)
 class Bags:
@@ -73,12 +76,16 @@ def expected_rows(rows: float, dim: int) -> tuple[Work, ...]:
     return Work("touch", 12.0 * cells), Work("stream", 40.0 * cells, 8.0 * cells)
 
 
-def expected_peak(rows: float, dim: int, entries: float) -> float:
-    """Return the most memory that vectors need which are made a batch at a time and put together at the end."""
-    return 8.0 * rows * dim + min(rows, BATCH) * (12.0 * dim + 100.0 * entries / max(rows, 1.0))
+def expected_peak(rows: float, dim: int, entries: float, words: float) -> float:
+    """Return the most memory that vectors need which are made a batch at a time and put together at the end.
+
+    What is drawn for ``words`` is remembered; texts are looked up by their hashes.
+    """
+    batch = min(rows, BATCH) * (12.0 * dim + 100.0 * entries / max(rows, 1.0))
+    return (8.0 * dim + BYTES_A_TEXT) * rows + batch + BYTES_A_WORD * min(words, REMEMBERED_WORDS)
 
 
-@lru_cache(maxsize=1 << 16)
+@lru_cache(maxsize=REMEMBERED_WORDS)
 def draw(word: str) -> tuple[int, ...]:
     """Return ``CELLS`` whole numbers below 2³² that depend on ``word`` alone."""
     digest = blake2b(word.encode(), digest_size=4 * CELLS).digest()

@@ -78,7 +78,7 @@ class BagOfWords:
             2.0 * CELLS * entries + 3.0 * self.dim * rows,
             0.0,
             0.0,
-            expected_peak(rows, self.dim, entries),
+            expected_peak(rows, self.dim, entries, drawn),
             4.0 * rows * self.dim,
         )
 

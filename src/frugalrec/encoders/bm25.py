@@ -101,7 +101,7 @@ class Bm25:
             (1.0 + 2.0 * CELLS) * entries + 3.0 * self.dim * rows,
             0.0,
             0.0,
-            expected_peak(rows, self.dim, entries) + 4.0 * _BUCKETS,
+            expected_peak(rows, self.dim, entries, drawn) + 4.0 * _BUCKETS,
             4.0 * rows * self.dim,
         )
 

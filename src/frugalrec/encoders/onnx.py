@@ -34,6 +34,7 @@ _LANGUAGES = {"all-minilm-l6-v2-int8": ("latin",)}
 
 _LIBRARY_BYTES = 64e6
 _COPIES = 7.0  # the file as read, the weights as 8-bit integers, and as 32-bit floats
+_STATES, _TABLES, _HEADS = 21.0, 4.0, 12.0  # states of a token, and tables of attention, that the runtime holds at once
 _DIMS = {"all-minilm-l6-v2-int8": 384}
 
 CHARACTERS_A_TOKEN = 4.0
@@ -169,7 +170,7 @@ class Onnx:
         peak = None
         if files is not None:
             # The libraries, the weights as stored and as computed with, and the activations of the longest texts.
-            layers = self.batch_size * longest * self.dim * 4.0 * 12
+            layers = 4.0 * self.batch_size * longest * (_STATES * self.dim + _TABLES * _HEADS * longest)
             peak = _LIBRARY_BYTES + _COPIES * weights + layers + 8.0 * shape.distinct_texts * self.dim
         return Expected(
             tuple(work),

@@ -244,7 +244,7 @@ def _largest(weights: np.ndarray[Any, Any], U: Codes, moves: FloatArray, kept: i
         data, indices = np.take_along_axis(weights, chosen, axis=1), U[chosen]
     else:
         data, indices = weights, np.broadcast_to(U, (b, u))
-    offsets = np.arange(b + 1) * data.shape[1]
+    offsets = np.arange(b + 1, dtype=np.int32) * data.shape[1]  # as wide as the indices are to be
     rows = sparse.csr_array((data.ravel(), indices.astype(np.int32).ravel(), offsets), shape=(b, size))
     rows.eliminate_zeros()
     return rows

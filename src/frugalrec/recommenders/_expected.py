@@ -26,6 +26,9 @@ from frugalrec.recommenders._statistics import (
 )
 from frugalrec.work import Expected, Stages, Work
 
+VISITS = 12.0
+"""Columns of the log that sums look up at an event: items, decays, tails, and how far its state reaches."""
+
 SOURCES_MEET = 3.0
 """Sources of a block have so many times the entries of an average row."""
 
@@ -81,14 +84,15 @@ def expected_states(
     window = min(past / K + events, WINDOW_PAIRS)
     if dense:
         held = 8.0 * n * n * K * (K + 1)
-        # Blocks below the diagonal are filled last, when windows and the copy of a block that is turned are gone.
+        # Blocks below the diagonal are filled last, when the copy of a block that is turned is gone.
         filled = passes * 8.0 * n * n * (K * (K + 1) / 2 + K)
         # A window's product is held sparse and dense before it is added; windows are alike where codes are in no order.
+        # The allocator keeps what a window took for the next one, and after the last.
         product = n * n * min(1.0, window / max(past / K + events, 1.0))
-        peak = max(held, filled + max(8.0 * n * n, 24.0 * window + 12.0 * min(window, product) + 8.0 * product))
+        peak = max(held, filled + 24.0 * window + max(8.0 * n * n, 12.0 * min(window, product) + 8.0 * product))
         peak += columns
         filled, cells = (n * K) ** 2, n * n * K
-        work = (Work(kind, terms, n), *dense_tables(n, K))
+        work = (Work(kind, terms, n), *dense_tables(n, K, passes * events))
     else:
         lag = max(d.half_life * -math.log2(NEGLIGIBLE) for d in decays if d.unit == "positions" or len(decays) == 1)
         lag = min(lag, LONGEST_REACH)
@@ -96,22 +100,21 @@ def expected_states(
         half = K * K * shape.filled(past / (K * K), lag)
         filled = K * K * shape.filled(2.0 * past / (K * K), lag)
         entry = 12.0 if dtype_of(int(K * n)) is np.float64 else 8.0
-        pieces = entry * (half + cells)
         held = entry * (filled + cells)
         # One half of the symmetric table and its transpose, before they are one.
         peak = (passes - 1) * held + entry * (2.0 * half + filled + cells) + columns + 40.0 * window
-        # Windows are made in pieces so small that the allocator does not give them back.
-        held += pieces
         work = (Work(kind, terms, n), Work("stream", 5.0 * entry * filled, entry * filled))
     spread = 1.0 if dense else 1.3
     return Expected(work, 2.0 * terms, 0.0, 0.0, peak, held, spread), filled, cells
 
 
-def dense_tables(n: float, blocks: int) -> tuple[Work, ...]:
-    """Return the work of making dense sums of so many blocks, their terms aside."""
+def dense_tables(n: float, blocks: int, events: float) -> tuple[Work, ...]:
+    """Return the work of making dense sums of so many blocks over so many events, their terms aside."""
     size = 8.0 * n * n * blocks * (blocks + 1)
-    # The tables themselves and the blocks that are turned round; a window is made, and added to its table.
-    return Work("touch", size + 8.0 * n * n), Work("stream", 4.0 * size, size)
+    # The tables themselves and the blocks that are turned round; a window is made, and added to its table. Events
+    # come in the order of their items, and what is known of each and of those before it lies in the order of users.
+    found = Work("visit", VISITS * blocks * events, 8.0 * events)
+    return Work("touch", size + 8.0 * n * n), Work("stream", 4.0 * size, size), found
 
 
 def is_dense(shape: DataShape, decays: Sequence[Decay]) -> bool:
@@ -172,7 +175,8 @@ def expected_blockwise(shape: DataShape, blocks: int, dim: int, cells: float, co
         # The targets' columns, turned round and looked at for those alike; the weights, put in order.
         Work("stream", 120.0 * columns + 60.0 * held / 8.0, 8.0 * columns),
     )
-    peak = 2.0 * held + 8.0 * columns + 16.0 * sources**2
+    # Blocks' weights, stacked and put in order; the targets' columns, and what is left of comparing them.
+    peak = 3.0 * held + 12.0 * columns + 16.0 * sources**2
     return Expected(work, flops, 0.0, 0.0, peak, held, UNSOLVED_SPREAD)
 
 
@@ -188,6 +192,20 @@ def expected_text_space(shape: DataShape, dim: int, whitening: float) -> Expecte
         work += [Work("gemm-f64", fitted, d), Work("eigen-f64", 9.0 * d**3, d), Work("gemm-f32", 2.0 * n * d * d, d)]
         peak = max(peak, 4.0 * n * d * 2 + 12.0 * rows * d + 24.0 * d * d)
     return Expected(tuple(work), flops, 0.0, 0.0, peak, 8.0 * n * d)
+
+
+def expected_gram(chosen: float, products: float, cells: float) -> tuple[Work, ...]:
+    """Return the work of multiplying a sparse user × item table, of ``chosen`` entries, by itself.
+
+    Its ``products`` fall into so many ``cells``; for each entry a row of the table is looked up.
+    """
+    return Work("sparse-product", products, max(1.0, products / max(cells, 1.0))), Work("visit", chosen, 8.0 * chosen)
+
+
+def expected_encoded(shape: DataShape, dim: int) -> Expected:
+    """Return what the vectors of item texts take that are there before the sums; encoding is a stage of its own."""
+    size = 4.0 * shape.items * dim
+    return Expected((), 0.0, 0.0, 0.0, 2.0 * size, size)
 
 
 def expected_product(nonzeros: float, met: float, rows: float, columns: float, *, alone: bool) -> Work:
@@ -221,6 +239,8 @@ def expected_weights(n: float, nonzeros: float, *, dense: bool, alone: bool = Tr
 __all__ = [
     "dense_tables",
     "expected_blockwise",
+    "expected_encoded",
+    "expected_gram",
     "expected_of",
     "expected_product",
     "expected_solve",

@@ -14,6 +14,7 @@ from frugalrec.recommenders._base import Scores
 from frugalrec.recommenders._sharded import accumulated, accumulated_from
 from frugalrec.recommenders._statistics import Statistics
 from frugalrec.recommenders._text import encode_items
+from frugalrec.usage import give_back_memory
 
 
 class Linear(Scores):
@@ -33,7 +34,10 @@ class Linear(Scores):
 
     def fit(self, dataset: Dataset) -> Self:
         """Learn from the events and the item texts of ``dataset``."""
-        return self.read(dataset.catalog).solve(accumulated(self, dataset.interactions))
+        self.read(dataset.catalog)
+        statistics = accumulated(self, dataset.interactions)
+        give_back_memory()  # what sums were made of in pieces may be larger than they are
+        return self.solve(statistics)
 
     def read(self, catalog: Catalog) -> Self:
         """Encode the item texts, if there is an encoder."""

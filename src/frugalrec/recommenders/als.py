@@ -20,6 +20,8 @@ from frugalrec.work import Expected, Stages, Work
 
 EXTRA = ("als", "implicit")
 
+_LIBRARY_BYTES = 9e6
+
 GRADIENT_STEPS = 3
 """Conjugate-gradient steps that implicit takes for each row and iteration."""
 
@@ -108,7 +110,8 @@ class Als(Scores):
         # Products with a table that stays in a cache, and a walk through the factors of what was chosen.
         squares = self._flops(rows, busy, 0.0)
         # Factors of users and items, with the log turned round as they are drawn, or the items' once more as float64.
-        peak = 4.0 * f * (shape.users + n) + max(8.0 * f * n, 16.0 * shape.n_chosen + 4.0 * f * max(shape.users, n))
+        loading = 24.0 * shape.n_chosen + 4.0 * f * max(shape.users, n)
+        peak = _LIBRARY_BYTES + 4.0 * f * (shape.users + n) + max(8.0 * f * n, loading)
         held = 4.0 * f * n + 8.0 * f * f
         learned = (Work("als", squares, f), Work("als-events", flops - squares, f), Work("events", shape.n_events))
         fit = Expected(learned, flops, 0.0, 0.0, peak, held)

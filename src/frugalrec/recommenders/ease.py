@@ -24,7 +24,13 @@ from frugalrec.recommenders._approximate import (
     zero_diagonal_sparse,
 )
 from frugalrec.recommenders._base import history_reasons, query_matrix, require_fitted
-from frugalrec.recommenders._expected import expected_blockwise, expected_text_space, expected_weights, width_of
+from frugalrec.recommenders._expected import (
+    expected_blockwise,
+    expected_gram,
+    expected_text_space,
+    expected_weights,
+    width_of,
+)
 from frugalrec.recommenders._linear import Linear
 from frugalrec.recommenders._ridge import Prior, dense, invert
 from frugalrec.recommenders._statistics import DENSE_ROWS, Statistics, dtype_of
@@ -129,10 +135,11 @@ class Ease(Linear):
         name = "f32" if self.precision == "float32" else "f64"
         cells = shape.filled(shape.squares)
         dense = cells >= 0.1 * n * n and n <= DENSE_ROWS
-        held = 8.0 * n * n if dense else 12.0 * cells
-        peak = max(24.0 * cells, 12.0 * cells + held if dense else 0.0) + 24.0 * shape.n_chosen
+        entry = 12.0 if dtype_of(int(n)) is np.float64 else 8.0
+        held = 8.0 * n * n if dense else entry * cells
+        peak = max(2.0 * entry * cells, entry * cells + held if dense else 0.0) + 24.0 * shape.n_chosen
         work = (
-            Work("sparse-product", shape.squares, max(1.0, shape.squares / max(cells, 1.0))),
+            *expected_gram(shape.n_chosen, shape.squares, cells),
             Work("events", shape.n_events),
             # Turning a product's columns into rows costs as much as moving some 250 bytes a cell.
             Work("stream", 250.0 * cells + 2 * held, 12.0 * cells),

@@ -26,7 +26,7 @@ from frugalrec.recommenders._approximate import (
     work,
 )
 from frugalrec.recommenders._base import history_reasons, query_matrix, require_fitted
-from frugalrec.recommenders._expected import expected_blockwise, expected_solve, expected_weights
+from frugalrec.recommenders._expected import expected_blockwise, expected_gram, expected_solve, expected_weights
 from frugalrec.recommenders._linear import Linear
 from frugalrec.recommenders._ridge import Prior
 from frugalrec.recommenders._statistics import DENSE_ROWS, Statistics
@@ -112,10 +112,7 @@ class FutureRidge(Linear):
         dense = max(cells) >= 0.1 * n * n and n <= DENSE_ROWS
         held = 16.0 * n * n if dense else 12.0 * sum(cells)
         work = (
-            *(
-                Work("sparse-product", t, max(1.0, t / max(c, 1.0)))
-                for t, c in zip((squares, crossed), cells, strict=True)
-            ),
+            *(w for t, c in zip((squares, crossed), cells, strict=True) for w in expected_gram(shape.n_chosen, t, c)),
             Work("events", 4.0 * len(self.cuts) * shape.n_events),
             # Tables of one cut and of all before it become a new one.
             Work("stream", 36.0 * len(self.cuts) * sum(cells), 1 << 26),

@@ -15,7 +15,7 @@ from frugalrec.data.interactions import IntArray
 from frugalrec.data.shape import DataShape
 from frugalrec.interfaces import Matrix
 from frugalrec.recommenders._base import BLOCK_BYTES, Scores, history_reasons, product, query_matrix, require_fitted
-from frugalrec.recommenders._expected import expected_product
+from frugalrec.recommenders._expected import expected_gram, expected_product
 from frugalrec.work import Expected, Stages, Work
 
 BM25_K1 = 1.2
@@ -62,15 +62,17 @@ class ItemKnn(Scores):
         activity = np.diff(chosen.indptr)
         products = 2.0 * float(np.square(activity, dtype=np.float64).sum())
         charge(flops=4.0 * chosen.nnz + products * (2.0 if self.shrinkage > 0 else 1.0))
-        blocks = []
-        for rows in _blocks(chosen_by, activity):
+
+        def nearest(rows: slice) -> sparse.csr_array:
             pairs = weighted_by[rows] @ weighted
             if self.shrinkage > 0:
                 trust = chosen_by[rows] @ chosen
                 trust.data /= trust.data + self.shrinkage
                 pairs = sparse.csr_array(pairs.multiply(trust))
                 charge(flops=3.0 * trust.nnz)
-            blocks.append(_nearest(pairs, rows.start, self.neighbours))
+            return _nearest(pairs, rows.start, self.neighbours)
+
+        blocks = [nearest(rows) for rows in _blocks(chosen_by, activity)]
         self.similarity_ = sparse.csr_array(sparse.vstack(blocks, format="csr"))
         self.n_items_ = dataset.n_items
         return self
@@ -90,10 +92,12 @@ class ItemKnn(Scores):
         held = 8.0 * kept
         # A block's rows are chosen by how many pairs they have at most.
         block = cells * min(1.0, BLOCK_BYTES / 16 / max(1.0, min(products, n * n)))
-        # What is kept of a block's rows, of each block, and of all.
-        peak = 16.0 * chosen + 8.0 * twice * block + 3.0 * held
+        # Both tables by user and by item, a copy of a block's rows, its pairs; what is kept of blocks, and of all.
+        # Shrunk pairs come beside those and their common users.
+        pairs = (24.0 if self.shrinkage > 0 else 8.0) * block
+        peak = (28.0 + 8.0 * block / max(cells, 1.0)) * chosen + max(pairs + held, 2.0 * held)
         work = (
-            Work("sparse-product", twice * products, max(1.0, products / max(cells, 1.0))),
+            *expected_gram(chosen, products, cells) * int(twice),
             Work("rows", n, max(1.0, cells / n)),
             Work("events", 2.0 * shape.n_events),
             Work("stream", 40.0 * cells, 8.0 * block),
@@ -153,7 +157,10 @@ def _blocks(chosen_by: sparse.csr_array, activity: np.ndarray[Any, Any]) -> Iter
 
 def _nearest(pairs: sparse.csr_array, first: int, k: int) -> sparse.csr_array:
     """Keep the ``k`` largest positive entries of each row, the item's own aside; row 0 belongs to item ``first``."""
-    kept_items, kept, lengths = [], [], np.zeros(pairs.shape[0], dtype=np.int64)
+    room = int(np.minimum(np.diff(pairs.indptr), k).sum())
+    kept_items, kept = np.empty(room, dtype=pairs.indices.dtype), np.empty(room, dtype=pairs.dtype)
+    # The wider of both types is what a table is kept with.
+    offsets, end = np.zeros(pairs.shape[0] + 1, dtype=np.int32 if room < 2**31 else np.int64), 0
     for row, (start, stop) in enumerate(zip(pairs.indptr[:-1], pairs.indptr[1:], strict=True)):
         items, similarities = pairs.indices[start:stop], pairs.data[start:stop]
         other = (items != first + row) & (similarities > 0)
@@ -161,12 +168,10 @@ def _nearest(pairs: sparse.csr_array, first: int, k: int) -> sparse.csr_array:
         if len(items) > k:
             best = np.argpartition(similarities, len(items) - k)[len(items) - k :]
             items, similarities = items[best], similarities[best]
-        order = np.argsort(items)
-        kept_items.append(items[order])
-        kept.append(similarities[order])
-        lengths[row] = len(items)
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    return sparse.csr_array((np.concatenate(kept), np.concatenate(kept_items), offsets), shape=pairs.shape)
+        order, begin, end = np.argsort(items), end, end + len(items)
+        kept_items[begin:end], kept[begin:end] = items[order], similarities[order]
+        offsets[row + 1] = end
+    return sparse.csr_array((kept[:end], kept_items[:end], offsets), shape=pairs.shape)
 
 
 __all__ = ["ItemKnn"]

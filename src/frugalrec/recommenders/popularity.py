@@ -75,7 +75,7 @@ class Popularity(Scores):
             events * (5.0 if weighted else 1.0),
             0.0,
             0.0,
-            events * 40.0 + shape.users * 8.0,
+            events * (34.0 if weighted else 18.0) + shape.users * 8.0,
             16.0 * n,
         )
         alone = n if self.counts == "log" else 0.0

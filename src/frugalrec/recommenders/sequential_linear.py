@@ -28,6 +28,7 @@ from frugalrec.recommenders._approximate import (
 from frugalrec.recommenders._base import history_reasons, require_fitted
 from frugalrec.recommenders._expected import (
     expected_blockwise,
+    expected_encoded,
     expected_solve,
     expected_states,
     expected_text_space,
@@ -181,7 +182,9 @@ class SequentialLinear(Linear):
             )
             batch += Expected((Work("gemm-f32", flops, dim),), flops, 0.0, 0.0, 8.0 * n, 0.0)
         held = (solved.held_bytes or 0.0) + 8.0 * n * dim
-        return Stages(replace(sums + text + solved, held_bytes=held), score, batch)
+        beside = 4.0 * n * dim  # what was encoded is there already
+        fit = expected_encoded(shape, dim) + sums + replace(text, held_bytes=beside) + solved
+        return Stages(replace(fit, held_bytes=held), score, batch)
 
     def explain(self, query: Query, items: IntArray) -> list[tuple[Reason, ...]]:
         """Return the history items, and the request's words, with the largest terms in each score: it is their sum."""

@@ -100,10 +100,12 @@ class StateKnn(Scores):
                 found.append((states[known], log.item[states[known] - lag], weights[known]))
         self.norms_ = np.sqrt(squares).astype(np.float32)
         columns, rows, values = (np.concatenate(part) for part in zip(*found, strict=True))
+        found.clear()  # five entries a state: what is not needed any more goes before the next table is made
         values = (values / self.norms_[columns]).astype(np.float32)
         # A block of rows for each stretch of the log: row s · n_items + i tells which states of stretch s hold item i.
         n_stretches = max(1, -(-len(log) // STRETCH))
         cells = (rows + columns // STRETCH * dataset.n_items, columns % STRETCH)
+        del rows, columns
         self.newest_ = sparse.coo_array(
             (values, cells), shape=(n_stretches * dataset.n_items, min(STRETCH, len(log)))
         ).tocsr()
@@ -130,9 +132,10 @@ class StateKnn(Scores):
     def expected(self, shape: DataShape) -> Stages:
         """Return what fitting and scoring take for data of ``shape``; how many states share an item is a guess."""
         events = shape.n_events
-        fit = Expected(
-            (Work("states", events * self.reach),), 3.0 * events * self.reach, 0.0, 0.0, 260.0 * events, 60.0 * events
-        )
+        entries = events + shape.pairs(1, NEWEST_OF_STATE - 1)
+        held = 24.0 * events + 8.0 * entries
+        peak = 40.0 * events + 44.0 * entries
+        fit = Expected((Work("states", events * self.reach),), 3.0 * events * self.reach, 0.0, 0.0, peak, held)
         met = min(float(NEWEST_OF_QUERY), shape.mean_history) * shape.mean_popularity * NEWEST_OF_STATE
         compared = float(self.pool) * self.reach
         work = (Work("query", 2.0), Work("sparse-product", met), Work("states", 4.0 * compared))
