@@ -4,13 +4,18 @@
     python benchmarks/compute/estimates.py movielens-100k movielens-1m --out runs/estimates.jsonl
     python benchmarks/compute/estimates.py beauty synthetic-50k synthetic-20m --data DIR --out runs/estimates.jsonl
     python benchmarks/compute/estimates.py movielens-1m --rounds 3 --out runs/estimates.jsonl
-    python benchmarks/compute/estimates.py movielens-1m --share 0.1 --out runs/forecasts.jsonl
+    python benchmarks/compute/estimates.py movielens-1m --share 0.1 --out runs/shapes.jsonl
+    python benchmarks/compute/estimates.py movielens-1m --users 0.1 --out runs/tenth.jsonl
+    python benchmarks/compute/estimates.py --forecast runs/tenth.jsonl --again runs/estimates.jsonl --out runs/all.jsonl
     python benchmarks/compute/estimates.py --again runs/estimates.jsonl --data DIR --out runs/again.jsonl
     python benchmarks/compute/estimates.py --summary runs/estimates.jsonl
 
 ``--again`` compares what was measured before with what formulas and profile say now. With ``--share``, what is known of
-the log is the events of that share of its users, scaled to their number: a forecast. Plans have their components'
-defaults: nothing is tuned. Times are CPU seconds of one thread; the profile is the machine's own, taken once before.
+the log is the events of that share of its users, scaled to their number. With ``--users``, plans are tried on the
+events of that share of the users alone, and ``--forecast`` says from what they took there what they take on all, as
+`frugalrec forecast` does: that, times how much the formulas grow from the shape of the share to that of as many users
+as there are. Plans have their components' defaults: nothing is tuned. Times are CPU seconds of one thread; the profile
+is the machine's own, taken once before.
 With ``--rounds``, all plans are tried so many times, one after another, and the median of what a stage took counts: a
 machine that others share changes its speed for seconds at a time. Stages below `LEAST_SECONDS` or `LEAST_BYTES` are not
 counted: timers and what the allocator kept are as large.
@@ -58,6 +63,8 @@ from frugalrec.trying import item_vectors, split_of
 LEAST_SECONDS = 0.05
 LEAST_BYTES = 32 * 2**20
 TIME, MEMORY = 1.3, 1.15
+TENTH = 0.1
+FORECAST = 1.25
 FILES = {
     "beauty": ("sequences.txt.gz", "items.tsv.gz"),
     **{
@@ -82,16 +89,21 @@ def main() -> None:
     parser.add_argument("--summary", type=Path, help="print the tables of a file of results")
     parser.add_argument("--again", type=Path, help="a file of results, whose expectations are made anew")
     parser.add_argument("--share", type=float, default=1.0, help="of the users, whose events are looked at")
+    parser.add_argument("--users", type=float, default=1.0, help="of all, whose events are the data")
+    parser.add_argument("--forecast", type=Path, help="results of --users, from which those of --again are forecast")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.summary:
         print(summary(medians(read(given.summary))))
         return
+    if given.forecast:
+        given.out.write_text("".join(json.dumps(line) + "\n" for line in forecast(given)), encoding="utf-8")
+        return
     if given.again:
         given.out.write_text("".join(json.dumps(line) + "\n" for line in again(given)), encoding="utf-8")
         return
     if given.one:
-        for line in one(given.data_sets[0], given.data, given.one, given.share):
+        for line in one(given.data_sets[0], given.data, given.one, given.share, given.users):
             print(json.dumps(line))
         return
     given.out.parent.mkdir(parents=True, exist_ok=True)
@@ -108,6 +120,8 @@ def main() -> None:
                 plan,
                 "--share",
                 str(given.share),
+                "--users",
+                str(given.users),
             ]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
@@ -126,11 +140,13 @@ def configured(data_set: str) -> Config:
     return parse_config(table, "the benchmark's configuration")
 
 
-def prepared(data_set: str, folder: Path) -> tuple[Config, Dataset, Split]:
+def prepared(data_set: str, folder: Path, users: float = 1.0) -> tuple[Config, Dataset, Split]:
     config = configured(data_set)
     if data_set.startswith("synthetic") and not (folder / FILES[data_set][0]).exists():
         write_synthetic(data_set, folder)
     dataset, _ = load_data(config.data, folder, offline=True)
+    if users < 1:
+        dataset = of_few_users(dataset, users)
     return config, dataset, split_of(config, dataset)
 
 
@@ -157,8 +173,8 @@ def write_synthetic(data_set: str, folder: Path) -> None:
     copied({"user_id": user, "item_id": item, "timestamp": when}, "*", log)
 
 
-def one(data_set: str, folder: Path, name: str, share: float) -> list[dict[str, Any]]:
-    config, dataset, split = prepared(data_set, folder)
+def one(data_set: str, folder: Path, name: str, share: float, users: float) -> list[dict[str, Any]]:
+    config, dataset, split = prepared(data_set, folder, users)
     estimator = estimator_of(config, split, share)
     plans = {plan.name: plan for plan in plans_of(config, dataset)}
     plan = plans[name].resolved(plans)
@@ -222,14 +238,44 @@ def median(values: list[float | None]) -> float | None:
     return statistics.median_low(known) if len(known) == len(values) else None
 
 
-def forecast_shape(train: Dataset, share: float) -> DataShape:
-    """Return the shape of ``train`` as the events of a share of its users tell it."""
-    log = train.interactions
+def forecast(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Yield what stages take in all, as they are expected to from what they took for a share of the users."""
+    small = {(line["data"], line["plan"], line["stage"]): line for line in medians(read(given.forecast))}
+    for data_set, its_lines in groupby(medians(read(given.again)), key=lambda line: line["data"]):
+        config, dataset, split = prepared(data_set, given.data)
+        few = of_few_users(dataset, given.users if given.users < 1 else TENTH)
+        estimators = [estimator_of(config, split, 1.0), estimator_of(config, split_of(config, few), 1.0)]
+        known = estimators[1].shape
+        estimators[0] = dataclasses.replace(estimators[0], shape=known.scaled(users=split.train.n_users))
+        plans = {plan.name: plan for plan in plans_of(config, dataset)}
+        for name, of_plan in groupby(its_lines, key=lambda line: line["plan"]):
+            large, little = (e.estimate(plans[name].resolved(plans)).stages for e in estimators)
+            for line in of_plan:
+                stage = line["stage"]
+                expected, then = large[stage].to_dict(), little[stage].to_dict()
+                took = small[data_set, name, stage]["actual"]
+                for amount, measured in (("seconds", took["cpu_seconds"]), ("peak_bytes", took.get("peak_bytes"))):
+                    least = LEAST_BYTES if amount == "peak_bytes" else 0.0
+                    if expected[amount] and then[amount] and measured is not None and measured > least:
+                        grown = measured / max(then[amount]["expected"], 1e-9)
+                        expected[amount] = {n: grown * value for n, value in expected[amount].items()}
+                yield {**line, "expected": expected}
+
+
+def of_few_users(dataset: Dataset, share: float) -> Dataset:
+    """Return the events of a share of the users; the catalogue is whole."""
+    log = dataset.interactions
     drawn = np.random.default_rng(0).random(log.n_users) < share
     codes = (np.cumsum(drawn) - 1).astype(np.int32)
     events = log.take(drawn[log.user])
-    few = dataclasses.replace(events, user=codes[events.user], users=IdMap(log.users.ids[drawn]))
-    return DataShape.of(train.with_interactions(few)).scaled(users=log.n_users)
+    return dataset.with_interactions(
+        dataclasses.replace(events, user=codes[events.user], users=IdMap(log.users.ids[drawn]))
+    )
+
+
+def forecast_shape(train: Dataset, share: float) -> DataShape:
+    """Return the shape of ``train`` as the events of a share of its users tell it."""
+    return DataShape.of(of_few_users(train, share)).scaled(users=train.interactions.n_users)
 
 
 def _line(data_set: str, plan: str, stage: str, expected: dict[str, Any], actual: dict[str, Any]) -> dict[str, Any]:
@@ -274,9 +320,10 @@ def summary(lines: list[dict[str, Any]]) -> str:
             cells.append("")
         shown.append(f"| {' | '.join(cells)} |")
     shown.append("")
-    for what, found, limit in (("time", times, TIME), ("memory", memory, MEMORY)):
+    found_of = {"time": times, "memory": memory}
+    for what, limit in (("time", TIME), ("time", FORECAST), ("memory", MEMORY), ("memory", FORECAST)):
         for data_set in ["all", *dict.fromkeys(line["data"] for line in lines)]:
-            ratios = [ratio for data, ratio in found if data_set in ("all", data)]
+            ratios = [ratio for data, ratio in found_of[what] if data_set in ("all", data)]
             good = sum(ratio is not None and 1 / limit <= ratio <= limit for ratio in ratios)
             if ratios:
                 shown.append(
