@@ -38,7 +38,7 @@ import warnings
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 os.environ.setdefault("FRUGALREC_THREADS", "1")
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -283,55 +283,78 @@ def _line(data_set: str, plan: str, stage: str, expected: dict[str, Any], actual
 
 
 def summary(lines: list[dict[str, Any]]) -> str:
-    shown = ["| data | plan | stage | CPU s | expected / actual | peak MiB | expected / actual | tokens | FLOPs |",
-             "|---|---|---|---|---|---|---|---|---|"]  # fmt: skip
-    times: list[tuple[str, float | None]] = []
-    memory: list[tuple[str, float | None]] = []
+    """Return a table for each data set, expected over measured, and how many stages are within the limits."""
+    shown: list[str] = []
+    ratios: dict[str, list[tuple[str, float | None]]] = {"time": [], "memory": []}
     exact = {"tokens": [0, 0], "flops": [0, 0]}
-    for line in lines:
-        expected, actual = line["expected"], line["actual"]
-        cells = [line["data"], line["plan"], line["stage"]]
-        seconds = actual["cpu_seconds"]
-        counted = line["stage"] == "request" or seconds >= LEAST_SECONDS
-        ratio = None if expected["seconds"] is None else expected["seconds"]["expected"] / max(seconds, 1e-9)
-        cells += [f"{seconds:.4g}", ("unknown" if ratio is None else f"{ratio:.2f}") if counted else ""]
-        if counted:
-            times.append((line["data"], ratio))
-        peak = actual.get("peak_bytes")
-        if peak is not None and peak >= LEAST_BYTES and line["stage"] in ("encode", "fit"):
-            share = None if expected["peak_bytes"] is None else expected["peak_bytes"]["expected"] / peak
-            memory.append((line["data"], share))
-            cells += [f"{peak / 2**20:,.0f}", "unknown" if share is None else f"{share:.2f}"]
-        else:
-            cells += ["", ""]
-        if line["stage"] == "encode" and actual["tokens_in"]:
-            right = expected["tokens"] is not None and expected["tokens"]["expected"] == actual["tokens_in"]
-            exact["tokens"][0] += right
-            exact["tokens"][1] += 1
-            cells.append(f"{actual['tokens_in']:,.0f}{'' if right else ' expected otherwise'}")
-        else:
-            cells.append("")
-        if line["stage"] in ("encode", "fit") and actual["flops"]:
-            off = None if expected["flops"] is None else expected["flops"] / actual["flops"] - 1
-            exact["flops"][0] += off is not None and abs(off) < 1e-9
-            exact["flops"][1] += 1
-            cells.append("unknown" if off is None else "exact" if abs(off) < 1e-9 else f"{off:+.2%}")
-        else:
-            cells.append("")
-        shown.append(f"| {' | '.join(cells)} |")
-    shown.append("")
-    found_of = {"time": times, "memory": memory}
+    for data_set, its_lines in groupby(lines, key=lambda line: line["data"]):
+        shown += [
+            f"{data_set}:\n",
+            "| plan | encode, CPU s | | peak MiB | | fit, CPU s | | peak MiB | | request, ms | | evaluation, CPU s | |",
+            f"|{'---|' * 13}",
+        ]
+        for plan, of_plan in groupby(its_lines, key=lambda line: line["plan"]):
+            by_stage = {line["stage"]: line for line in of_plan}
+            cells = []
+            for stage in ("encode", "fit", "request", "evaluate"):
+                seconds, time_ratio = time_of(by_stage[stage])
+                cells += told(1000 * seconds if stage == "request" else seconds, time_ratio)
+                if time_ratio != "":
+                    ratios["time"].append((data_set, time_ratio))
+                if stage in ("encode", "fit"):
+                    peak, memory_ratio = memory_of(by_stage[stage])
+                    cells += told(peak / 2**20, memory_ratio)
+                    if memory_ratio != "":
+                        ratios["memory"].append((data_set, memory_ratio))
+            shown.append(f"| {' | '.join([plan, *cells])} |")
+            count_exact(by_stage, exact)
+        shown.append("")
     for what, limit in (("time", TIME), ("time", FORECAST), ("memory", MEMORY), ("memory", FORECAST)):
         for data_set in ["all", *dict.fromkeys(line["data"] for line in lines)]:
-            ratios = [ratio for data, ratio in found_of[what] if data_set in ("all", data)]
-            good = sum(ratio is not None and 1 / limit <= ratio <= limit for ratio in ratios)
-            if ratios:
+            found = [ratio for data, ratio in ratios[what] if data_set in ("all", data)]
+            good = sum(ratio is not None and 1 / limit <= ratio <= limit for ratio in found)
+            if found:
                 shown.append(
-                    f"{what} within {limit}, {data_set}: {good} of {len(ratios)} stages ({good / len(ratios):.0%})"
+                    f"{what} within {limit}, {data_set}: {good} of {len(found)} stages ({good / len(found):.0%})"
                 )
-    for what, (right, of) in exact.items():
-        shown.append(f"{what} exact: {right} of {of} stages")
+    shown += [f"{what} exact: {right} of {of} stages" for what, (right, of) in exact.items()]
     return "\n".join(shown)
+
+
+def time_of(line: dict[str, Any]) -> tuple[float, float | Literal[""] | None]:
+    """Return CPU seconds, and expected over measured: None where unknown, nothing where too little to count."""
+    seconds, expected = line["actual"]["cpu_seconds"], line["expected"]["seconds"]
+    if line["stage"] != "request" and seconds < LEAST_SECONDS:
+        return seconds, ""
+    return seconds, None if expected is None else expected["expected"] / max(seconds, 1e-9)
+
+
+def memory_of(line: dict[str, Any]) -> tuple[float, float | Literal[""] | None]:
+    """Return the peak in bytes, and expected over measured, as `time_of` does."""
+    peak, expected = line["actual"].get("peak_bytes"), line["expected"]["peak_bytes"]
+    if peak is None or peak < LEAST_BYTES:
+        return peak or 0.0, ""
+    return peak, None if expected is None else expected["expected"] / peak
+
+
+def told(amount: float, ratio: float | Literal[""] | None) -> list[str]:
+    if ratio == "":
+        return ["", ""]
+    return [f"{amount:,.0f}" if amount >= 100 else f"{amount:.3g}", "unknown" if ratio is None else f"{ratio:.2f}"]
+
+
+def count_exact(by_stage: dict[str, dict[str, Any]], exact: dict[str, list[int]]) -> None:
+    """Count encodings whose tokens, and stages whose FLOPs, are as expected."""
+    for stage in ("encode", "fit"):
+        expected, actual = by_stage[stage]["expected"], by_stage[stage]["actual"]
+        if stage == "encode" and actual["tokens_in"]:
+            exact["tokens"][0] += (
+                expected["tokens"] is not None and expected["tokens"]["expected"] == actual["tokens_in"]
+            )
+            exact["tokens"][1] += 1
+        if actual["flops"]:
+            exact["flops"][0] += expected["flops"] is not None and abs(expected["flops"] / actual["flops"] - 1) < 1e-9
+            exact["flops"][1] += 1
 
 
 if __name__ == "__main__":
