@@ -11,7 +11,15 @@ from frugalrec.cost import Ledger
 from frugalrec.data.dataset import Query
 from frugalrec.errors import ConfigError, NotFittedError
 from frugalrec.recommenders import _base
-from frugalrec.recommenders._base import history_reasons, mask_scores, product, query_matrix, require_fitted, top_k
+from frugalrec.recommenders._base import (
+    as_wide,
+    history_reasons,
+    mask_scores,
+    product,
+    query_matrix,
+    require_fitted,
+    top_k,
+)
 from frugalrec.recommenders.popularity import Popularity
 from frugalrec.testing.data import toy_dataset
 
@@ -123,3 +131,16 @@ def test_lists_do_not_depend_on_the_size_of_the_blocks(monkeypatch):
     monkeypatch.setattr(_base, "BLOCK_BYTES", 10 * 15 * 3)
     for one, other in zip(whole, popularity.recommend(queries, 4), strict=True):
         np.testing.assert_array_equal(one.items, other.items)
+
+
+@pytest.mark.parametrize("narrow", [np.int32, np.int64])
+@pytest.mark.parametrize("wide", [np.int32, np.int64])
+def test_products_do_not_copy_the_larger_table(narrow, wide):
+    def table(shape, width):
+        made = sparse.random_array(shape, density=0.3, format="csr", dtype=np.float32, rng=np.random.default_rng(0))
+        indices = made.indices.astype(width), made.indptr.astype(width)
+        return sparse.csr_array((made.data, *indices), shape=shape)
+
+    left, right = table((3, 40), narrow), table((40, 50), wide)
+    assert as_wide(left, right).indptr.dtype == as_wide(left, right).indices.dtype == right.indptr.dtype
+    np.testing.assert_allclose(product(left, right), left.toarray() @ right.toarray(), rtol=1e-5)

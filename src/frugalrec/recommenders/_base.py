@@ -100,12 +100,24 @@ def product(left: sparse.csr_array, right: sparse.csr_array) -> Matrix:
     """Return ``left @ right`` as a dense float32 matrix and charge two FLOPs for each pair of entries that meet."""
     pairs = float(np.diff(right.indptr)[left.indices].sum())
     charge(flops=2.0 * pairs)
+    left = as_wide(left, right)
     cells = right.shape[0] * right.shape[1]
     # A dense row costs a twelfth of a sparse one per entry; making the rows dense must pay off over the batch.
     worth_it = 12 * pairs > left.nnz * right.shape[1] and left.nnz > right.shape[0]
     if worth_it and 4 * cells <= BLOCK_BYTES:
         return np.asarray(left @ right.toarray(), dtype=np.float32)
     return np.asarray((left @ right).toarray(), dtype=np.float32)
+
+
+def as_wide(left: sparse.csr_array, right: sparse.csr_array) -> sparse.csr_array:
+    """Return ``left`` with indices of the type that those of ``right``, the larger table, have.
+
+    Where they differ, scipy copies the table with the narrower ones, whole, at every product.
+    """
+    wide = right.indptr.dtype
+    if left.indptr.dtype == wide:
+        return left
+    return sparse.csr_array((left.data, left.indices.astype(wide), left.indptr.astype(wide)), shape=left.shape)
 
 
 def gathered(left: sparse.csr_array, table: np.ndarray[Any, Any]) -> Matrix:
@@ -224,6 +236,7 @@ __all__ = [
     "COLUMNS",
     "LISTED_REASONS",
     "Scores",
+    "as_wide",
     "gathered",
     "history_reasons",
     "mask_scores",

@@ -16,7 +16,7 @@ from frugalrec.data.interactions import FloatArray, IntArray
 from frugalrec.data.shape import DataShape
 from frugalrec.errors import ConfigError
 from frugalrec.interfaces import Matrix
-from frugalrec.recommenders._base import Scores, history_reasons, require_fitted
+from frugalrec.recommenders._base import Scores, as_wide, history_reasons, require_fitted
 from frugalrec.work import Expected, Stages, Work
 
 HORIZON = 5
@@ -104,11 +104,11 @@ class StateKnn(Scores):
         values = (values / self.norms_[columns]).astype(np.float32)
         # A block of rows for each stretch of the log: row s · n_items + i tells which states of stretch s hold item i.
         n_stretches = max(1, -(-len(log) // STRETCH))
-        cells = (rows + columns // STRETCH * dataset.n_items, columns % STRETCH)
+        shape = (n_stretches * dataset.n_items, min(STRETCH, len(log)))
+        wide = np.int32 if shape[0] < 2**31 else np.int64
+        cells = ((rows + columns // STRETCH * dataset.n_items).astype(wide), (columns % STRETCH).astype(wide))
         del rows, columns
-        self.newest_ = sparse.coo_array(
-            (values, cells), shape=(n_stretches * dataset.n_items, min(STRETCH, len(log)))
-        ).tocsr()
+        self.newest_ = sparse.coo_array((values, cells), shape=shape).tocsr()
         charge(flops=3.0 * len(log) * self.reach)
         self.n_items_ = dataset.n_items
         if self.recalled is not None:
@@ -206,7 +206,7 @@ class StateKnn(Scores):
         for start in range(0, len(queries), QUERIES_AT_ONCE):
             block = queries[start : start + QUERIES_AT_ONCE]
             mine = [self._state(query) for query in block]
-            estimates = self._newest_of(block, mine) @ self.newest_
+            estimates = as_wide(self._newest_of(block, mine), self.newest_) @ self.newest_
             charge(flops=2.0 * estimates.nnz)
             n_stretches = estimates.shape[0] // len(block)
             for row, weights in enumerate(mine):
