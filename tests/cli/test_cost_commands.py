@@ -94,6 +94,67 @@ def test_a_cap_of_the_study_is_kept(shop: Path, capsys: pytest.CaptureFixture[st
     assert not (shop / "capped-run" / "trials.jsonl").exists()
 
 
+UNKNOWN = """
+[[plans.own]]
+name = "asked"
+recommender = { component = "plan", name = "popularity" }
+reranker = { component = "likelihood", model = { component = "http", url = "http://localhost:9/v1", model = "LM" } }
+"""
+
+
+def test_a_plan_that_nobody_can_estimate_does_not_lift_a_cap(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = shop / "unknown.toml"
+    config.write_text(CONFIG + "[study]\nmax_seconds = 1e-9\n" + UNKNOWN.replace("LM", "gpt-4o-mini"))
+    assert run(["estimate", str(config)]) == 1
+    assert "without what is unknown of asked, above max_seconds" in capsys.readouterr().out
+    assert run(["plan", str(config)]) == 2
+    assert "above max_seconds" in capsys.readouterr().err
+
+
+def test_a_cap_without_a_profile_cannot_be_foreseen_and_says_so(
+    shop: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("FRUGALREC_CACHE", str(tmp_path))
+    config = shop / "blind.toml"
+    config.write_text(CONFIG + "[study]\nmax_seconds = 1e-9\n")
+    assert run(["estimate", str(config)]) == 0
+    assert "max_seconds = 1e-09 cannot be foreseen" in capsys.readouterr().out
+
+
+def test_tokens_that_are_bought_are_priced_before_they_are(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = shop / "bought.toml"
+    for model, known in (("gpt-4o-mini", True), ("no-such-model", False)):
+        config.write_text(CONFIG + UNKNOWN.replace("LM", model))
+        assert run(["estimate", str(config), "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)["plans"][-1]
+        request = next(s for s in found["stages"] if s["stage"] == "request")
+        assert request["seconds"] is None  # how fast an endpoint answers is not known here
+        if not known:
+            assert (request["money"], found["money_per_month"]) == (None, None)
+            assert any("no token price for 'no-such-model'" in why for why in found["unknown"])
+            continue
+        tokens = request["tokens"]["expected"]
+        assert request["money"]["expected"] == pytest.approx(tokens * 0.15 / 1e6, rel=0.05)
+        assert found["money_per_month"]["expected"] > 1e6 * 30 * tokens * 0.15 / 1e6
+
+
+def test_estimating_fetches_nothing(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = shop / "absent.toml"
+    own = '[[plans.own]]\nname = "x"\nrecommender = { component = "content", encoder = { component = "static" } }\n'
+    config.write_text(CONFIG + own)
+    assert run(["estimate", str(config)]) == 0
+    assert "fetching is forbidden" in capsys.readouterr().out
+    assert not (shop / "cache" / "assets").exists()
+
+
+def test_a_setting_that_is_missing_is_named(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = shop / "lacking.toml"
+    own = 'recommender = { component = "plan", name = "ease" }\nreranker = { component = "cross-encoder" }\n'
+    config.write_text(CONFIG + '[[plans.own]]\nname = "x"\n' + own)
+    assert run(["estimate", str(config)]) == 2
+    assert "of plan 'x' needs 'retriever'" in capsys.readouterr().err
+
+
 def test_a_budget_below_the_cheapest_plan_is_refused_before_any_work(
     shop: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -122,6 +183,8 @@ def test_calibration_corrects_the_profile(shop: Path, capsys: pytest.CaptureFixt
     kept = json.loads(capsys.readouterr().out)["corrections"]
     assert "ease.request" in kept
     assert kept["ease.request"] > 0
+    assert run(["costs", "calibrate", str(shop / "shop-run"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["corrections"] == kept
 
 
 def test_costs_of_a_run(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -112,8 +111,9 @@ def diff(
         ]
         typer.echo(json.dumps({"changes": shown, "only_in": only, "broken": broken}, indent=2))
     else:
-        from rich.console import Console
         from rich.table import Table
+
+        from frugalrec.cli._console import print_table
 
         table = Table(box=None, pad_edge=False)
         for heading in ("plan", "phase"):
@@ -126,7 +126,7 @@ def diff(
             row = [cells[plan, phase, measure] for measure in measures]
             if any(c.before is not None or c.after is not None for c in row):
                 table.add_row(plan, phase, *(_change(c.before, c.after, c.share) for c in row))
-        Console(width=None if sys.stdout.isatty() else 140).print(table)
+        print_table(table)
         for where, names in only.items():
             if names:
                 typer.echo(f"only {where}: {', '.join(names)}")
@@ -178,23 +178,31 @@ def calibrate(
     from frugalrec.errors import ConfigError
     from frugalrec.run_costs import corrected, errors
 
-    found = errors(runs)
     profile = machine_profile.load()
+    found = errors(runs, profile=None if profile is None else profile.created)
     if not dry_run:
         if profile is None:
             raise ConfigError("this machine has no profile to correct", hint="frugalrec doctor --calibrate")
+        if found and not any(e.correction for e in found):
+            raise ConfigError(
+                f"these runs were estimated with another profile than this machine's of {profile.created}",
+                hint="run frugalrec plan --fresh once more, or look with --dry-run",
+            )
         profile = replace(profile, corrections=corrected(profile.corrections, found))
         profile.save()
     if as_json:
-        names = ("key", "n", "median", "lowest", "highest", "within")
+        names = ("key", "n", "median", "lowest", "highest", "within", "memory", "correction")
         shown = [{name: getattr(e, name) for name in names} for e in found]
         kept = {} if profile is None else dict(profile.corrections)
         typer.echo(json.dumps({"actual_over_expected": shown, "corrections": kept}, indent=2))
         return
     about = "actual over expected CPU seconds"
-    typer.echo(f"{about:<34}{'stages':>8}{'median':>9}{'lowest':>9}{'highest':>9}{'within 1.3':>12}")
+    typer.echo(f"{about:<34}{'stages':>8}{'median':>9}{'lowest':>9}{'highest':>9}{'within 1.3':>12}{'memory':>9}")
     for e in found:
-        typer.echo(f"{e.key:<34}{e.n:>8}{e.median:>9.2f}{e.lowest:>9.2f}{e.highest:>9.2f}{e.within:>12.0%}")
+        typer.echo(
+            f"{e.key:<34}{e.n:>8}{e.median:>9.2f}{e.lowest:>9.2f}{e.highest:>9.2f}{e.within:>12.0%}"
+            f"{'' if e.memory is None else f'{e.memory:.2f}':>9}"
+        )
     n = sum(e.n for e in found)
     if n:
         typer.echo(f"{sum(e.within * e.n for e in found) / n:.0%} of {n} stages were within a factor of 1.3")
@@ -266,8 +274,9 @@ def _line(line: Line) -> dict[str, object]:
 
 
 def _table(first: str, lines: list[Line], sheet: PriceSheet) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from frugalrec.cli._console import print_table
 
     table = Table(box=None, pad_edge=False)
     table.add_column(first, no_wrap=True, overflow="ellipsis")
@@ -286,7 +295,7 @@ def _table(first: str, lines: list[Line], sheet: PriceSheet) -> None:
             "unknown" if c.peak_bytes is None else f"{c.peak_bytes / 2**20:,.0f}",
             "unknown" if line.money is None else f"{line.money:.3g}",
         )
-    Console(width=None if sys.stdout.isatty() else 140).print(table)
+    print_table(table)
     typer.echo("")
 
 
