@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -228,7 +229,13 @@ def test_forecast(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = shop / "forecast.html"
     assert run(["forecast", "--run", str(shop / "shop-run"), *size, "--page", str(page)]) == 0
     shown = capsys.readouterr().out
-    for word in ("breaks first", "assumed:", "compiling the language model into weights saves", "order of magnitude"):
+    for word in (
+        "breaks first",
+        "assumed of plans:",
+        "items a shard",
+        "compiling the language model into weights saves",
+        "order of magnitude",
+    ):
         assert word in shown
     text = page.read_text()
     assert "<svg" in text
@@ -237,6 +244,19 @@ def test_forecast(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(capsys.readouterr().out)
     assert {r["plan"] for r in found["rows"]} >= {"ease", "popularity", "sequential-words"}
     assert found["assumptions"]["replicas"] == 2
+    assert all(r["items_a_shard"] * r["item_shards"] == pytest.approx(5e6) for r in found["rows"] if r["machines"])
+
+
+def test_a_forecast_on_several_machines_and_another_grid(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sheet = shop / "two.toml"
+    text = (resources.files("frugalrec") / "prices.toml").read_text()
+    sheet.write_text(text + "norway = 0.03\n[machines.small]\nhour = 0.1\ncores = 2\nmemory_gib = 8\nwatts = 20\n")
+    size = ["--users", "1k", "--items", "1k", "--requests-per-second", "5", "--prices", str(sheet)]
+    on = ["--hardware", "small", "--hardware", "cpu-16", "--region", "norway", "--json"]
+    assert run(["forecast", "--run", str(shop / "shop-run"), *size, *on]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert {r["hardware"] for r in rows} == {"small", "cpu-16"}
+    assert all(r["co2e_kg"] == pytest.approx(0.03 * r["kwh"]) for r in rows)
 
 
 @pytest.mark.parametrize(
@@ -246,6 +266,7 @@ def test_forecast(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ("--requests-per-second", "-5", "--requests-per-second must be a number above 0"),
         ("--users", "many", "--users must be a number above 0, not 'many'"),
         ("--refresh", "never", "--refresh must be a number"),
+        ("--region", "mars", "no carbon intensity of the region 'mars'"),
         ("--hardware", "tpu", "no machine 'tpu' on the price sheet"),
         ("--run", "nowhere", "no run to forecast from"),
     ],
