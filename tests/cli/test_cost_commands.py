@@ -198,6 +198,10 @@ def test_costs_of_a_run(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert len(json.loads(capsys.readouterr().out)["over_time"]) == 2
     assert run(["costs", "top", folder, "-n", "2", "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)) == 2
+    for command in (["show", folder, folder], ["diff", folder, folder], ["top", folder]):
+        page = shop / f"{command[0]}.html"
+        assert run(["costs", *command, "--page", str(page)]) == 0
+        assert "<svg" in page.read_text()
 
 
 def test_a_gate_for_ci(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:

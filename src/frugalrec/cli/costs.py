@@ -17,17 +17,18 @@ app = typer.Typer(name="costs", no_args_is_help=True, rich_markup_mode=None, hel
 _SHEET = "A price sheet; default: the one that comes along."
 Sheet = Annotated[Path | None, typer.Option("--prices", metavar="FILE", help=_SHEET)]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Page = Annotated[Path | None, typer.Option("--page", metavar="FILE.html", help="Write plots as a page.")]
 Runs = Annotated[list[Path], typer.Argument(metavar="RUN…", help="Folders of runs.")]
 
 
 @app.command()
-def show(runs: Runs, prices: Sheet = None, as_json: Json = False) -> None:
+def show(runs: Runs, prices: Sheet = None, page: Page = None, as_json: Json = False) -> None:
     """Show what each run spent: by stage and by plan, and with several runs over time.
 
     \b
     Examples:
       frugalrec costs show shop-run
-      frugalrec costs show nightly/*
+      frugalrec costs show nightly/* --page nightly.html
     """
     from frugalrec.prices import PriceSheet
     from frugalrec.run_costs import Run, by, stage_of
@@ -37,6 +38,10 @@ def show(runs: Runs, prices: Sheet = None, as_json: Json = False) -> None:
     found = [(run, by(run, stage_of, sheet), by(run, lambda e: e.plan or "(no plan)", sheet)) for run in read]
     totals = [(min(e.started for e in run.entries), by(run, lambda e: "all", sheet)[0], run) for run in read]
     totals.sort(key=lambda found: found[0])
+    if page is not None:
+        from frugalrec.report import costs_page
+
+        _write(page, costs_page.render(read, sheet))
     if as_json:
         typer.echo(
             json.dumps(
@@ -79,6 +84,7 @@ def diff(
         list[str] | None, typer.Option(metavar="LIMIT", help='Exit with 1 beyond, as in "+5% per_request".')
     ] = None,
     prices: Sheet = None,
+    page: Page = None,
     as_json: Json = False,
 ) -> None:
     """Show how the cost of each plan that both runs have changed, and fail beyond a limit.
@@ -102,6 +108,10 @@ def diff(
     a, b = Run.read(before), Run.read(after)
     found = changes(a, b, sheet)
     broken = [line for gate in gates for line in gate.broken(found)]
+    if page is not None:
+        from frugalrec.report import costs_page
+
+        _write(page, costs_page.render_changes(before.name, after.name, found, broken, sheet.currency))
     only = {"before": sorted(set(a.plans()) - set(b.plans())), "after": sorted(set(b.plans()) - set(a.plans()))}
     if as_json:
         shown = [
@@ -120,7 +130,7 @@ def diff(
             table.add_column(heading, no_wrap=True)
         measures = ("money", "cpu_seconds", "flops", "tokens_in", "peak_bytes")
         for measure in measures:
-            table.add_column(measure, justify="right", no_wrap=True)
+            table.add_column(sheet.currency if measure == "money" else measure, justify="right", no_wrap=True)
         cells = {(c.plan, c.phase, c.measure): c for c in found}
         for plan, phase in dict.fromkeys((c.plan, c.phase) for c in found):
             row = [cells[plan, phase, measure] for measure in measures]
@@ -140,6 +150,7 @@ def top(
     runs: Runs,
     n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 10,
     prices: Sheet = None,
+    page: Page = None,
     as_json: Json = False,
 ) -> None:
     """Show the stages that took most CPU time, over all runs given."""
@@ -153,6 +164,10 @@ def top(
         for e in run.outermost
     ]
     lines = sorted(lines, key=lambda line: -(line.cost.cpu_seconds or 0.0))[:n]
+    if page is not None:
+        from frugalrec.report import costs_page
+
+        _write(page, costs_page.render_top(lines, sheet))
     if as_json:
         typer.echo(json.dumps([_line(line) for line in lines], indent=2))
     else:
@@ -269,6 +284,13 @@ def export(
         write_whole(Path(out), text)
 
 
+def _write(path: Path, text: str) -> None:
+    from frugalrec.run_folder import write_whole
+
+    write_whole(path, text)
+    typer.echo(f"page: {path}", err=True)
+
+
 def _line(line: Line) -> dict[str, object]:
     return {"name": line.name, "stages": line.n, "cost": line.cost.to_dict(), "money": line.money}
 
@@ -280,7 +302,11 @@ def _table(first: str, lines: list[Line], sheet: PriceSheet) -> None:
 
     table = Table(box=None, pad_edge=False)
     table.add_column(first, no_wrap=True, overflow="ellipsis")
-    for heading in ("stages", "seconds", "CPU seconds", "GFLOP", "tokens in", "cached", "peak MiB", sheet.currency):
+    written = any(line.cost.tokens_out != 0 for line in lines)
+    headings = ["stages", "seconds", "CPU seconds", "GFLOP", "tokens in", "cached", "peak MiB", sheet.currency]
+    if written:
+        headings.insert(5, "tokens out")
+    for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     for line in lines:
         c = line.cost
@@ -291,6 +317,7 @@ def _table(first: str, lines: list[Line], sheet: PriceSheet) -> None:
             _shown(c.cpu_seconds),
             _shown(None if c.flops is None else c.flops / 1e9),
             "unknown" if c.tokens_in is None else f"{c.tokens_in:,.0f}",
+            *(["unknown" if c.tokens_out is None else f"{c.tokens_out:,.0f}"] if written else []),
             "unknown" if c.tokens_cached is None else f"{c.tokens_cached:,.0f}",
             "unknown" if c.peak_bytes is None else f"{c.peak_bytes / 2**20:,.0f}",
             "unknown" if line.money is None else f"{line.money:.3g}",

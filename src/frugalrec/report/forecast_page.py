@@ -149,7 +149,9 @@ def _assumed(told: Told) -> list[str]:
     a, sheet, shape = told.forecaster.assumptions, told.forecaster.prices, told.forecaster.shape
     machines = {row.hardware for row in told.rows} & set(sheet.machines)
     speeds = {name: sheet.hardware(name).speed for name in sorted(machines)}
-    speed = ", ".join(f"a core of {name} {s:g} times as fast as the one measured" for name, s in speeds.items())
+    speed = ", ".join(
+        f"a core of {name} {'' if s == 1 else f'{s:g} times '}as fast as the one measured" for name, s in speeds.items()
+    )
     carbon = f"; grid of {sheet.region}, {sheet.carbon_of():g} kg CO2e a kWh" if sheet.region else ""
     return [
         f"assumed of plans: {a.utilisation:.0%} of cores busy, at least {a.replicas} copies of a shard, "
