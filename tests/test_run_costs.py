@@ -192,9 +192,6 @@ def test_opentelemetry(tmp_path: Path) -> None:
     spans = document["resourceSpans"][0]["scopeSpans"][0]["spans"]
     assert len(spans) == len(Run.read(tmp_path).entries)
 
-    def attributes(span: dict[str, Any]) -> dict[str, Any]:
-        return {a["key"]: next(iter(a["value"].values())) for a in span["attributes"]}
-
     told = [attributes(s) for s in spans if "gen_ai.usage.input_tokens" in attributes(s)]
     assert [t["gen_ai.usage.input_tokens"] for t in told] == ["100"]
     assert told[0]["gen_ai.operation.name"] == "embeddings"
@@ -204,6 +201,57 @@ def test_opentelemetry(tmp_path: Path) -> None:
     assert len(inner) == 4
     assert all(s["parentSpanId"] in ids for s in inner)
     assert len({s["traceId"] for s in spans}) == 1
+
+
+def attributes(span: dict[str, Any]) -> dict[str, Any]:
+    return {a["key"]: next(iter(a["value"].values())) for a in span["attributes"]}
+
+
+def bought(folder: Path) -> Run:
+    """Return a run of a plan that buys tokens of a language model, some of them from its cache."""
+    ledger = Ledger(folder / "ledger.jsonl")
+    with ledger.span("evaluate", plan="asked (evaluation)"):
+        charge(tokens_in=60.0, tokens_cached=40.0, tokens_out=0.0, fees=0.002)
+    model = {"component": "http", "url": "http://localhost/v1", "model": "gpt-4o-mini"}
+    settings = {"recommender": {"component": "content", "encoder": {"component": "onnx"}}}
+    settings["reranker"] = {"component": "likelihood", "model": model}
+    (folder / "trials.jsonl").write_text(json.dumps({"plan": "asked", "settings": settings}) + "\n")
+    return Run.read(folder)
+
+
+def test_what_came_from_a_cache_was_read(tmp_path: Path) -> None:
+    run = bought(tmp_path)
+    assert run.models["asked"] == {"encoder": "all-minilm-l6-v2-int8", "llm": "gpt-4o-mini"}
+    (span,) = json.loads(run_cost_exports.opentelemetry(run))["resourceSpans"][0]["scopeSpans"][0]["spans"]
+    told = attributes(span)
+    assert told["gen_ai.usage.input_tokens"] == "100"
+    assert told["gen_ai.usage.cache_read.input_tokens"] == "40"
+    assert told["gen_ai.operation.name"] == "text_completion"
+    assert told["gen_ai.request.model"] == "gpt-4o-mini"
+    assert span["name"] == "text_completion gpt-4o-mini"
+
+
+def test_bought_tokens_are_a_charge_of_their_own(tmp_path: Path) -> None:
+    computed, tokens = csv.DictReader(io.StringIO(run_cost_exports.focus(bought(tmp_path), PRICES)))
+    assert (tokens["BilledCost"], tokens["ConsumedQuantity"], tokens["ConsumedUnit"]) == (
+        "0.002000000000",
+        "100",
+        "Tokens",
+    )
+    assert tokens["SkuId"] == "gpt-4o-mini"
+    assert tokens["ResourceId"] != computed["ResourceId"]
+    # List cost is list price times quantity, which FOCUS asks for.
+    priced = float(computed["ListUnitPrice"]) * float(computed["PricingQuantity"])
+    assert float(computed["ListCost"]) == pytest.approx(priced, abs=1e-9)
+
+
+def test_unknown_fees_are_empty_and_not_zero(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    with ledger.span("evaluate", plan="asked"):
+        charge(fees=None)
+    computed, tokens = csv.DictReader(io.StringIO(run_cost_exports.focus(Run.read(tmp_path), PRICES)))
+    assert float(computed["BilledCost"]) > 0
+    assert tokens["BilledCost"] == ""
 
 
 def test_codecarbon_leaves_unknown_energy_empty(tmp_path: Path) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from frugalrec import registry
 from frugalrec.cost import AMOUNTS, Cost
-from frugalrec.errors import ConfigError
+from frugalrec.errors import ConfigError, FrugalrecError
 from frugalrec.prices import PriceSheet
 
 PHASES = ("once", "per_refresh", "per_request", "total")
@@ -46,12 +47,15 @@ class Spent:
 
 @dataclass(frozen=True)
 class Run:
-    """The ledger of a run folder. ``torn`` counts lines that could not be read."""
+    """The ledger of a run folder. ``torn`` counts lines that could not be read.
+
+    ``models``: the names of the ``encoder`` and the ``llm`` of each plan that has one.
+    """
 
     folder: Path
     entries: Sequence[Spent]
     torn: int = 0
-    models: Mapping[str, str] = field(default_factory=dict)
+    models: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: Path) -> Run:
@@ -319,21 +323,30 @@ def _entry(table: Mapping[str, Any]) -> Spent:
     )
 
 
-def _models(folder: Path) -> dict[str, str]:
-    """Return the language model of each plan that has one, from the run's trials."""
-    found: dict[str, str] = {}
+def _models(folder: Path) -> dict[str, dict[str, str]]:
+    """Return the encoder and the language model of each plan of the run that has one, by the names of their weights."""
+    found: dict[str, dict[str, str]] = {}
     path = folder / "trials.jsonl"
-    if not path.exists():
-        return found
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         try:
             table = json.loads(line)
-            names = [c.split(":")[1] for c in table["components"] if c.startswith(("encoder:", "llm:"))]
-            if names and table["language_model"] != "no":
-                found[table["plan"]] = names[-1]
-        except (ValueError, KeyError, TypeError, IndexError):
+            found[table["plan"]] = dict(_named(table["settings"]))
+        except (ValueError, KeyError, TypeError, FrugalrecError):
             continue
     return found
+
+
+def _named(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for key, value in settings.items():
+        for spec in value if isinstance(value, list) else (value,):
+            if not isinstance(spec, dict):
+                continue
+            kind = {"encoder": "encoder", "model": "llm"}.get(key)
+            if kind is not None and "component" in spec:
+                known = registry.settings_of(registry.load(kind, spec["component"])).get("model")
+                default = known.default if known is not None and isinstance(known.default, str) else spec["component"]
+                yield kind, str(spec.get("model") or default)
+            yield from _named(spec)
 
 
 def _sum(costs: Iterable[Cost]) -> Cost:

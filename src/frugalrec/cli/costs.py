@@ -235,7 +235,7 @@ def export(
         str | None,
         typer.Option(metavar="FILE", help="A file, a tracker's folder, or MLflow's URI; default: standard output."),
     ] = None,
-    region: Annotated[str, typer.Option(help="Region of the grid, as the price sheet's [carbon] names it.")] = "",
+    region: Annotated[str, typer.Option(help="The grid, as the sheet's [carbon] names it; default: its own.")] = "",
     prices: Sheet = None,
 ) -> None:
     """Write a run's ledger as FOCUS-style CSV, OpenTelemetry GenAI spans (OTLP JSON) or CodeCarbon's emissions.csv.
@@ -276,6 +276,7 @@ def export(
         cores = 1 if profile is None else int(profile.hardware.get("cores") or 1)
         power = None if profile is None else profile.power.watts
         watts = None if power is None else power / cores
+        region = region or sheet.region
         carbon = sheet.carbon_of(region) if region else None
         text = run_cost_exports.codecarbon(read, watts=watts, carbon=carbon, region=region)
     if out is None:
