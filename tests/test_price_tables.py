@@ -92,6 +92,9 @@ def test_tokens_of_a_published_list(tmp_path: Path) -> None:
             prices.price_tokens("openai/gpt-4o-mini", tokens_in=1.0)
         return
     assert prices.price_tokens("openai/gpt-4o-mini", tokens_in=1e6) > 0
+    # Its list has two prices for this one, the dearer for requests of more than 200,000 tokens.
+    sonnet = prices.price_tokens("anthropic/claude-sonnet-4-5", tokens_in=1e6, tokens_out=1e6, tokens_cached=1e6)
+    assert sonnet == pytest.approx((3.0 + 15.0 + 0.3) * 0.9)
     with pytest.raises(PriceError):
         prices.price_tokens("no-such-model-anywhere", tokens_in=1.0)
 

@@ -210,6 +210,14 @@ def test_a_size_of_nothing_is_refused(name: str, value: float) -> None:
         replace(SIZE, **{name: value})
 
 
+def test_trials_that_cannot_be_read_are_counted(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "shape.json").write_text((folder / "shape.json").read_text())
+    text = (folder / "trials.jsonl").read_text()
+    (tmp_path / "trials.jsonl").write_text(text[: len(text) - 50])
+    found = Forecaster.read(tmp_path, PRICES, None)
+    assert (len(found.trials), found.torn) == (3, 1)
+
+
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no run to forecast from"):
         Forecaster.read(tmp_path, PRICES, None)

@@ -90,16 +90,17 @@ def token_prices(source: str, model: str) -> dict[str, float]:
     except ImportError as error:
         raise MissingExtraError.of("genai-prices", "prices") from error
     provider, _, name = model.rpartition("/")
-    million = 1_000_000
+    # Some models cost more a token in long requests: asked for by the thousand, so that the usual price comes.
+    thousand = 1_000
     usages = {
-        "in": Usage(input_tokens=million),
-        "out": Usage(output_tokens=million),
+        "in": Usage(input_tokens=thousand),
+        "out": Usage(output_tokens=thousand),
         # A cached token is an input token at another price.
-        "cached": Usage(input_tokens=million, cache_read_tokens=million),
+        "cached": Usage(input_tokens=thousand, cache_read_tokens=thousand),
     }
     try:
         found = {
-            kind: float(calc_price(usage, model_ref=name, provider_id=provider or None).total_price)
+            kind: float(calc_price(usage, model_ref=name, provider_id=provider or None).total_price) * 1_000
             for kind, usage in usages.items()
         }
     except LookupError as error:

@@ -82,7 +82,7 @@ class PriceSheet:
                 f"{path}: 'date' must be a day, not {table['date']!r}", hint="write the day of the prices: 2026-01-31"
             ) from error
         for key in ("currency", "machine", "source"):
-            if not isinstance(table[key], str):
+            if not isinstance(table[key], str) or not table[key].strip():
                 raise ConfigError(f"{path}: '{key}' must be text, not {table[key]!r}")
         for key in ("machine_hour", "cores", "memory_gib", "gpu_hour", "kwh", "storage_gib_month", "egress_gib"):
             if key in table and not _is_price(table[key]):

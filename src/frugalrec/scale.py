@@ -35,6 +35,8 @@ class Forecaster:
     prices: PriceSheet
     profile: Profile | None = None
     assumptions: Assumptions = field(default_factory=Assumptions)
+    torn: int = 0
+    """Lines of the run's trials that could not be read."""
 
     @classmethod
     def read(cls, folder: Path, prices: PriceSheet, profile: Profile | None) -> Forecaster:
@@ -49,15 +51,17 @@ class Forecaster:
                 f"{folder}: no run to forecast from: {error}", hint="frugalrec plan CONFIG.toml makes one"
             ) from error
         trials: dict[str, Trial] = {}
+        torn = 0
         for line in lines:
             try:
                 trial = Trial.from_dict(json.loads(line), np.empty(0))
             except (ValueError, KeyError, TypeError):
+                torn += 1
                 continue
             trials[trial.name] = trial
         if not trials:
             raise ConfigError(f"{folder}: the run has no trials", hint="run frugalrec plan again with --fresh")
-        return cls(list(trials.values()), shape, prices, profile)
+        return cls(list(trials.values()), shape, prices, profile, torn=torn)
 
     def rows(self, size: Size, machine: Hardware) -> list[Row]:
         """Return each plan of the run at ``size`` on ``machine``, the cheapest first, unknown ones last."""

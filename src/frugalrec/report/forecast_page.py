@@ -89,6 +89,10 @@ def lines_of(told: Told) -> list[str]:
     rows, forecaster, size = told.rows, told.forecaster, told.size
     currency = forecaster.prices.currency
     found = [f"{row.plan}: unknown, {row.unknown}" for row in rows if row.unknown]
+    if forecaster.torn:
+        found.append(
+            f"{words.counted(forecaster.torn, 'line')} of the run's trials could not be read: plans may be missing"
+        )
     for name, breaks in told.breaks.items():
         on = f" on {name}" if len(told.breaks) > 1 else ""
         found += [
