@@ -137,8 +137,14 @@ def _power_by_codecarbon() -> Power:
         return Power()
     from codecarbon.core.cpu import TDP
 
-    watts = TDP().tdp
-    return Power(float(watts), "estimated", "TDP of the processor's model (codecarbon)") if watts else Power()
+    found = TDP()
+    if not found.tdp:
+        return Power()
+    listed = getattr(found, "_get_cpu_power_from_registry", None)
+    source = "TDP of the processor's model (codecarbon)"
+    if listed is not None and listed(found.model) is None:
+        source = "what codecarbon takes a thread to draw: it does not know this processor"
+    return Power(float(found.tdp), "estimated", source)
 
 
 def _rapl_microjoules() -> float | None:
