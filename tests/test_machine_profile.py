@@ -92,6 +92,9 @@ def test_other_hardware_warns_and_widens() -> None:
         ({"rates": {"gemm-f32": {"1": [[100, 0]]}}}, "must be above 0"),
         ({"rates": {"gemm-f32": {"1": []}}}, "must be above 0"),
         ({"rates": 7}, "not a machine profile"),
+        ({"corrections": {"ease.fit": -3.0}}, "correction of 'ease.fit' must be above 0"),
+        ({"power": {"watts": 0.0, "basis": "estimated", "source": "TDP"}}, "watts must be above 0"),
+        ({"power": {"watts": "much", "basis": "estimated", "source": "TDP"}}, "not a machine profile"),
         ({"power": None}, "not a machine profile"),
     ],
 )

@@ -92,6 +92,9 @@ def test_tokens_of_a_published_list(tmp_path: Path) -> None:
             prices.price_tokens("openai/gpt-4o-mini", tokens_in=1.0)
         return
     assert prices.price_tokens("openai/gpt-4o-mini", tokens_in=1e6) > 0
+    # Its list has two prices for this one, the dearer for requests of more than 200,000 tokens.
+    sonnet = prices.price_tokens("anthropic/claude-sonnet-4-5", tokens_in=1e6, tokens_out=1e6, tokens_cached=1e6)
+    assert sonnet == pytest.approx((3.0 + 15.0 + 0.3) * 0.9)
     with pytest.raises(PriceError):
         prices.price_tokens("no-such-model-anywhere", tokens_in=1.0)
 
@@ -101,3 +104,25 @@ def test_the_sheet_that_comes_along_has_machines_and_carbon() -> None:
     assert prices.hardware("cpu-16").cores == 16
     assert prices.hardware("gpu-h100").gpus == 1
     assert prices.carbon_of() > 0
+
+
+def test_prices_have_a_day_and_tokens_a_source_of_their_own(tmp_path: Path) -> None:
+    prices = sheet(tmp_path, SHEET.replace("[rates]", 'source = "their page"\ndate = 2026-02-01\n[rates]'))
+    assert prices.price_tokens("dear", tokens_in=1e6) == pytest.approx(9.0)
+    assert len(prices.fingerprint()) == 16
+    dated = sheet(tmp_path, SHEET.replace("cores = 64", "cores = 64\ndate = 2026-02-01"))
+    assert dated.hardware("big").date == "2026-02-01"
+    assert len(dated.fingerprint()) == 16
+    with pytest.raises(ConfigError, match="'date' must be a day, not 'last spring'"):
+        sheet(tmp_path, SHEET.replace("2026-01-01", "last spring"))
+
+
+def test_whose_a_machine_is_is_yes_or_no(tmp_path: Path) -> None:
+    assert sheet(tmp_path, SHEET.replace("cores = 64", "cores = 64\nown = true")).hardware("big").own
+    with pytest.raises(ConfigError, match="own must be true or false, not 'yes'"):
+        sheet(tmp_path, SHEET.replace("cores = 64", 'cores = 64\nown = "yes"'))
+
+
+def test_the_sheet_that_comes_along_knows_several_grids() -> None:
+    prices = PriceSheet.load()
+    assert 0.02 < prices.carbon_of("sweden") < prices.carbon_of("germany") < prices.carbon_of("india") < 1.0

@@ -121,16 +121,86 @@ def test_a_language_model_at_every_request_costs_more(forecaster: Forecaster) ->
     (unpriced,) = forecaster.per_request_rows(base, SIZE, model, None, "no-such-model")
     assert unpriced.month is None
     assert "no-such-model" in unpriced.unknown
+    assert unpriced.latency_seconds is None
 
 
-def test_lines_cross_where_the_cheapest_changes(forecaster: Forecaster) -> None:
+def test_lines_cross_where_the_cheaper_one_changes(forecaster: Forecaster) -> None:
     assert crossings([1, 10, 100], {"a": [1, 2, 30], "b": [5, 5, 5]}) == [(pytest.approx(31.6, rel=0.01), "a", "b")]
     assert crossings([1, 10], {"a": [1, 2], "b": [5, 5]}) == []
     assert crossings([], {}) == []
-    rates, lines = forecaster.by_traffic(SIZE, PRICES.hardware("cpu-16"), points=5)
+    # Plans that cross above a third, cheaper one are told as well; lines that only touch are not.
+    lines = {"base": [1, 1, 1], "a": [2, 3, 9], "b": [4, 4, 4]}
+    assert crossings([1, 10, 100], lines) == [(pytest.approx(31.6, rel=0.01), "a", "b")]
+    assert crossings([1, 10, 100], {"a": [2, 2, 2], "b": [1, 2, 1.5]}) == []
+    rates, drawn = forecaster.by_traffic(SIZE, PRICES.hardware("cpu-16"), points=5)
     assert rates[0] == pytest.approx(1.0)
     assert rates[-1] == pytest.approx(5000.0)
-    assert all(list(line) == sorted(line) for line in lines.values())
+    assert all(list(line) == sorted(line) for line in drawn.values())
+
+
+def test_a_language_model_a_request_is_drawn_beside_the_plans(forecaster: Forecaster) -> None:
+    model, machine = PerRequestModel(8e9, tokens_in=500.0, tokens_out=30.0), PRICES.hardware("cpu-16")
+    gpu = PRICES.hardware("gpu-h100")
+    _, drawn = forecaster.by_traffic(SIZE, machine, 5, model=model, base="ease", gpu=gpu, api="gpt-4o-mini")
+    api = drawn["ease + gpt-4o-mini a request"]
+    assert api[0] < drawn["ease + 8B LM a request"][0]  # at one request a second two GPUs stand idle
+    assert all(above > below for above, below in zip(api, drawn["ease"], strict=True))
+
+
+@pytest.mark.parametrize("name", ["storage_gib_month", "egress_gib"])
+def test_a_price_that_is_not_there_is_an_error_and_not_zero(forecaster: Forecaster, name: str) -> None:
+    forecaster.prices = replace(PRICES, **{name: None})
+    with pytest.raises(PriceError, match=f"no '{name}'"):
+        forecaster.rows(SIZE, PRICES.hardware("cpu-16"))
+
+
+def test_new_items_of_unknown_cost_make_the_month_unknown(forecaster: Forecaster) -> None:
+    trial = next(t for t in forecaster.trials if t.name == "content-words")
+    unknown = replace(trial, cost={**trial.cost, "once": replace(trial.cost["once"], cpu_seconds=None)})
+    growing, machine = replace(SIZE, catalogue_growth=0.05), PRICES.hardware("cpu-16")
+    assert forecaster.row(unknown, SIZE, machine).month is not None  # nothing new is encoded
+    row = forecaster.row(unknown, growing, machine)
+    assert (row.month, row.kwh) == (None, None)
+    assert "encoding" in row.unknown
+
+
+def test_bought_tokens_are_part_of_the_month(forecaster: Forecaster) -> None:
+    trial, machine = next(t for t in forecaster.trials if t.name == "ease"), PRICES.hardware("cpu-16")
+    fees = {"once": 2.0, "refresh": 0.5, "request": 1e-6}
+    bought = replace(trial, cost={p: replace(c, fees=fees[p]) for p, c in trial.cost.items()})
+    row = forecaster.row(bought, replace(SIZE, catalogue_growth=0.1), machine)
+    assert row.money is not None
+    encoded = 2.0 * 0.1 * SIZE.items / forecaster.shape.items
+    requests = SIZE.requests_per_second * 86_400 * DAYS_A_MONTH
+    assert row.money["tokens"] == pytest.approx(encoded + 0.5 * DAYS_A_MONTH + 1e-6 * requests)
+    nobody = replace(trial, cost={**trial.cost, "request": replace(trial.cost["request"], fees=None)})
+    assert forecaster.row(nobody, SIZE, machine).month is None
+
+
+def test_a_machine_of_ones_own_pays_for_electricity(forecaster: Forecaster) -> None:
+    trial, rented = forecaster.trials[0], PRICES.hardware("cpu-16")
+    own = replace(rented, own=True)
+    row = forecaster.row(trial, SIZE, own)
+    assert row.money is not None
+    assert row.kwh is not None
+    assert row.money["electricity"] == pytest.approx(row.kwh * 0.13)
+    assert "electricity" not in (forecaster.row(trial, SIZE, rented).money or {})
+    dark = forecaster.row(trial, SIZE, replace(own, watts=None))
+    assert (dark.month, dark.kwh) == (None, None)
+    forecaster.prices = replace(PRICES, kwh=None)
+    with pytest.raises(PriceError, match="no 'kwh'"):
+        forecaster.row(trial, SIZE, own)
+
+
+def test_a_topology_holds_all_items_and_users(forecaster: Forecaster) -> None:
+    small = replace(PRICES.hardware("cpu-16"), memory_gib=0.02)
+    row = next(r for r in forecaster.rows(SIZE, small) if r.plan == "ease")
+    assert row.item_shards is not None
+    assert row.item_shards > 1
+    assert row.items_a_shard is not None
+    assert row.items_a_shard * row.item_shards == pytest.approx(SIZE.items)
+    assert row.machines == row.item_shards * (row.replicas or 0)
+    assert (row.users_a_machine or 0) * row.machines == pytest.approx(SIZE.users)
 
 
 @pytest.mark.parametrize("name", ["users", "items", "requests_per_second", "refreshes_per_day"])
@@ -138,6 +208,14 @@ def test_lines_cross_where_the_cheapest_changes(forecaster: Forecaster) -> None:
 def test_a_size_of_nothing_is_refused(name: str, value: float) -> None:
     with pytest.raises(ConfigError, match=name.replace("_", "-")):
         replace(SIZE, **{name: value})
+
+
+def test_trials_that_cannot_be_read_are_counted(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "shape.json").write_text((folder / "shape.json").read_text())
+    text = (folder / "trials.jsonl").read_text()
+    (tmp_path / "trials.jsonl").write_text(text[: len(text) - 50])
+    found = Forecaster.read(tmp_path, PRICES, None)
+    assert (len(found.trials), found.torn) == (3, 1)
 
 
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from frugalrec import registry
 from frugalrec.config import Config
 from frugalrec.cost import Cost
 from frugalrec.data.shape import DataShape
-from frugalrec.errors import FrugalrecError
+from frugalrec.errors import AssetError, FrugalrecError, PriceError
 from frugalrec.evaluation import HEAD_SHARE
 from frugalrec.forecast import DAYS_A_MONTH, Traffic
 from frugalrec.interfaces import Expects, ExpectsText, TextEncoder
@@ -150,34 +150,36 @@ class Estimator:
     profile: Profile | None = None
     queries: tuple[float, float] = (0.0, 0.0)
     _encoded: dict[str, Expected] = field(default_factory=dict, init=False, repr=False)
+    _unread: str = field(default="", init=False, repr=False)
+    _bought: frozenset[str] = field(default=frozenset(), init=False, repr=False)
 
     def estimate(self, plan: Plan, start: Mapping[str, Any] | None = None) -> PlanEstimate:
         """Return what trying ``plan`` will take; ``start``: settings that the search begins with."""
         pipeline = plan.build()
         recommender: Any = pipeline.recommender
+        self._bought = frozenset(str(m.model) for m in pipeline.models if hasattr(m, "url") and hasattr(m, "model"))
         open_settings = search_space(plan.recommender)
         for name, value in (start or {}).items():
             if name in open_settings:
                 setattr(recommender, name, value)
-        stages = expected_stages(recommender, self.shape)
         label = f"{plan.recommender.component}"
-        why = "" if stages is not None else f"{label} has no cost formula"
+        stages, why = self._expected(recommender, label)
         found = stages or Stages()
         if stages is not None and found.fit.work is None:
             why = f"{label} cannot tell its cost for these data"
         encode = self._encoding(pipeline.encoders)
-        fits, score, batch = [found.fit], found.score, found.in_batch
+        more, score, batch = Stages(Expected.nothing()), found.score, found.in_batch
         request = score + answering(self.shape.items)
         if plan.reranker is not None:
-            reranking = expected_stages(pipeline.reranker, self.shape)
-            if reranking is None:
-                why = f"{plan.reranker.component} has no cost formula"
-            more = reranking or Stages()
-            fits = [found.fit + more.fit]
+            reranking, unknown = self._expected(pipeline.reranker, plan.reranker.component)
+            why, more = why or unknown, reranking or Stages()
+            if not why and more.fit.work is None:
+                why = f"{plan.reranker.component} cannot tell what its fit takes"
             request, batch = request + more.score, batch + more.in_batch
         # Scores are gone through for all answers, for the warm ones and for those of the tail.
         judged = batch + ranking("judge", self.shape.items, 2.0 + self.shape.tail(HEAD_SHARE))
-        fits += self._alternatives(plan, recommender)
+        fits = [found.fit, *([] if stages is None else self._alternatives(plan, recommender))]
+        fits = [fit + more.fit for fit in fits]
         for encoder in pipeline.encoders:
             # What was encoded before is fetched from the store for a fit.
             fetched = self._kept("fetch", self._encoded[repr(encoder)])
@@ -187,11 +189,12 @@ class Estimator:
         limit = float(self.config.evaluation.lm_queries) if plan.language_model == "per request" else 0.0
         test = min(test, limit) if limit else test
         alone = float(min(self.config.evaluation.timed_queries, test or self.config.evaluation.timed_queries))
-        evaluate = self._stage("evaluate", judged.times(test) + request.times(alone + 1), label, why)
+        asked = judged.times(test) + request.times(alone + 1)
+        evaluate = self._stage("evaluate", asked, label, "" if asked.work is not None else why)
         ranked = batch + ranking("rank", self.shape.items)
         tried = self._stage("", ranked.times(min(validation, self.config.tuning.max_queries)), label, why)
-        once = self._stage("request", request, label, why)
-        no_formula = "an encoder has no cost formula"
+        once = self._stage("request", request, label, "" if request.work is not None else why)
+        no_formula = self._unread or "an encoder has no cost formula"
         estimates = {
             "encode": self._stage("encode", encode, "encoder", "" if encode.work is not None else no_formula),
             "tune": self._tuning(plan, fit, tried),
@@ -200,6 +203,14 @@ class Estimator:
             "request": once,
         }
         return PlanEstimate(plan, estimates, self._month(fit, once), found.fit.held_bytes)
+
+    def _expected(self, component: Any, label: str) -> tuple[Stages | None, str]:
+        """Return what a component says it takes, or why that is not known."""
+        try:
+            stages = expected_stages(component, self.shape)
+        except AssetError as error:
+            return None, error.message  # weights that are not here cannot be counted
+        return stages, "" if stages is not None else f"{label} has no cost formula"
 
     def _alternatives(self, plan: Plan, recommender: Any) -> list[Expected]:
         """Return what fitting takes with each value that tuning may choose instead of the present ones."""
@@ -233,8 +244,9 @@ class Estimator:
                 return Expected()
             found = encoder.expected(self.shape)
             return found + self._kept("store", found)
-        except FrugalrecError:
-            return Expected()  # what is not there cannot be counted; trying the plan will say what is missing
+        except FrugalrecError as error:
+            self._unread = error.message
+            return Expected()  # what is not there cannot be counted
 
     def _kept(self, kind: str, encoded: Expected) -> Expected:
         """Return what storing or fetching vectors takes that took ``encoded`` to make."""
@@ -265,13 +277,36 @@ class Estimator:
         reason = why
         if not reason and seconds is None:
             reason = self._missing(what)
-        return StageEstimate(stage, seconds, what.flops, tokens, peak, self._money(seconds), reason)
+        money = self._money(seconds)
+        bought = [w for w in what.work or () if w.model in self._bought]
+        if bought:
+            try:
+                money = self._fees(what, bought, component, stage)
+            except PriceError as error:
+                money, reason = None, error.message
+        return StageEstimate(stage, seconds, what.flops, tokens, peak, money, reason)
+
+    def _fees(self, what: Expected, bought: Sequence[Work], component: str, stage: str) -> Range | None:
+        """Return the price of tokens that an endpoint is paid for, with what is computed here beside them."""
+        rest = replace(what, work=tuple(w for w in what.work or () if w not in bought))
+        here = self._money(self._seconds(rest, component, stage))
+        if here is None:
+            return None
+        for w in bought:
+            kind = "tokens_out" if w.kind == "write" else "tokens_in"
+            price = self.prices.price_tokens(w.model, **{"tokens_in": 0.0, kind: w.amount})
+            here += Range.around(price, what.spread)
+        return here
 
     def _missing(self, what: Expected) -> str:
+        kinds = {(w.kind, w.model) for w in what.work or () if w.amount}
+        if remote := sorted(model for _, model in kinds if model in self._bought):
+            return f"how fast the endpoint of {', '.join(remote)} answers nobody can tell beforehand"
         if self.profile is None:
             return "this machine has no profile: frugalrec doctor --calibrate"
-        kinds = {f"{w.kind} {w.model}".strip() for w in what.work or () if w.amount}
-        missing = sorted(kind for kind in kinds if not self.profile.rates.get(kind))
+        missing = sorted(k for kind in kinds if not self.profile.rates.get(k := " ".join(kind).strip()))
+        if not missing:
+            return "a component cannot tell what it takes"
         return f"the machine profile has no rate of {', '.join(missing)}"
 
     def _seconds(self, what: Expected, component: str, stage: str) -> Range | None:
@@ -280,8 +315,12 @@ class Estimator:
         seconds = self.profile.seconds(what.work)
         if seconds is None:
             return None
-        seconds *= self.profile.corrections.get(f"{component}.{stage}", 1.0)
+        seconds *= self.correction(component, stage)
         return Range.around(seconds, self.profile.spread * what.spread)
+
+    def correction(self, component: str, stage: str) -> float:
+        """Return the factor that ``costs calibrate`` found for a stage."""
+        return 1.0 if self.profile is None else self.profile.corrections.get(f"{component}.{stage}", 1.0)
 
     def _money(self, seconds: Range | None) -> Range | None:
         if seconds is None:
@@ -327,8 +366,11 @@ def expected_stages(component: Any, shape: DataShape) -> Stages | None:
     return component.expected(shape) if isinstance(component, Expects) else None
 
 
-def total(estimates: Sequence[PlanEstimate]) -> tuple[Range | None, Range | None]:
-    """Return seconds and money of trying all plans; texts that two plans share are encoded once."""
+def total(estimates: Sequence[PlanEstimate], *, known: bool = False) -> tuple[Range | None, Range | None]:
+    """Return seconds and money of trying all plans; texts that two plans share are encoded once.
+
+    With ``known``, stages of which nobody knows are left out: what the rest takes alone.
+    """
     seen: set[str] = set()
     seconds: list[Range | None] = []
     money: list[Range | None] = []
@@ -340,6 +382,8 @@ def total(estimates: Sequence[PlanEstimate]) -> tuple[Range | None, Range | None
             seconds.append(stage.seconds)
             money.append(stage.money)
         seen |= encoders
+    if known:
+        return _sum([s for s in seconds if s is not None]), _sum([m for m in money if m is not None])
     return _sum(seconds), _sum(money)
 
 

@@ -15,7 +15,7 @@ from frugalrec.estimation import Estimator, PlanEstimate, Range
 from frugalrec.evaluation import Trial
 from frugalrec.machine_profile import Profile
 from frugalrec.plan import Plan
-from frugalrec.portfolio import chosen_plans, default_plans, not_applicable
+from frugalrec.portfolio import chosen_plans, default_plans, not_applicable, references_of
 from frugalrec.prices import PriceSheet
 
 
@@ -42,11 +42,24 @@ def estimator_for(config: Config, split: Split, prices: PriceSheet, profile: Pro
 
 
 def estimated_plans(config: Config, dataset: Dataset, estimator: Estimator) -> list[PlanEstimate]:
-    """Return what trying each plan will take with the settings that its search begins with."""
+    """Return what trying each plan that can be tried will take, with the settings that its search begins with."""
     found: dict[str, Plan] = {}
-    for plan in plans_of(config, dataset):
+    plans = plans_of(config, dataset)
+    missing = not_installed(plans)
+    for plan in plans:
         found[plan.name] = plan.resolved(found)
-    return [estimator.estimate(plan) for plan in found.values()]
+    return [estimator.estimate(plan) for name, plan in found.items() if name not in missing]
+
+
+def not_installed(plans: Sequence[Plan]) -> dict[str, str]:
+    """Return the plans that cannot be tried here, and why: an extra of theirs, or of what they build on, is missing."""
+    found: dict[str, str] = {}
+    for plan in plans:
+        if missing := plan.missing_extras():
+            found[plan.name] = "; ".join(f"pip install 'frugalrec[{extra}]'" for extra in missing)
+        elif below := [name for name in references_of(plan) if name in found]:
+            found[plan.name] = f"it builds on {below[0]}"
+    return found
 
 
 def too_large(expected: PlanEstimate, free_bytes: float | None) -> str | None:
@@ -86,13 +99,15 @@ def keep_comparison(
         entry = next((e for e in reversed(entries) if e.plan == f"{trial.name} ({label})"), None)
         if entry is not None:
             spent[name] = entry.cost
+    component = dict.fromkeys(spent, trial.plan.recommender.component) | {"encode": "encoder"}
     lines = [
         {
             "plan": trial.name,
-            "component": "encoder" if name == "encode" else trial.plan.recommender.component,
+            "component": component[name],
             "expected": stages[name].to_dict(),
             "actual": cost.to_dict(),
             "profile": None if estimator.profile is None else estimator.profile.created,
+            "correction": estimator.correction(component[name], name),
         }
         for name, cost in spent.items()
     ]
@@ -101,4 +116,12 @@ def keep_comparison(
     return with_settings.ready_seconds
 
 
-__all__ = ["estimate_words", "estimated_plans", "estimator_for", "keep_comparison", "plans_of", "too_large"]
+__all__ = [
+    "estimate_words",
+    "estimated_plans",
+    "estimator_for",
+    "keep_comparison",
+    "not_installed",
+    "plans_of",
+    "too_large",
+]

@@ -137,7 +137,9 @@ class Profile:
                 rates=rates,
                 threads={str(k): int(v) for k, v in table["threads"].items()},
                 disk=dict(table["disk"]),
-                power=Power(power["watts"], str(power["basis"]), str(power["source"])),
+                power=Power(
+                    None if power["watts"] is None else float(power["watts"]), str(power["basis"]), str(power["source"])
+                ),
                 contention=table["contention"],
                 created=str(table["created"]),
                 versions=dict(table["versions"]),
@@ -148,6 +150,11 @@ class Profile:
             if isinstance(error, ConfigError):
                 raise
             raise ConfigError(f"{where}: not a machine profile: {error!r}", hint=again) from error
+        wrong = [key for key, factor in profile.corrections.items() if not 0 < factor < math.inf]
+        if wrong:
+            raise ConfigError(f"{where}: the correction of '{wrong[0]}' must be above 0", hint=again)
+        if profile.power.watts is not None and not 0 < profile.power.watts < math.inf:
+            raise ConfigError(f"{where}: watts must be above 0, not {profile.power.watts!r}", hint=again)
         for kind, by_threads in profile.rates.items():
             for points in by_threads.values():
                 if not points or any(not (0 < rate < math.inf) or not (0 < size < math.inf) for size, rate in points):

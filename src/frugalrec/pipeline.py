@@ -189,6 +189,11 @@ class Pipeline:
         return sum(map(_size, self._state())) + sum(getattr(model, "weights_bytes", 0) for model in models)
 
     @property
+    def models(self) -> tuple[LanguageModel, ...]:
+        """The language models of the plan, each once."""
+        return self._models
+
+    @property
     def disk_bytes(self) -> int:
         """Bytes of the arrays that stay in a file, of which a request reads a part."""
         return sum(value.nbytes for value in self._state() if isinstance(value, np.memmap))

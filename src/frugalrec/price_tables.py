@@ -17,7 +17,7 @@ class Hardware:
 
     For machines with ``gpus``: memory and bandwidth of one of them, in GiB and GB/s, and its dense half-precision
     ``gpu_tflops``. What is None is unknown, and so is whatever needs it. ``speed`` is how fast one core is, the
-    machine that was measured being 1.
+    machine that was measured being 1. ``own``: its electricity is paid beside the hour, by the sheet's ``kwh``.
     """
 
     name: str
@@ -31,6 +31,7 @@ class Hardware:
     gpu_tflops: float | None = None
     network_gb_s: float | None = None
     speed: float = 1.0
+    own: bool = False
     source: str = ""
     date: str = ""
 
@@ -58,9 +59,15 @@ def check_tables(table: Mapping[str, Any], where: str) -> None:
                 near = nearest(key, known)
                 hint = f"did you mean '{near}'?" if near else f"known: {', '.join(sorted(known))}"
                 raise ConfigError(f"{where}: unknown key '{key}' in [machines.{name}]", hint=hint)
-            text = key in ("source", "date", "currency")
-            if not (text and key == "date") and not (isinstance(value, str) if text else _amount(value)):
-                expected = "text" if text else "a number of at least 0"
+            if key == "date":
+                continue
+            if key in ("source", "currency"):
+                right, expected = isinstance(value, str), "text"
+            elif key == "own":
+                right, expected = isinstance(value, bool), "true or false"
+            else:
+                right, expected = _amount(value), "a number of at least 0"
+            if not right:
                 raise ConfigError(f"{where}: [machines.{name}] {key} must be {expected}, not {value!r}")
         lacking = [key for key in ("hour", "cores", "memory_gib") if key not in machine]
         if lacking:
@@ -83,16 +90,17 @@ def token_prices(source: str, model: str) -> dict[str, float]:
     except ImportError as error:
         raise MissingExtraError.of("genai-prices", "prices") from error
     provider, _, name = model.rpartition("/")
-    million = 1_000_000
+    # Some models cost more a token in long requests: asked for by the thousand, so that the usual price comes.
+    thousand = 1_000
     usages = {
-        "in": Usage(input_tokens=million),
-        "out": Usage(output_tokens=million),
+        "in": Usage(input_tokens=thousand),
+        "out": Usage(output_tokens=thousand),
         # A cached token is an input token at another price.
-        "cached": Usage(input_tokens=million, cache_read_tokens=million),
+        "cached": Usage(input_tokens=thousand, cache_read_tokens=thousand),
     }
     try:
         found = {
-            kind: float(calc_price(usage, model_ref=name, provider_id=provider or None).total_price)
+            kind: float(calc_price(usage, model_ref=name, provider_id=provider or None).total_price) * 1_000
             for kind, usage in usages.items()
         }
     except LookupError as error:

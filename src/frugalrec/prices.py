@@ -7,6 +7,7 @@ import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from datetime import date
 from hashlib import sha256
 from importlib import resources
 from pathlib import Path
@@ -74,8 +75,14 @@ class PriceSheet:
         if missing:
             raise ConfigError(f"{path}: the price sheet lacks {', '.join(missing)}")
         table["date"] = str(table["date"])
+        try:
+            date.fromisoformat(table["date"])
+        except ValueError as error:
+            raise ConfigError(
+                f"{path}: 'date' must be a day, not {table['date']!r}", hint="write the day of the prices: 2026-01-31"
+            ) from error
         for key in ("currency", "machine", "source"):
-            if not isinstance(table[key], str):
+            if not isinstance(table[key], str) or not table[key].strip():
                 raise ConfigError(f"{path}: '{key}' must be text, not {table[key]!r}")
         for key in ("machine_hour", "cores", "memory_gib", "gpu_hour", "kwh", "storage_gib_month", "egress_gib"):
             if key in table and not _is_price(table[key]):
@@ -87,7 +94,7 @@ class PriceSheet:
             )
         for model, prices in tokens.items():
             for key, price in prices.items():
-                if key == "currency" and isinstance(price, str):
+                if (key in ("currency", "source") and isinstance(price, str)) or key == "date":
                     continue
                 if key not in ("in", "out", "cached") or not _is_price(price):
                     raise ConfigError(
@@ -101,7 +108,7 @@ class PriceSheet:
 
     def fingerprint(self) -> str:
         """Return a short hash of every price on the sheet."""
-        text = json.dumps({f.name: getattr(self, f.name) for f in fields(self)}, sort_keys=True)
+        text = json.dumps({f.name: getattr(self, f.name) for f in fields(self)}, sort_keys=True, default=str)
         return sha256(text.encode()).hexdigest()[:16]
 
     def price(self, cost: Cost) -> float | None:
@@ -142,6 +149,7 @@ class PriceSheet:
             )
         table = self.machines[name]
         found = {f.name: table[f.name] for f in fields(Hardware) if f.name in table}
+        found["date"] = str(found.get("date", ""))  # TOML has days of its own
         return Hardware(**{"name": name, **found, "hour": self.exchanged(table["hour"], table.get("currency"))})
 
     def carbon_of(self, region: str = "") -> float:

@@ -110,7 +110,15 @@ def checked(kind: str, name: str, settings: Mapping[str, Any], *, where: str = "
             raise UnknownNameError.of("setting", key, known, where=where or f"{kind} '{name}'")
         declared = known[option]
         arguments[declared.name] = _fitting(value, hints[declared.name], f"{where or name}.{option}")
+    for option, declared in known.items():
+        if declared.name not in arguments and _is_required(declared):
+            takes = "{ component = … }" if kind_of(str(declared.type)) is not None else "…"
+            raise ConfigError(f"{where or f'{kind} {name!r}'} needs '{option}'", hint=f"write {option} = {takes}")
     return arguments
+
+
+def _is_required(declared: dataclasses.Field[Any]) -> bool:
+    return declared.default is dataclasses.MISSING and declared.default_factory is dataclasses.MISSING
 
 
 def _fitting(value: Any, annotation: Any, where: str) -> Any:

@@ -1,7 +1,7 @@
 """A run's ledger in the formats of others: FOCUS-style CSV, OpenTelemetry GenAI spans, CodeCarbon's emissions.csv.
 
 FOCUS: https://focus.finops.org (columns of version 1.1 that a ledger can fill). OpenTelemetry: the GenAI semantic
-conventions, as OTLP JSON. CodeCarbon: the columns of its file; what the machine did not measure stays empty.
+conventions, as OTLP JSON. CodeCarbon: the columns that version 3 writes; what the machine did not measure stays empty.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
@@ -30,67 +31,79 @@ _FOCUS = (
 )  # fmt: skip
 _CODECARBON = (
     "timestamp", "project_name", "run_id", "experiment_id", "duration", "emissions", "emissions_rate", "cpu_power",
-    "gpu_power", "ram_power", "cpu_energy", "gpu_energy", "ram_energy", "energy_consumed", "country_name",
-    "country_iso_code", "region", "cloud_provider", "cloud_region", "os", "python_version", "codecarbon_version",
-    "cpu_count", "cpu_model", "gpu_count", "gpu_model", "longitude", "latitude", "ram_total_size", "tracking_mode",
-    "on_cloud", "pue",
+    "gpu_power", "ram_power", "cpu_energy", "gpu_energy", "ram_energy", "energy_consumed", "water_consumed",
+    "country_name", "country_iso_code", "region", "cloud_provider", "cloud_region", "os", "python_version",
+    "codecarbon_version", "cpu_count", "cpu_model", "gpu_count", "gpu_model", "longitude", "latitude", "ram_total_size",
+    "tracking_mode", "cpu_utilization_percent", "gpu_utilization_percent", "ram_utilization_percent", "ram_used_gb",
+    "on_cloud", "pue", "wue",
 )  # fmt: skip
 
 
 def focus(run: Run, prices: PriceSheet) -> str:
-    """Return FOCUS-style CSV: one charge an outermost stage. Where a price is unknown its cells are empty, never 0."""
+    """Return FOCUS-style CSV: a charge an outermost stage, and one more for tokens that it bought.
+
+    Where a price is unknown its cells are empty, never 0.
+    """
     out = io.StringIO()
     rows = csv.DictWriter(out, _FOCUS, restval="", lineterminator="\n")
     rows.writeheader()
     unit_price = prices.machine_hour / prices.cores
     for i, entry in enumerate(run.outermost):
-        money = prices.price(entry.cost)
-        cost = "" if money is None else f"{money:.12f}"
-        hours = None if entry.cost.cpu_seconds is None else entry.cost.cpu_seconds / 3600
-        seconds = entry.cost.seconds or 0.0
-        start = datetime.fromtimestamp(entry.started, UTC)
-        tags = {"plan": entry.plan, "stage": entry.stage, "phase": entry.phase, "for": entry.label}
-        month = start.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-        following = month.replace(year=month.year + month.month // 12, month=month.month % 12 + 1)
-        rows.writerow(
-            {
-                "BillingAccountId": "frugalrec",
-                "BillingAccountName": "frugalrec",
-                "BillingCurrency": prices.currency,
-                "BillingPeriodStart": _iso(month),
-                "BillingPeriodEnd": _iso(following),
-                "ChargeCategory": "Usage",
-                "ChargeDescription": f"{entry.stage} of {entry.plan}" + (f" ({entry.label})" if entry.label else ""),
-                "ChargeFrequency": "Usage-Based",
-                "ChargePeriodStart": _iso(start),
-                "ChargePeriodEnd": _iso(datetime.fromtimestamp(entry.started + seconds, UTC)),
-                "BilledCost": cost,
-                "EffectiveCost": cost,
-                "ListCost": cost,
-                "ContractedCost": cost,
-                "ConsumedQuantity": "" if hours is None else f"{hours:.12f}",
-                "ConsumedUnit": "Core-Hours",
-                "PricingQuantity": "" if hours is None else f"{hours:.12f}",
-                "PricingUnit": "Core-Hours",
-                "ListUnitPrice": f"{unit_price:.6f}",
-                "ProviderName": prices.source,
-                "PublisherName": prices.source,
-                "InvoiceIssuerName": prices.source,
-                "ResourceId": f"{run.folder.name}#{i}",
-                "ResourceName": entry.plan,
-                "ServiceCategory": "AI and Machine Learning",
-                "ServiceName": "frugalrec",
-                "SkuId": prices.machine,
-                "Tags": json.dumps(tags),
-            }
-        )
+        cost = entry.cost
+        hours = None if cost.cpu_seconds is None else cost.cpu_seconds / 3600
+        computed = _charge(run, entry, prices, i, prices.price(replace(cost, fees=0.0)))
+        quantity = "" if hours is None else f"{hours:.12f}"
+        computed |= {"ConsumedQuantity": quantity, "ConsumedUnit": "Core-Hours", "SkuId": prices.machine}
+        if not cost.gpu_seconds:  # else two prices are in one charge
+            computed |= {"PricingQuantity": quantity, "PricingUnit": "Core-Hours", "ListUnitPrice": f"{unit_price:.6f}"}
+        rows.writerow(computed)
+        if cost.fees == 0:
+            continue
+        # Tokens have another seller and another unit: a charge of their own.
+        counts = (cost.tokens_in, cost.tokens_out, cost.tokens_cached)
+        tokens = None if None in counts else sum(n or 0.0 for n in counts)
+        bought = _charge(run, entry, prices, i, cost.fees)
+        bought |= {"ConsumedQuantity": "" if tokens is None else f"{tokens:.0f}", "ConsumedUnit": "Tokens"}
+        models = run.models.get(entry.plan, {})
+        bought["SkuId"] = models.get("llm") or models.get("encoder", "")
+        bought["ResourceId"] += "-tokens"
+        rows.writerow(bought)
     return out.getvalue()
+
+
+def _charge(run: Run, entry: Spent, prices: PriceSheet, i: int, money: float | None) -> dict[str, str]:
+    """Return what a charge for a stage says of when, what for and how much."""
+    start = datetime.fromtimestamp(entry.started, UTC)
+    month = start.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    following = month.replace(year=month.year + month.month // 12, month=month.month % 12 + 1)
+    tags = {"plan": entry.plan, "stage": entry.stage, "phase": entry.phase, "for": entry.label}
+    cost = "" if money is None else f"{money:.12f}"
+    return {
+        "BillingAccountId": "frugalrec",
+        "BillingAccountName": "frugalrec",
+        "BillingCurrency": prices.currency,
+        "BillingPeriodStart": _iso(month),
+        "BillingPeriodEnd": _iso(following),
+        "ChargeCategory": "Usage",
+        "ChargeDescription": f"{entry.stage} of {entry.plan}" + (f" ({entry.label})" if entry.label else ""),
+        "ChargeFrequency": "Usage-Based",
+        "ChargePeriodStart": _iso(start),
+        "ChargePeriodEnd": _iso(datetime.fromtimestamp(entry.started + (entry.cost.seconds or 0.0), UTC)),
+        **dict.fromkeys(("BilledCost", "EffectiveCost", "ListCost", "ContractedCost"), cost),
+        **dict.fromkeys(("ProviderName", "PublisherName", "InvoiceIssuerName"), prices.source),
+        "ResourceId": f"{run.folder.name}#{i}",
+        "ResourceName": entry.plan,
+        "ServiceCategory": "AI and Machine Learning",
+        "ServiceName": "frugalrec",
+        "Tags": json.dumps(tags),
+    }
 
 
 def opentelemetry(run: Run) -> str:
     """Return OTLP JSON with a span for each stage; those that read or write tokens carry ``gen_ai`` attributes.
 
-    Innermost stages are included, each under a parent found by time. Tokens are those computed, cached ones apart.
+    Innermost stages are included, each under a parent found by time.
+    What was read from a cache counts as read, as the convention has it.
     """
     trace = sha256(f"{run.folder.name}{run.entries[0].started}".encode()).hexdigest()[:32]
     spans = [_span(i, entry, trace, run) for i, entry in enumerate(run.entries)]
@@ -160,14 +173,18 @@ def _span(i: int, entry: Spent, trace: str, run: Run) -> dict[str, Any]:
         "frugalrec.peak_bytes": cost.peak_bytes,
     }
     name = f"{entry.stage} {entry.plan}"
-    if cost.tokens_in or cost.tokens_out:
-        operation = "text_completion" if cost.tokens_out else "embeddings"
-        model = run.models.get(entry.plan)
+    if cost.tokens_in or cost.tokens_out or cost.tokens_cached:
+        models = run.models.get(entry.plan, {})
+        asks = entry.stage != "encode" and ("llm" in models or bool(cost.tokens_out))
+        operation, model = "text_completion" if asks else "embeddings", models.get("llm" if asks else "encoder")
+        # The convention counts what came from a cache among what was read; a ledger keeps the two apart.
+        known_in = cost.tokens_in is not None and cost.tokens_cached is not None
+        tokens_in = int((cost.tokens_in or 0) + (cost.tokens_cached or 0)) if known_in else None
         known |= {
             "gen_ai.operation.name": operation,
             "gen_ai.provider.name": "frugalrec",
             "gen_ai.request.model": model,
-            "gen_ai.usage.input_tokens": None if cost.tokens_in is None else int(cost.tokens_in),
+            "gen_ai.usage.input_tokens": tokens_in,
             "gen_ai.usage.output_tokens": None if cost.tokens_out is None else int(cost.tokens_out),
             "gen_ai.usage.cache_read.input_tokens": None if cost.tokens_cached is None else int(cost.tokens_cached),
         }

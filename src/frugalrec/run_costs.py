@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from frugalrec import registry
 from frugalrec.cost import AMOUNTS, Cost
-from frugalrec.errors import ConfigError
+from frugalrec.errors import ConfigError, FrugalrecError
 from frugalrec.prices import PriceSheet
 
 PHASES = ("once", "per_refresh", "per_request", "total")
@@ -20,6 +21,7 @@ PHASES = ("once", "per_refresh", "per_request", "total")
 MEASURES = ("money", *AMOUNTS)
 
 _LABEL = re.compile(r"(?P<plan>.*) \((?P<label>tuning|search|evaluation|to serve)\)")
+_LEAST_BYTES = 16 * 2.0**20  # below, what the process held before says more than what a stage took
 _PHASE_OF = {"once": "once", "refresh": "per_refresh", "request": "per_request"}
 
 
@@ -45,12 +47,15 @@ class Spent:
 
 @dataclass(frozen=True)
 class Run:
-    """The ledger of a run folder. ``torn`` counts lines that could not be read."""
+    """The ledger of a run folder. ``torn`` counts lines that could not be read.
+
+    ``models``: the names of the ``encoder`` and the ``llm`` of each plan that has one.
+    """
 
     folder: Path
     entries: Sequence[Spent]
     torn: int = 0
-    models: Mapping[str, str] = field(default_factory=dict)
+    models: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: Path) -> Run:
@@ -138,6 +143,8 @@ class Change:
     measure: str
     before: float | None
     after: float | None
+    there: bool = True
+    """Whether either run has the phase at all: a plan without texts is never encoded."""
 
     @property
     def share(self) -> float | None:
@@ -157,8 +164,8 @@ def changes(a: Run, b: Run, prices: PriceSheet, measures: Sequence[str] = MEASUR
         old, new = a.costs(plan), b.costs(plan)
         for phase in PHASES:
             for measure in measures:
-                values = [_amount(costs.get(phase), measure, prices) for costs in (old, new)]
-                found.append(Change(plan, phase, measure, *values))
+                before, after = (_amount(costs.get(phase), measure, prices) for costs in (old, new))
+                found.append(Change(plan, phase, measure, before, after, there=phase in old or phase in new))
     return found
 
 
@@ -201,11 +208,15 @@ class Gate:
         if not mine:
             about = self.plan or "any plan"
             raise ConfigError(f"--fail-if is about {about}, which the two runs do not share", hint="check the folders")
+        mine = [c for c in mine if c.there]
+        if not mine:
+            raise ConfigError(f"--fail-if is about {self.phase}, which no plan of the two runs has")
         lines = []
         for change in mine:
             if change.share is None:
-                if change.before is not None or change.after is not None:
-                    lines.append(f"{change.plan}: {self.phase} {self.measure} is unknown in one of the runs")
+                both = change.before is None and change.after is None
+                where = "both runs" if both else "one of the runs"
+                lines.append(f"{change.plan}: {self.phase} {self.measure} is unknown in {where}")
             elif change.share > self.share + 1e-9:
                 lines.append(
                     f"{change.plan}: {self.phase} {self.measure} grew by {change.share:+.1%}, "
@@ -216,7 +227,12 @@ class Gate:
 
 @dataclass(frozen=True)
 class Error:
-    """How past estimates of one kind turned out: actual over expected seconds, of ``n`` stages."""
+    """How past estimates of one kind turned out: actual over expected seconds, of ``n`` stages.
+
+    ``within``: share of stages within a factor of 1.3. ``memory``: median of actual over expected peak memory, where
+    enough was taken to tell. ``correction``: what to multiply uncorrected estimates by; None where all of them were
+    made with another profile than the one asked about.
+    """
 
     key: str
     n: int
@@ -224,15 +240,21 @@ class Error:
     lowest: float
     highest: float
     within: float
-    """Share of stages within a factor of 1.3."""
+    memory: float | None = None
+    correction: float | None = None
 
 
-def errors(folders: Sequence[Path], *, least_seconds: float = 0.01, tolerance: float = 1.3) -> list[Error]:
+def errors(
+    folders: Sequence[Path], *, profile: str | None = None, least_seconds: float = 0.01, tolerance: float = 1.3
+) -> list[Error]:
     """Return the errors of the estimates that runs kept, by component and stage; stages of no time are left out.
 
-    CPU seconds are compared, so that a busy machine is no error. Raises `ConfigError` when no run kept any.
+    CPU seconds are compared, so that a busy machine is no error. ``profile``: when the profile to correct was measured;
+    estimates made with another one count as errors, and correct nothing. Raises `ConfigError` when no run kept any.
     """
     ratios: dict[str, list[float]] = {}
+    memory: dict[str, list[float]] = {}
+    corrections: dict[str, list[float]] = {}
     seen = 0
     for folder in folders:
         path = folder / "estimates.jsonl"
@@ -242,6 +264,8 @@ def errors(folders: Sequence[Path], *, least_seconds: float = 0.01, tolerance: f
             try:
                 table = json.loads(line)
                 expected, actual = table["expected"]["seconds"], table["actual"]["cpu_seconds"]
+                peaks = (table["expected"].get("peak_bytes") or {}).get("expected"), table["actual"].get("peak_bytes")
+                used, made_with = float(table.get("correction", 1.0)), table.get("profile")
                 key = f"{table['component']}.{table['expected']['stage']}"
             except (ValueError, KeyError, TypeError):
                 continue
@@ -251,6 +275,11 @@ def errors(folders: Sequence[Path], *, least_seconds: float = 0.01, tolerance: f
             if key.endswith(".tune"):
                 continue  # a search ends by its own limit
             ratios.setdefault(key, []).append(actual / expected["expected"])
+            if peaks[0] and peaks[1] and min(peaks) >= _LEAST_BYTES:
+                memory.setdefault(key, []).append(peaks[1] / peaks[0])
+            if profile is not None and made_with == profile:
+                # What was expected had a correction in it already: twice the same runs must not correct twice.
+                corrections.setdefault(key, []).append(used * actual / expected["expected"])
     if not seen:
         raise ConfigError(
             "no estimates in these runs", hint="frugalrec doctor --calibrate, then frugalrec plan keeps them"
@@ -263,6 +292,8 @@ def errors(folders: Sequence[Path], *, least_seconds: float = 0.01, tolerance: f
             min(values),
             max(values),
             sum(1 / tolerance <= value <= tolerance for value in values) / len(values),
+            statistics.median(memory[key]) if key in memory else None,
+            statistics.median(corrections[key]) if key in corrections else None,
         )
         for key, values in sorted(ratios.items())
     ]
@@ -270,10 +301,7 @@ def errors(folders: Sequence[Path], *, least_seconds: float = 0.01, tolerance: f
 
 def corrected(before: Mapping[str, float], found: Iterable[Error]) -> dict[str, float]:
     """Return corrections by component and stage, so that the median of what was seen would have been right."""
-    after = dict(before)
-    for error in found:
-        after[error.key] = round(after.get(error.key, 1.0) * error.median, 4)
-    return after
+    return {**before, **{error.key: round(error.correction, 4) for error in found if error.correction}}
 
 
 def _least(key: str, seconds: float) -> float:
@@ -295,21 +323,30 @@ def _entry(table: Mapping[str, Any]) -> Spent:
     )
 
 
-def _models(folder: Path) -> dict[str, str]:
-    """Return the language model of each plan that has one, from the run's trials."""
-    found: dict[str, str] = {}
+def _models(folder: Path) -> dict[str, dict[str, str]]:
+    """Return the encoder and the language model of each plan of the run that has one, by the names of their weights."""
+    found: dict[str, dict[str, str]] = {}
     path = folder / "trials.jsonl"
-    if not path.exists():
-        return found
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         try:
             table = json.loads(line)
-            names = [c.split(":")[1] for c in table["components"] if c.startswith(("encoder:", "llm:"))]
-            if names and table["language_model"] != "no":
-                found[table["plan"]] = names[-1]
-        except (ValueError, KeyError, TypeError, IndexError):
+            found[table["plan"]] = dict(_named(table["settings"]))
+        except (ValueError, KeyError, TypeError, FrugalrecError):
             continue
     return found
+
+
+def _named(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for key, value in settings.items():
+        for spec in value if isinstance(value, list) else (value,):
+            if not isinstance(spec, dict):
+                continue
+            kind = {"encoder": "encoder", "model": "llm"}.get(key)
+            if kind is not None and "component" in spec:
+                known = registry.settings_of(registry.load(kind, spec["component"])).get("model")
+                default = known.default if known is not None and isinstance(known.default, str) else spec["component"]
+                yield kind, str(spec.get("model") or default)
+            yield from _named(spec)
 
 
 def _sum(costs: Iterable[Cost]) -> Cost:

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -20,108 +19,11 @@ from frugalrec.errors import ConfigError, PriceError
 from frugalrec.estimation import expected_stages
 from frugalrec.evaluation import Trial
 from frugalrec.forecast import DAYS_A_MONTH
+from frugalrec.forecast_rows import HOURS_A_MONTH, Assumptions, Break, PerRequestModel, Row, Size, crossings
 from frugalrec.machine_profile import Profile
 from frugalrec.price_tables import Hardware
 from frugalrec.prices import PriceSheet
 from frugalrec.work import Expected, answering
-
-HOURS_A_MONTH = 24 * DAYS_A_MONTH
-MODEL_SPREAD = 1.25
-"""What forecasts of full size cost are meant to keep to, from a fit on a part; money is given as a range of it."""
-
-
-@dataclass(frozen=True)
-class Size:
-    """The size to forecast for. ``catalogue_growth`` is the share of new items a month."""
-
-    users: float
-    items: float
-    requests_per_second: float
-    refreshes_per_day: float = 1.0
-    catalogue_growth: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name in ("users", "items", "requests_per_second", "refreshes_per_day"):
-            value = getattr(self, name)
-            if not 0 < value < math.inf:
-                raise ConfigError(f"{name.replace('_', '-')} must be above 0, not {value:g}")
-        if not 0 <= self.catalogue_growth < math.inf:
-            raise ConfigError(f"catalogue-growth must be at least 0, not {self.catalogue_growth:g}")
-
-
-@dataclass(frozen=True)
-class Assumptions:
-    """What the arithmetic takes for granted.
-
-    ``utilisation``: share of a machine's cores that answers requests at the daily mean; ``replicas``: copies of every
-    shard, at least; ``memory_share``: of a machine's memory that a model may fill; ``parallel``: how well a fit uses
-    further cores and machines; ``hop_seconds``: a round trip between machines; ``list_length`` items an answer of
-    ``response_bytes``; ``history_bytes`` an event kept for its user. For language models on own GPUs,
-    ``gpu_share`` of the peak arithmetic is reached. ``latency_limit`` seconds is what users still call fast.
-    """
-
-    utilisation: float = 0.5
-    replicas: int = 2
-    memory_share: float = 0.6
-    parallel: float = 0.7
-    hop_seconds: float = 0.0005
-    list_length: int = 10
-    response_bytes: float = 1000.0
-    history_bytes: float = 12.0
-    gpu_share: float = 0.4
-    latency_limit: float = 0.1
-
-
-@dataclass(frozen=True)
-class PerRequestModel:
-    """A language model that is asked at every request: parameters, tokens read and written."""
-
-    parameters: float
-    tokens_in: float
-    tokens_out: float
-    name: str = ""
-
-
-@dataclass(frozen=True)
-class Row:
-    """A plan at the forecast's size. None is unknown. ``money`` is a month's, by what it pays for."""
-
-    plan: str
-    hardware: str
-    machines: float | None
-    item_shards: int | None
-    replicas: int | None
-    refresh_machines: float | None
-    refresh_seconds: float | None
-    latency_seconds: float | None
-    model_bytes: float | None
-    storage_bytes: float | None
-    network_bytes_per_second: float | None
-    kwh: float | None
-    co2e_kg: float | None
-    money: Mapping[str, float] | None
-    request_seconds: float | None = None
-    unknown: str = ""
-
-    @property
-    def month(self) -> float | None:
-        """Money a month."""
-        return None if self.money is None else sum(self.money.values())
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-ready form."""
-        return {**asdict(self), "money": None if self.money is None else dict(self.money), "month": self.month}
-
-
-@dataclass(frozen=True)
-class Break:
-    """What no longer works on the way to the size, and where: the first of its kind."""
-
-    plan: str
-    what: str
-    users: float
-    items: float
-    requests_per_second: float
 
 
 @dataclass
@@ -133,6 +35,8 @@ class Forecaster:
     prices: PriceSheet
     profile: Profile | None = None
     assumptions: Assumptions = field(default_factory=Assumptions)
+    torn: int = 0
+    """Lines of the run's trials that could not be read."""
 
     @classmethod
     def read(cls, folder: Path, prices: PriceSheet, profile: Profile | None) -> Forecaster:
@@ -147,15 +51,17 @@ class Forecaster:
                 f"{folder}: no run to forecast from: {error}", hint="frugalrec plan CONFIG.toml makes one"
             ) from error
         trials: dict[str, Trial] = {}
+        torn = 0
         for line in lines:
             try:
                 trial = Trial.from_dict(json.loads(line), np.empty(0))
             except (ValueError, KeyError, TypeError):
+                torn += 1
                 continue
             trials[trial.name] = trial
         if not trials:
             raise ConfigError(f"{folder}: the run has no trials", hint="run frugalrec plan again with --fresh")
-        return cls(list(trials.values()), shape, prices, profile)
+        return cls(list(trials.values()), shape, prices, profile, torn=torn)
 
     def rows(self, size: Size, machine: Hardware) -> list[Row]:
         """Return each plan of the run at ``size`` on ``machine``, the cheapest first, unknown ones last."""
@@ -164,7 +70,7 @@ class Forecaster:
 
     def row(self, trial: Trial, size: Size, machine: Hardware) -> Row:
         """Return one plan at ``size``."""
-        nothing = Row(trial.name, machine.name, *[None] * 13)  # type: ignore[arg-type]
+        nothing = Row(trial.name, machine.name, *[None] * 12)  # type: ignore[arg-type]
         if trial.plan.language_model == "per request":
             return replace(nothing, unknown="it asks a language model at every request: see the rows of those")
         found = self._grown(trial, size)
@@ -182,28 +88,25 @@ class Forecaster:
         latency = request_seconds * tail / machine.speed / shards + (a.hop_seconds if shards > 1 else 0.0)
         interval = 86_400.0 / size.refreshes_per_day
         one = fit_seconds / (machine.speed * (1 + a.parallel * (machine.cores - 1)))
-        needed = max(math.ceil(peak_bytes / (machine.memory_gib * 2**30)), math.ceil(one / (0.5 * interval)))
+        needed = max(
+            math.ceil(peak_bytes / (machine.memory_gib * 2**30)), math.ceil(one / (a.refresh_share * interval))
+        )
         # The sums of users add up, and blocks of items are solved apart: a fit is shared out, at some loss.
         refresh_machines = needed if needed == 1 else math.ceil(needed / a.parallel)
         refresh = one if refresh_machines == 1 else one / (refresh_machines * a.parallel)
         if machine.network_gb_s:
             refresh += (model_bytes + disk_bytes) / shards / (machine.network_gb_s * 1e9)
         log_bytes = size.users * self.shape.mean_history * a.history_bytes
-        storage = log_bytes + 2 * (model_bytes + disk_bytes)
+        storage = log_bytes + a.stored_copies * (model_bytes + disk_bytes)
         network = size.requests_per_second * (
             a.response_bytes + (shards if shards > 1 else 0) * (self.shape.mean_history * 4 + a.list_length * 8)
         )
         hours = machines * HOURS_A_MONTH + refresh_machines * refresh / 3600 * size.refreshes_per_day * DAYS_A_MONTH
-        new = size.items * size.catalogue_growth / max(self.shape.items, 1.0)
-        once = trial.cost["once"].cpu_seconds
-        new_hours = 0.0 if not new or once is None else once * new / machine.speed / machine.cores / 3600
-        money = {"machines": machine.hour * hours, "new items": machine.hour * new_hours}
-        if self.prices.storage_gib_month is not None:
-            money["storage"] = storage / 2**30 * self.prices.storage_gib_month
-        if self.prices.egress_gib is not None:
-            bytes_a_month = size.requests_per_second * a.response_bytes * 86_400 * DAYS_A_MONTH
-            money["egress"] = bytes_a_month / 2**30 * self.prices.egress_gib
-        kwh = None if machine.watts is None else machine.watts * (hours + new_hours) / 1000
+        once, new = trial.cost["once"], size.items * size.catalogue_growth / max(self.shape.items, 1.0)
+        new_hours = None if once.cpu_seconds is None else once.cpu_seconds * new / machine.speed / machine.cores / 3600
+        all_hours = None if new and new_hours is None else hours + (new_hours or 0.0)
+        kwh = None if machine.watts is None or all_hours is None else machine.watts * all_hours / 1000
+        money = self._money(trial, size, machine, hours, new_hours if new else 0.0, storage, kwh)
         return Row(
             trial.name,
             machine.name,
@@ -218,9 +121,58 @@ class Forecaster:
             network,
             kwh,
             self._co2e(kwh),
-            money,
+            money if isinstance(money, dict) else None,
             request_seconds,
+            size.items / shards,
+            size.users / machines,
+            size.requests_per_second,
+            money if isinstance(money, str) else "",
         )
+
+    def _money(
+        self,
+        trial: Trial,
+        size: Size,
+        machine: Hardware,
+        hours: float,
+        new_hours: float | None,
+        storage: float,
+        kwh: float | None,
+    ) -> dict[str, float] | str:
+        """Return a month's money by what it pays for, or why it is unknown; raises `PriceError` for lacking prices."""
+        prices, a = self.prices, self.assumptions
+        for name, price in (("storage_gib_month", prices.storage_gib_month), ("egress_gib", prices.egress_gib)):
+            if price is None:
+                hint = f"add {name} = … to it, 0 where nothing is paid for it"
+                raise PriceError(f"the price sheet has no '{name}', which every forecast needs", hint=hint)
+        assert prices.storage_gib_month is not None
+        assert prices.egress_gib is not None
+        if new_hours is None:
+            return "the run did not measure what encoding its items took"
+        requests = size.requests_per_second * 86_400 * DAYS_A_MONTH
+        new = size.items * size.catalogue_growth / max(self.shape.items, 1.0)
+        times = {"request": requests, "refresh": size.refreshes_per_day * DAYS_A_MONTH, "once": new}
+        bought = [0.0 if not n else None if (fee := trial.cost[p].fees) is None else fee * n for p, n in times.items()]
+        if any(fee is None for fee in bought):
+            return "nobody knows what it pays for tokens"
+        money = {
+            "machines": machine.hour * hours,
+            "new items": machine.hour * new_hours,
+            "storage": storage / 2**30 * prices.storage_gib_month,
+            "egress": requests * a.response_bytes / 2**30 * prices.egress_gib,
+        }
+        if any(bought):
+            money["tokens"] = sum(fee or 0.0 for fee in bought)
+        if machine.own:
+            if kwh is None:
+                return f"[machines.{machine.name}] is your own and has no watts, so that its electricity is unknown"
+            if prices.kwh is None:
+                raise PriceError(
+                    f"[machines.{machine.name}] is your own, and the price sheet has no 'kwh'",
+                    hint="add kwh = … to it, the price of electricity",
+                )
+            money["electricity"] = kwh * prices.kwh
+        return money
 
     def per_request_rows(
         self, base: Row, size: Size, model: PerRequestModel, gpu: Hardware | None, api: str | None
@@ -249,14 +201,32 @@ class Forecaster:
                     break
         return found
 
-    def by_traffic(self, size: Size, machine: Hardware, points: int = 41) -> tuple[list[float], dict[str, list[float]]]:
-        """Return requests a second from 1 to ten times the size's, and each known plan's money a month there."""
+    def by_traffic(
+        self,
+        size: Size,
+        machine: Hardware,
+        points: int = 41,
+        *,
+        model: PerRequestModel | None = None,
+        base: str = "",
+        gpu: Hardware | None = None,
+        api: str | None = None,
+    ) -> tuple[list[float], dict[str, list[float]]]:
+        """Return requests a second from 1 to ten times the size's, and each known plan's money a month there.
+
+        With ``model``, lines of it at every request, on top of the plan ``base``, are among them.
+        """
         rates = np.geomspace(min(1.0, size.requests_per_second), 10 * size.requests_per_second, points)
-        lines: dict[str, list[float]] = {}
-        for trial in self.trials:
-            months = [self.row(trial, replace(size, requests_per_second=float(r)), machine).month for r in rates]
-            if all(m is not None for m in months):
-                lines[trial.name] = [float(m or 0.0) for m in months]
+        found: dict[str, list[float | None]] = {}
+        for rate in rates:
+            at = replace(size, requests_per_second=float(rate))
+            rows = [self.row(trial, at, machine) for trial in self.trials]
+            below = next((row for row in rows if row.plan == base), None)
+            if model is not None and below is not None:
+                rows += self.per_request_rows(below, at, model, gpu, api)
+            for row in rows:
+                found.setdefault(row.plan, []).append(row.month)
+        lines = {name: [m for m in months if m is not None] for name, months in found.items() if None not in months}
         return [float(r) for r in rates], lines
 
     def sensitivity(self, row: Row) -> dict[str, float]:
@@ -276,6 +246,14 @@ class Forecaster:
         now, then = (expected_stages(pipeline.recommender, s) for s in (self.shape, large))
         if now is None or then is None:
             return f"{component} has no cost formula"
+        if trial.plan.reranker is not None:
+            component = trial.plan.reranker.component
+            asked, more = (expected_stages(pipeline.reranker, s) for s in (self.shape, large))
+            if asked is None or more is None:
+                return f"{component} has no cost formula"
+            # What a request's reranking takes does not grow with the catalogue as its retrieval does. What a reranker
+            # learns from is lists of its retriever: its fit is taken to grow as the retriever's.
+            now, then = replace(now, score=now.score + asked.score), replace(then, score=then.score + more.score)
         grown_fit = self._growth(now.fit, then.fit)
         grown_request = self._growth(now.score + answering(self.shape.items), then.score + answering(large.items))
         if grown_fit is None or grown_request is None:
@@ -347,12 +325,17 @@ class Forecaster:
         if not gpu.gpus or gpu.gpu_tflops is None or gpu.gpu_bandwidth_gb_s is None or gpu.gpu_memory_gib is None:
             return replace(row, money=None, machines=None, unknown=f"[machines.{gpu.name}] does not describe its GPUs")
         reading = 2.0 * model.parameters * model.tokens_in / (gpu.gpu_tflops * 1e12 * a.gpu_share)
-        writing = model.tokens_out * 2.0 * model.parameters / (gpu.gpu_bandwidth_gb_s * 1e9) / 32
-        fit = max(1, math.ceil(2.0 * model.parameters / (gpu.gpu_memory_gib * 2**30 * 0.8)))
+        writing = model.tokens_out * 2.0 * model.parameters / (gpu.gpu_bandwidth_gb_s * 1e9) / a.gpu_batch
+        fit = max(1, math.ceil(2.0 * model.parameters / (gpu.gpu_memory_gib * 2**30 * a.gpu_memory_share)))
         machines = math.ceil(size.requests_per_second * (reading + writing) / a.utilisation / gpu.gpus)
         machines = math.ceil(max(a.replicas, machines) / fit) * fit
         hours = machines * HOURS_A_MONTH
         money = {**(base.money or {}), "language model": gpu.hour * hours}
+        if gpu.own:
+            if self.prices.kwh is None or gpu.watts is None:
+                why = f"[machines.{gpu.name}] is your own, and its watts or the sheet's kwh are not there"
+                return replace(row, money=None, machines=None, unknown=why)
+            money["electricity"] = money.get("electricity", 0.0) + gpu.watts * hours / 1000 * self.prices.kwh
         kwh = None if gpu.watts is None or base.kwh is None else base.kwh + gpu.watts * hours / 1000
         latency = None
         if base.latency_seconds is not None:
@@ -373,7 +356,8 @@ class Forecaster:
         try:
             each = self.prices.price_tokens(api, tokens_in=model.tokens_in, tokens_out=model.tokens_out)
         except PriceError as error:
-            return replace(row, money=None, machines=None, kwh=None, co2e_kg=None, unknown=error.message)
+            nobody = {"kwh": None, "co2e_kg": None, "latency_seconds": None}
+            return replace(row, money=None, machines=None, **nobody, unknown=error.message)  # type: ignore[arg-type]
         requests = size.requests_per_second * 86_400 * DAYS_A_MONTH
         money = None if base.money is None else {**base.money, "language model": each * requests}
         # What the provider's machines draw, and how long they take, nobody tells.
@@ -385,25 +369,4 @@ class Forecaster:
         return kwh * self.prices.carbon_of()
 
 
-def crossings(rates: Sequence[float], lines: Mapping[str, Sequence[float]]) -> list[tuple[float, str, str]]:
-    """Return ``(requests a second, cheapest below, cheapest above)`` wherever the cheapest plan changes."""
-    if not lines:
-        return []
-    best = [min((line[i], name) for name, line in lines.items())[1] for i in range(len(rates))]
-    return [
-        (math.sqrt(rates[i] * rates[i - 1]), best[i - 1], best[i])
-        for i in range(1, len(rates))
-        if best[i] != best[i - 1]
-    ]
-
-
-__all__ = [
-    "HOURS_A_MONTH",
-    "Assumptions",
-    "Break",
-    "Forecaster",
-    "PerRequestModel",
-    "Row",
-    "Size",
-    "crossings",
-]
+__all__ = ["Assumptions", "Break", "Forecaster", "PerRequestModel", "Row", "Size", "crossings"]

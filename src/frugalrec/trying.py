@@ -185,10 +185,11 @@ def told(trial: Trial, expected: Range | None = None) -> str:
     quality = "no answer" if score.mean is None else f"{score.mean:.4f}"
     if score.low is not None and score.high is not None:
         quality += f" [{score.low:.4f}, {score.high:.4f}]"
-    seconds = (trial.cost["once"] + trial.cost["refresh"]).seconds
-    forecast = "" if expected is None else f" (expected {expected.low:.1f} to {expected.high:.1f} of CPU)"
+    ready = trial.cost["once"] + trial.cost["refresh"]
+    cpu = "" if ready.cpu_seconds is None else f", {ready.cpu_seconds:.1f} of CPU"
+    forecast = "" if expected is None else f" (expected {expected.low:.1f} to {expected.high:.1f})"
     tried = f"{len(trial.tuning)} settings tried"
-    return f"{trial.name}: {trial.metric} {quality}, ready in {seconds:.1f} s{forecast}, {tried}"
+    return f"{trial.name}: {trial.metric} {quality}, ready in {ready.seconds:.1f} s{cpu}{forecast}, {tried}"
 
 
 def found_alike(plan: Plan, trials: Sequence[Trial]) -> Spec | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,67 @@ def test_a_cap_of_the_study_is_kept(shop: Path, capsys: pytest.CaptureFixture[st
     assert not (shop / "capped-run" / "trials.jsonl").exists()
 
 
+UNKNOWN = """
+[[plans.own]]
+name = "asked"
+recommender = { component = "plan", name = "popularity" }
+reranker = { component = "likelihood", model = { component = "http", url = "http://localhost:9/v1", model = "LM" } }
+"""
+
+
+def test_a_plan_that_nobody_can_estimate_does_not_lift_a_cap(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = shop / "unknown.toml"
+    config.write_text(CONFIG + "[study]\nmax_seconds = 1e-9\n" + UNKNOWN.replace("LM", "gpt-4o-mini"))
+    assert run(["estimate", str(config)]) == 1
+    assert "without what is unknown of asked, above max_seconds" in capsys.readouterr().out
+    assert run(["plan", str(config)]) == 2
+    assert "above max_seconds" in capsys.readouterr().err
+
+
+def test_a_cap_without_a_profile_cannot_be_foreseen_and_says_so(
+    shop: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("FRUGALREC_CACHE", str(tmp_path))
+    config = shop / "blind.toml"
+    config.write_text(CONFIG + "[study]\nmax_seconds = 1e-9\n")
+    assert run(["estimate", str(config)]) == 0
+    assert "max_seconds = 1e-09 cannot be foreseen" in capsys.readouterr().out
+
+
+def test_tokens_that_are_bought_are_priced_before_they_are(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = shop / "bought.toml"
+    for model, known in (("gpt-4o-mini", True), ("no-such-model", False)):
+        config.write_text(CONFIG + UNKNOWN.replace("LM", model))
+        assert run(["estimate", str(config), "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)["plans"][-1]
+        request = next(s for s in found["stages"] if s["stage"] == "request")
+        assert request["seconds"] is None  # how fast an endpoint answers is not known here
+        if not known:
+            assert (request["money"], found["money_per_month"]) == (None, None)
+            assert any("no token price for 'no-such-model'" in why for why in found["unknown"])
+            continue
+        tokens = request["tokens"]["expected"]
+        assert request["money"]["expected"] == pytest.approx(tokens * 0.15 / 1e6, rel=0.05)
+        assert found["money_per_month"]["expected"] > 1e6 * 30 * tokens * 0.15 / 1e6
+
+
+def test_estimating_fetches_nothing(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = shop / "absent.toml"
+    own = '[[plans.own]]\nname = "x"\nrecommender = { component = "content", encoder = { component = "static" } }\n'
+    config.write_text(CONFIG + own)
+    assert run(["estimate", str(config)]) == 0
+    assert "fetching is forbidden" in capsys.readouterr().out
+    assert not (shop / "cache" / "assets").exists()
+
+
+def test_a_setting_that_is_missing_is_named(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = shop / "lacking.toml"
+    own = 'recommender = { component = "plan", name = "ease" }\nreranker = { component = "cross-encoder" }\n'
+    config.write_text(CONFIG + '[[plans.own]]\nname = "x"\n' + own)
+    assert run(["estimate", str(config)]) == 2
+    assert "of plan 'x' needs 'retriever'" in capsys.readouterr().err
+
+
 def test_a_budget_below_the_cheapest_plan_is_refused_before_any_work(
     shop: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -122,6 +184,8 @@ def test_calibration_corrects_the_profile(shop: Path, capsys: pytest.CaptureFixt
     kept = json.loads(capsys.readouterr().out)["corrections"]
     assert "ease.request" in kept
     assert kept["ease.request"] > 0
+    assert run(["costs", "calibrate", str(shop / "shop-run"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["corrections"] == kept
 
 
 def test_costs_of_a_run(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -134,6 +198,10 @@ def test_costs_of_a_run(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert len(json.loads(capsys.readouterr().out)["over_time"]) == 2
     assert run(["costs", "top", folder, "-n", "2", "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)) == 2
+    for command in (["show", folder, folder], ["diff", folder, folder], ["top", folder]):
+        page = shop / f"{command[0]}.html"
+        assert run(["costs", *command, "--page", str(page)]) == 0
+        assert "<svg" in page.read_text()
 
 
 def test_a_gate_for_ci(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -165,7 +233,13 @@ def test_forecast(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = shop / "forecast.html"
     assert run(["forecast", "--run", str(shop / "shop-run"), *size, "--page", str(page)]) == 0
     shown = capsys.readouterr().out
-    for word in ("breaks first", "assumed:", "compiling the language model into weights saves", "order of magnitude"):
+    for word in (
+        "breaks first",
+        "assumed of plans:",
+        "items a shard",
+        "compiling the language model into weights saves",
+        "order of magnitude",
+    ):
         assert word in shown
     text = page.read_text()
     assert "<svg" in text
@@ -174,6 +248,19 @@ def test_forecast(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(capsys.readouterr().out)
     assert {r["plan"] for r in found["rows"]} >= {"ease", "popularity", "sequential-words"}
     assert found["assumptions"]["replicas"] == 2
+    assert all(r["items_a_shard"] * r["item_shards"] == pytest.approx(5e6) for r in found["rows"] if r["machines"])
+
+
+def test_a_forecast_on_several_machines_and_another_grid(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sheet = shop / "two.toml"
+    text = (resources.files("frugalrec") / "prices.toml").read_text()
+    sheet.write_text(text + "norway = 0.03\n[machines.small]\nhour = 0.1\ncores = 2\nmemory_gib = 8\nwatts = 20\n")
+    size = ["--users", "1k", "--items", "1k", "--requests-per-second", "5", "--prices", str(sheet)]
+    on = ["--hardware", "small", "--hardware", "cpu-16", "--region", "norway", "--json"]
+    assert run(["forecast", "--run", str(shop / "shop-run"), *size, *on]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert {r["hardware"] for r in rows} == {"small", "cpu-16"}
+    assert all(r["co2e_kg"] == pytest.approx(0.03 * r["kwh"]) for r in rows)
 
 
 @pytest.mark.parametrize(
@@ -183,6 +270,7 @@ def test_forecast(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ("--requests-per-second", "-5", "--requests-per-second must be a number above 0"),
         ("--users", "many", "--users must be a number above 0, not 'many'"),
         ("--refresh", "never", "--refresh must be a number"),
+        ("--region", "mars", "no carbon intensity of the region 'mars'"),
         ("--hardware", "tpu", "no machine 'tpu' on the price sheet"),
         ("--run", "nowhere", "no run to forecast from"),
     ],

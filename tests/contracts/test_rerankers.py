@@ -10,12 +10,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from frugalrec import registry
+from frugalrec.cost import Ledger
 from frugalrec.data.catalog import Catalog
 from frugalrec.data.dataset import Dataset, Query, Ranking, Reason
 from frugalrec.data.ids import IdMap
 from frugalrec.data.interactions import Interactions
+from frugalrec.data.shape import DataShape
 from frugalrec.errors import NotFittedError
+from frugalrec.interfaces import Expects
 from frugalrec.rerankers.likelihood import Likelihood
+from frugalrec.testing.data import toy_dataset
 from frugalrec.testing.encoders import HashEncoder
 from frugalrec.testing.llms import BreakableModel, UnigramModel
 from frugalrec.testing.models import tiny_bert
@@ -157,3 +161,28 @@ def test_not_before_fit(name, dataset):
     ranking = Ranking(np.arange(10, 35, dtype=np.int32), np.linspace(5, 1, 25))
     with pytest.raises(NotFittedError):
         build(name, UnigramModel()).rerank([dataset.query(0)], [ranking])
+
+
+def test_what_a_request_is_expected_to_take_is_charged(name):
+    """FLOPs within the spread that is admitted, tokens by half as much again: they are guessed from lengths of texts.
+
+    What is not said is unknown, and shown so.
+    """
+    data = toy_dataset(n_users=40, n_items=60, cold=2)
+    reranker = build(name, UnigramModel())
+    assert isinstance(reranker, Expects), "a reranker that cannot tell says so by an empty `Stages`"
+    expected = reranker.expected(DataShape.of(data)).score
+    if expected.flops is None and expected.tokens_in is None:
+        return
+    fitted = reranker.fit(data)
+    ranking = Ranking(np.arange(30, dtype=np.int32), np.arange(30, 0, -1.0))
+    queries = [data.query(user) for user in range(data.n_users)]
+    ledger = Ledger()
+    with ledger.span("requests"):
+        for query in queries:
+            fitted.rerank([query], [ranking])
+    charged = ledger.entries[0].cost
+    for amount, said, slack in (("flops", expected.flops, 1.0), ("tokens_in", expected.tokens_in, 1.5)):
+        if said is not None and getattr(charged, amount) is not None:
+            mean, factor = getattr(charged, amount) / len(queries), slack * expected.spread
+            assert said / factor <= mean <= said * factor, f"expected {said:g} {amount} a request, charged {mean:g}"

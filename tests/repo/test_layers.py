@@ -37,7 +37,7 @@ ROWS: list[set[str]] = [
     {"planner"},
     {"config", "portfolio"},
     {"datasets", "run_folder", "estimation", "run_costs", "narrowing"},
-    {"look_files"},
+    {"look_files", "forecast_rows"},
     {"run_cost_exports", "run_trackers", "scale", "plan_search", "batch", "expectations", "trial_files"},
     {"trying"},
     {"study"},

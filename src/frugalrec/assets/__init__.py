@@ -16,6 +16,8 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from frugalrec.assets._cache import cache_dir, fetched, from_cache, has_size, problems, root_of, tree_bytes, writing
@@ -24,6 +26,8 @@ from frugalrec.assets._kinds import Asset, AssetFile, AssetStatus, FetchedAsset,
 from frugalrec.assets._known import ASSETS
 from frugalrec.assets._sources import Url, Wheel
 from frugalrec.errors import AssetError, UnknownNameError
+
+_OFFLINE = "FRUGALREC_OFFLINE"
 
 
 def fetch(
@@ -59,7 +63,7 @@ def fetch(
     if cached is not None:
         return cached
     if path is None and (offline or _offline_by_environment()):
-        why = "the caller asked for offline work" if offline else "FRUGALREC_OFFLINE is set"
+        why = "the caller asked for offline work" if offline else f"{_OFFLINE} is set, or --offline was given"
         raise AssetError(
             f"'{asset.name}' is needed from the cache ({root}): "
             f"{', '.join(problems(asset.variants, root)) or 'nothing of it is there'}; "
@@ -72,6 +76,20 @@ def fetch(
         # Another process may have fetched it while this one waited.
         cached = from_cache(asset, root)
         return cached or Fetch(asset, root, path, notify, progress or _unseen, patience_seconds).run()
+
+
+@contextmanager
+def without_fetching() -> Iterator[None]:
+    """Forbid any fetch inside the block, whoever asks for one, as ``FRUGALREC_OFFLINE=1`` does."""
+    before = os.environ.get(_OFFLINE)
+    os.environ[_OFFLINE] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_OFFLINE]
+        else:
+            os.environ[_OFFLINE] = before
 
 
 def verify(asset: str | Asset) -> FetchedAsset:
@@ -127,7 +145,7 @@ def _unseen(what: str, done: int, total: int | None) -> None:
 
 
 def _offline_by_environment() -> bool:
-    return os.environ.get("FRUGALREC_OFFLINE", "").strip().lower() not in ("", "0", "false", "no")
+    return os.environ.get(_OFFLINE, "").strip().lower() not in ("", "0", "false", "no")
 
 
 __all__ = [
@@ -146,4 +164,5 @@ __all__ = [
     "remove",
     "status",
     "verify",
+    "without_fetching",
 ]

@@ -27,8 +27,8 @@ _GAIN = 1.15  # more threads must be this much faster to be recommended
 def threads(bench: Bench) -> None:
     """Measure what threads change: products, factors and the encoder, by the clock."""
     square = np.random.default_rng(0).standard_normal((2048, 2048)).astype(np.float32)
-    definite = definite_of(2048, np.float32)
-    (potrf,) = linalg.get_lapack_funcs(("potrf",), (definite,))
+    definite, double = definite_of(2048, np.float32), definite_of(1024, np.float64)
+    (potrf,), (dpotrf,) = (linalg.get_lapack_funcs(("potrf",), (m,)) for m in (definite, double))
     # One thread by the clock as well, under a name of its own: rates by CPU time cannot be compared with these.
     for n in candidates(bench.cores):
         if bench.over:
@@ -40,6 +40,12 @@ def threads(bench: Bench) -> None:
             ]
             bench.rates.setdefault("clock gemm-f32", {})[n] = [
                 (2048.0, by_the_clock(lambda: square @ square, 2.0 * 2048**3))
+            ]
+            bench.rates.setdefault("clock factor-f64", {})[n] = [
+                (1024.0, by_the_clock(lambda: dpotrf(double), 1024**3 / 3))
+            ]
+            bench.rates.setdefault("clock gemm-f64", {})[n] = [
+                (1024.0, by_the_clock(lambda: double @ double, 2.0 * 1024**3))
             ]
         if is_cached(Onnx.model):
             _encoder_by_the_clock(bench, n)
@@ -131,8 +137,14 @@ def _power_by_codecarbon() -> Power:
         return Power()
     from codecarbon.core.cpu import TDP
 
-    watts = TDP().tdp
-    return Power(float(watts), "estimated", "TDP of the processor's model (codecarbon)") if watts else Power()
+    found = TDP()
+    if not found.tdp:
+        return Power()
+    listed = getattr(found, "_get_cpu_power_from_registry", None)
+    source = "TDP of the processor's model (codecarbon)"
+    if listed is not None and listed(found.model) is None:
+        source = "what codecarbon takes a thread to draw: it does not know this processor"
+    return Power(float(found.tdp), "estimated", source)
 
 
 def _rapl_microjoules() -> float | None:

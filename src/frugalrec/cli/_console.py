@@ -5,10 +5,23 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from frugalrec import progress
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
 Say = Callable[[str], None]
+
+
+def print_table(table: Table) -> None:
+    """Print a table to stdout as wide as it is: a figure that is cut off is none, so a narrow terminal wraps lines."""
+    from rich.console import Console
+
+    console = Console()
+    needed = console.measure(table, options=console.options.update(width=1_000)).maximum
+    Console(width=max(needed, console.width), soft_wrap=True).print(table)
 
 
 @contextmanager

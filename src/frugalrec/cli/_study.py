@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import typer
 from rich.console import Console
 
 from frugalrec import machine_profile
+from frugalrec.assets import without_fetching
 from frugalrec.budgets import Budget
 from frugalrec.cli._console import shown_progress
 from frugalrec.cli._workers import working
@@ -24,7 +26,6 @@ from frugalrec.data.dataset import Dataset
 from frugalrec.data.loading import LoadReport
 from frugalrec.datasets import load_data
 from frugalrec.errors import BudgetError
-from frugalrec.estimation import total
 from frugalrec.machine import describe
 from frugalrec.pipeline import Pipeline
 from frugalrec.planner import Decision
@@ -47,7 +48,7 @@ def run_study(
 
     started, compute = time.perf_counter(), config.compute
     ledger = Ledger(folder / "ledger.jsonl")
-    with threadpool_limits(limits=threads()):
+    with threadpool_limits(limits=threads()), without_fetching() if offline else nullcontext():
         with shown_on_stderr() as (notify, fetch_progress), ledger.span("load data", plan="(study)", phase="once"):
             dataset, loaded = load_data(
                 config.data, base, offline=offline, notify=notify, progress=fetch_progress, seed=config.seed
@@ -90,12 +91,12 @@ def _check_caps(study: Study) -> None:
 
     Raises `BudgetError`.
     """
-    from frugalrec.cli.estimate import over_caps
+    from frugalrec.cli.estimate import over_caps, unforeseen
 
     config, estimates = study.config, study.expected()
-    seconds, money = total(estimates)
-    caps = config.study
-    broken = over_caps(caps.max_seconds, caps.max_money, seconds, money, study.prices.currency)
+    broken = over_caps(config, estimates, study.prices.currency)
+    for line in unforeseen(config, estimates):
+        study.say(line)
     if broken:
         if sys.stdin.isatty() and sys.stderr.isatty():
             typer.confirm("; ".join(broken) + ". Go on?", abort=True, err=True)

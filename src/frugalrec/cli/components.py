@@ -39,7 +39,7 @@ def components(
             kind = component["kind"]
             typer.echo(f"{kind}:")
         needs = f"  (pip install 'frugalrec[{component['missing_extra']}]')" if component["missing_extra"] else ""
-        typer.echo(f"  {component['name']:<20}{component['about']}{needs}")
+        typer.echo(f"  {component['name']:<23}{component['about']}{needs}")
         if name is not None:
             typer.echo("")
             for setting in component["settings"]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -18,17 +17,18 @@ app = typer.Typer(name="costs", no_args_is_help=True, rich_markup_mode=None, hel
 _SHEET = "A price sheet; default: the one that comes along."
 Sheet = Annotated[Path | None, typer.Option("--prices", metavar="FILE", help=_SHEET)]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Page = Annotated[Path | None, typer.Option("--page", metavar="FILE.html", help="Write plots as a page.")]
 Runs = Annotated[list[Path], typer.Argument(metavar="RUN…", help="Folders of runs.")]
 
 
 @app.command()
-def show(runs: Runs, prices: Sheet = None, as_json: Json = False) -> None:
+def show(runs: Runs, prices: Sheet = None, page: Page = None, as_json: Json = False) -> None:
     """Show what each run spent: by stage and by plan, and with several runs over time.
 
     \b
     Examples:
       frugalrec costs show shop-run
-      frugalrec costs show nightly/*
+      frugalrec costs show nightly/* --page nightly.html
     """
     from frugalrec.prices import PriceSheet
     from frugalrec.run_costs import Run, by, stage_of
@@ -38,6 +38,10 @@ def show(runs: Runs, prices: Sheet = None, as_json: Json = False) -> None:
     found = [(run, by(run, stage_of, sheet), by(run, lambda e: e.plan or "(no plan)", sheet)) for run in read]
     totals = [(min(e.started for e in run.entries), by(run, lambda e: "all", sheet)[0], run) for run in read]
     totals.sort(key=lambda found: found[0])
+    if page is not None:
+        from frugalrec.report import costs_page
+
+        _write(page, costs_page.render(read, sheet))
     if as_json:
         typer.echo(
             json.dumps(
@@ -80,6 +84,7 @@ def diff(
         list[str] | None, typer.Option(metavar="LIMIT", help='Exit with 1 beyond, as in "+5% per_request".')
     ] = None,
     prices: Sheet = None,
+    page: Page = None,
     as_json: Json = False,
 ) -> None:
     """Show how the cost of each plan that both runs have changed, and fail beyond a limit.
@@ -103,6 +108,10 @@ def diff(
     a, b = Run.read(before), Run.read(after)
     found = changes(a, b, sheet)
     broken = [line for gate in gates for line in gate.broken(found)]
+    if page is not None:
+        from frugalrec.report import costs_page
+
+        _write(page, costs_page.render_changes(before.name, after.name, found, broken, sheet.currency))
     only = {"before": sorted(set(a.plans()) - set(b.plans())), "after": sorted(set(b.plans()) - set(a.plans()))}
     if as_json:
         shown = [
@@ -112,21 +121,22 @@ def diff(
         ]
         typer.echo(json.dumps({"changes": shown, "only_in": only, "broken": broken}, indent=2))
     else:
-        from rich.console import Console
         from rich.table import Table
+
+        from frugalrec.cli._console import print_table
 
         table = Table(box=None, pad_edge=False)
         for heading in ("plan", "phase"):
             table.add_column(heading, no_wrap=True)
         measures = ("money", "cpu_seconds", "flops", "tokens_in", "peak_bytes")
         for measure in measures:
-            table.add_column(measure, justify="right", no_wrap=True)
+            table.add_column(sheet.currency if measure == "money" else measure, justify="right", no_wrap=True)
         cells = {(c.plan, c.phase, c.measure): c for c in found}
         for plan, phase in dict.fromkeys((c.plan, c.phase) for c in found):
             row = [cells[plan, phase, measure] for measure in measures]
             if any(c.before is not None or c.after is not None for c in row):
                 table.add_row(plan, phase, *(_change(c.before, c.after, c.share) for c in row))
-        Console(width=None if sys.stdout.isatty() else 140).print(table)
+        print_table(table)
         for where, names in only.items():
             if names:
                 typer.echo(f"only {where}: {', '.join(names)}")
@@ -140,6 +150,7 @@ def top(
     runs: Runs,
     n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 10,
     prices: Sheet = None,
+    page: Page = None,
     as_json: Json = False,
 ) -> None:
     """Show the stages that took most CPU time, over all runs given."""
@@ -153,6 +164,10 @@ def top(
         for e in run.outermost
     ]
     lines = sorted(lines, key=lambda line: -(line.cost.cpu_seconds or 0.0))[:n]
+    if page is not None:
+        from frugalrec.report import costs_page
+
+        _write(page, costs_page.render_top(lines, sheet))
     if as_json:
         typer.echo(json.dumps([_line(line) for line in lines], indent=2))
     else:
@@ -178,23 +193,31 @@ def calibrate(
     from frugalrec.errors import ConfigError
     from frugalrec.run_costs import corrected, errors
 
-    found = errors(runs)
     profile = machine_profile.load()
+    found = errors(runs, profile=None if profile is None else profile.created)
     if not dry_run:
         if profile is None:
             raise ConfigError("this machine has no profile to correct", hint="frugalrec doctor --calibrate")
+        if found and not any(e.correction for e in found):
+            raise ConfigError(
+                f"these runs were estimated with another profile than this machine's of {profile.created}",
+                hint="run frugalrec plan --fresh once more, or look with --dry-run",
+            )
         profile = replace(profile, corrections=corrected(profile.corrections, found))
         profile.save()
     if as_json:
-        names = ("key", "n", "median", "lowest", "highest", "within")
+        names = ("key", "n", "median", "lowest", "highest", "within", "memory", "correction")
         shown = [{name: getattr(e, name) for name in names} for e in found]
         kept = {} if profile is None else dict(profile.corrections)
         typer.echo(json.dumps({"actual_over_expected": shown, "corrections": kept}, indent=2))
         return
     about = "actual over expected CPU seconds"
-    typer.echo(f"{about:<34}{'stages':>8}{'median':>9}{'lowest':>9}{'highest':>9}{'within 1.3':>12}")
+    typer.echo(f"{about:<34}{'stages':>8}{'median':>9}{'lowest':>9}{'highest':>9}{'within 1.3':>12}{'memory':>9}")
     for e in found:
-        typer.echo(f"{e.key:<34}{e.n:>8}{e.median:>9.2f}{e.lowest:>9.2f}{e.highest:>9.2f}{e.within:>12.0%}")
+        typer.echo(
+            f"{e.key:<34}{e.n:>8}{e.median:>9.2f}{e.lowest:>9.2f}{e.highest:>9.2f}{e.within:>12.0%}"
+            f"{'' if e.memory is None else f'{e.memory:.2f}':>9}"
+        )
     n = sum(e.n for e in found)
     if n:
         typer.echo(f"{sum(e.within * e.n for e in found) / n:.0%} of {n} stages were within a factor of 1.3")
@@ -212,7 +235,7 @@ def export(
         str | None,
         typer.Option(metavar="FILE", help="A file, a tracker's folder, or MLflow's URI; default: standard output."),
     ] = None,
-    region: Annotated[str, typer.Option(help="Region of the grid, as the price sheet's [carbon] names it.")] = "",
+    region: Annotated[str, typer.Option(help="The grid, as the sheet's [carbon] names it; default: its own.")] = "",
     prices: Sheet = None,
 ) -> None:
     """Write a run's ledger as FOCUS-style CSV, OpenTelemetry GenAI spans (OTLP JSON) or CodeCarbon's emissions.csv.
@@ -253,6 +276,7 @@ def export(
         cores = 1 if profile is None else int(profile.hardware.get("cores") or 1)
         power = None if profile is None else profile.power.watts
         watts = None if power is None else power / cores
+        region = region or sheet.region
         carbon = sheet.carbon_of(region) if region else None
         text = run_cost_exports.codecarbon(read, watts=watts, carbon=carbon, region=region)
     if out is None:
@@ -261,17 +285,29 @@ def export(
         write_whole(Path(out), text)
 
 
+def _write(path: Path, text: str) -> None:
+    from frugalrec.run_folder import write_whole
+
+    write_whole(path, text)
+    typer.echo(f"page: {path}", err=True)
+
+
 def _line(line: Line) -> dict[str, object]:
     return {"name": line.name, "stages": line.n, "cost": line.cost.to_dict(), "money": line.money}
 
 
 def _table(first: str, lines: list[Line], sheet: PriceSheet) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from frugalrec.cli._console import print_table
 
     table = Table(box=None, pad_edge=False)
     table.add_column(first, no_wrap=True, overflow="ellipsis")
-    for heading in ("stages", "seconds", "CPU seconds", "GFLOP", "tokens in", "cached", "peak MiB", sheet.currency):
+    written = any(line.cost.tokens_out != 0 for line in lines)
+    headings = ["stages", "seconds", "CPU seconds", "GFLOP", "tokens in", "cached", "peak MiB", sheet.currency]
+    if written:
+        headings.insert(5, "tokens out")
+    for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     for line in lines:
         c = line.cost
@@ -282,11 +318,12 @@ def _table(first: str, lines: list[Line], sheet: PriceSheet) -> None:
             _shown(c.cpu_seconds),
             _shown(None if c.flops is None else c.flops / 1e9),
             "unknown" if c.tokens_in is None else f"{c.tokens_in:,.0f}",
+            *(["unknown" if c.tokens_out is None else f"{c.tokens_out:,.0f}"] if written else []),
             "unknown" if c.tokens_cached is None else f"{c.tokens_cached:,.0f}",
             "unknown" if c.peak_bytes is None else f"{c.peak_bytes / 2**20:,.0f}",
             "unknown" if line.money is None else f"{line.money:.3g}",
         )
-    Console(width=None if sys.stdout.isatty() else 140).print(table)
+    print_table(table)
     typer.echo("")
 
 

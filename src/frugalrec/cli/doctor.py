@@ -16,7 +16,7 @@ def doctor(
     ] = False,
     tdp_watts: Annotated[
         float | None,
-        typer.Option(min=0.0, help="Power of the processor, where the machine does not measure its own energy."),
+        typer.Option(min=0.1, help="Power of the processor, where the machine does not measure its own energy."),
     ] = None,
     seconds: Annotated[
         float,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from frugalrec.config import Config
     from frugalrec.estimation import PlanEstimate, Range
 
 
@@ -36,11 +37,12 @@ def estimate(
       frugalrec estimate shop.toml --json | jq '.plans[] | {plan, seconds}'
     """
     from frugalrec import machine_profile
+    from frugalrec.assets import without_fetching
     from frugalrec.cli._numbers import number_of
     from frugalrec.config import load_config
     from frugalrec.datasets import load_data
     from frugalrec.estimation import total
-    from frugalrec.expectations import estimated_plans, estimator_for
+    from frugalrec.expectations import estimated_plans, estimator_for, not_installed, plans_of
     from frugalrec.machine import available_memory_bytes
     from frugalrec.prices import PriceSheet
     from frugalrec.trying import split_of
@@ -55,11 +57,13 @@ def estimate(
             users=None if users is None else number_of(users, "--users"),
             items=None if items is None else number_of(items, "--items"),
         )
-    found = estimated_plans(settings, dataset, estimator)
+    with without_fetching():
+        found = estimated_plans(settings, dataset, estimator)
     seconds, money = total(found)
     memory = available_memory_bytes()
     too_large = [e.name for e in found if memory is not None and e.peak_bytes is not None and e.peak_bytes.low > memory]
-    broken = over_caps(settings.study.max_seconds, settings.study.max_money, seconds, money, prices.currency)
+    broken = over_caps(settings, found, prices.currency)
+    missing = not_installed(plans_of(settings, dataset))
     if as_json:
         document = {
             "plans": [e.to_dict() for e in found],
@@ -70,41 +74,58 @@ def estimate(
             },
             "memory_available_bytes": memory,
             "too_large": too_large,
+            "not_tried": missing,
             "caps_broken": broken,
         }
         typer.echo(json.dumps(document, indent=2))
     else:
         _print(found, seconds, money, prices.currency)
+        for name, reason in missing.items():
+            typer.echo(f"{name} will not be tried: {reason}")
         if memory is not None:
             typer.echo(f"memory that is free: {memory / 2**30:.1f} GiB")
         for name in too_large:
             typer.echo(f"{name} does not fit into memory: frugalrec plan will not start it")
-        for line in broken:
+        for line in (*broken, *unforeseen(settings, found)):
             typer.echo(line)
     raise typer.Exit(1 if too_large or broken else 0)
 
 
-def over_caps(
-    max_seconds: float | None, max_money: float | None, seconds: Range | None, money: Range | None, currency: str
-) -> list[str]:
-    """Return a line for each cap of ``[study]`` that the expected amount is above."""
+def over_caps(config: Config, estimates: list[PlanEstimate], currency: str) -> list[str]:
+    """Return a line for each cap of ``[study]`` that what is known of the expected amount is above."""
+    from frugalrec.estimation import total
+
+    max_seconds, max_money = config.study.max_seconds, config.study.max_money
+    seconds, money = total(estimates, known=True)
+    unknown = [e.name for e in estimates if e.seconds is None or e.money is None]
+    but = f", without what is unknown of {', '.join(unknown)}" if unknown else ""
     found = []
     if max_seconds is not None and seconds is not None and seconds.expected > max_seconds:
-        found.append(f"the study is expected to take {seconds.expected:,.0f} s, above max_seconds = {max_seconds:g}")
+        found.append(
+            f"the study is expected to take {seconds.expected:,.0f} s{but}, above max_seconds = {max_seconds:g}"
+        )
     if max_money is not None and money is not None and money.expected > max_money:
-        found.append(f"the study is expected to cost {currency} {money.expected:.2g}, above max_money = {max_money:g}")
+        found.append(
+            f"the study is expected to cost {currency} {money.expected:.2g}{but}, above max_money = {max_money:g}"
+        )
     return found
 
 
-def _print(found: list[PlanEstimate], seconds: Range | None, money: Range | None, currency: str) -> None:
-    import sys
+def unforeseen(config: Config, estimates: list[PlanEstimate]) -> list[str]:
+    """Return a line for each cap of ``[study]`` that cannot be held against anything, since nothing is known."""
+    if any(e.seconds is not None for e in estimates):
+        return []
+    why = next((reason for e in estimates for reason in e.unknown), "no plan is estimated")
+    caps = {"max_seconds": config.study.max_seconds, "max_money": config.study.max_money}
+    return [f"{name} = {cap:g} cannot be foreseen: {why}" for name, cap in caps.items() if cap is not None]
 
-    from rich.console import Console
+
+def _print(found: list[PlanEstimate], seconds: Range | None, money: Range | None, currency: str) -> None:
     from rich.table import Table
 
+    from frugalrec.cli._console import print_table
     from frugalrec.estimation import total
 
-    console = Console(width=None if sys.stdout.isatty() else 140)
     table = Table(box=None, pad_edge=False)
     headings = ("encode", "tune", "fit", "evaluate", "all", "peak memory", "tokens", "request", f"{currency} a month")
     table.add_column("plan", no_wrap=True)
@@ -121,11 +142,11 @@ def _print(found: list[PlanEstimate], seconds: Range | None, money: Range | None
             _time(stages["request"].seconds, bounds=False),
             "unknown" if e.month is None else _short(e.month.expected),
         )
-    console.print(table)
+    print_table(table)
     for reason in dict.fromkeys(reason for e in found for reason in e.unknown):
         names = [e.name for e in found if reason in e.unknown]
         about = "all plans" if len(names) == len(found) else ", ".join(names)
-        console.print(f"unknown of {about}: {reason}", markup=False, highlight=False)
+        typer.echo(f"unknown of {about}: {reason}")
     known = [e for e in found if e.seconds is not None]
     missing = [e.name for e in found if e.seconds is None]
     if seconds is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from frugalrec.scale import Break, Forecaster, PerRequestModel, Row, Size
+    from frugalrec.report.forecast_page import Told
+    from frugalrec.scale import Forecaster, PerRequestModel, Row
 
 REFRESHES = {"hourly": 24.0, "daily": 1.0, "weekly": 1 / 7, "monthly": 12 / 365.25}
 
@@ -24,11 +26,16 @@ def forecast(
     catalogue_growth: Annotated[
         float, typer.Option(min=0.0, metavar="PERCENT", help="New items a month, in percent.")
     ] = 0.0,
-    refresh: Annotated[str, typer.Option(metavar="WHEN", help="hourly, daily, weekly, or times a day.")] = "daily",
+    refresh: Annotated[
+        str, typer.Option(metavar="WHEN", help="hourly, daily, weekly, monthly, or times a day.")
+    ] = "daily",
     hardware: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Machines of the price sheet to compute on; may be repeated; and api."),
+        typer.Option(metavar="NAME", help="A machine of the price sheet, or api; may be repeated."),
     ] = None,
+    region: Annotated[
+        str, typer.Option(metavar="NAME", help="The grid, as [carbon] of the price sheet names it.")
+    ] = "",
     lm_parameters: Annotated[str, typer.Option(metavar="N", help="Size of a language model asked each time.")] = "8G",
     lm_model: Annotated[str, typer.Option(metavar="NAME", help="Language model of the API.")] = "gpt-4o-mini",
     lm_candidates: Annotated[int, typer.Option(min=1, help="Candidates whose titles it reads.")] = 20,
@@ -48,15 +55,21 @@ def forecast(
       frugalrec forecast --run shop-run --users 10M --items 200k --requests-per-second 2k
       frugalrec forecast --run shop-run --users 100M --items 5M --requests-per-second 20k --page forecast.html
     """
+    from dataclasses import replace
+
     from frugalrec import machine_profile
     from frugalrec.cli._numbers import number_of
     from frugalrec.errors import ConfigError
     from frugalrec.prices import PriceSheet
+    from frugalrec.report import forecast_page
     from frugalrec.scale import Forecaster, Size, crossings
 
     sheet = PriceSheet.load(prices)
+    if region:
+        sheet.carbon_of(region)  # raises where the sheet does not know it
+        sheet = replace(sheet, region=region)
     forecaster = Forecaster.read(run, sheet, machine_profile.load(profile))
-    often = REFRESHES[refresh] if refresh in REFRESHES else number_of(refresh, "--refresh")
+    often = REFRESHES[refresh] if refresh in REFRESHES else _times_a_day(refresh)
     size = Size(
         number_of(users, "--users"),
         number_of(items, "--items"),
@@ -66,44 +79,55 @@ def forecast(
     )
     names = hardware or ["cpu-16", "gpu-h100", "api"]
     machines = [sheet.hardware(name) for name in names if name != "api"]
-    plain = [m for m in machines if not m.gpus]
-    if not plain and not machines:
+    if not machines:
         raise ConfigError("--hardware api alone serves nothing", hint="add a machine of the price sheet: cpu-16")
-    machine = (plain or machines)[0]
-    gpu = next((m for m in machines if m.gpus), None)
-    rows = forecaster.rows(size, machine)
-    known = [row for row in rows if row.month is not None]
-    beside: list[Row] = []
+    # Plans run on machines without GPUs; where none was named, on those there are.
+    plain = [m for m in machines if not m.gpus] or machines
+    gpu, api = next((m for m in machines if m.gpus), None), lm_model if "api" in names else None
     model = _model(forecaster, number_of(lm_parameters, "--lm-parameters"), lm_candidates)
-    base = _base(known, forecaster)
-    if base is not None:
-        beside = forecaster.per_request_rows(base, size, model, gpu, lm_model if "api" in names else None)
-    breaks = forecaster.breaks(size, machine)
-    rates, lines = forecaster.by_traffic(size, machine)
-    crossed = crossings(rates, lines)
-    sensitivity = {row.plan: forecaster.sensitivity(row) for row in [*known, *beside]}
+    rows = [row for machine in plain for row in forecaster.rows(size, machine)]
+    rows.sort(key=lambda row: math.inf if row.month is None else row.month)
+    base = _base([row for row in rows if row.month is not None], forecaster)
+    beside = [] if base is None else forecaster.per_request_rows(base, size, model, gpu, api)
+    breaks = {machine.name: forecaster.breaks(size, machine) for machine in plain}
+    machine = plain[0] if base is None else next(m for m in plain if m.name == base.hardware)
+    rates, lines = forecaster.by_traffic(
+        size, machine, model=model, base="" if base is None else base.plan, gpu=gpu, api=api
+    )
+    told = forecast_page.Told(
+        [*rows, *beside], breaks, rates, lines, crossings(rates, lines), size, forecaster, machine, model
+    )
     if page is not None:
-        from frugalrec.report import forecast_page
         from frugalrec.run_folder import write_whole
 
-        drawn = forecast_page.render([*rows, *beside], breaks, rates, lines, crossed, sensitivity, size, forecaster)
-        write_whole(page, drawn)
+        write_whole(page, forecast_page.render(told))
         print(f"page: {page}", file=sys.stderr)
     if as_json:
         document = {
             "size": asdict(size),
-            "machine": asdict(machine),
+            "machines": [asdict(machine) for machine in plain],
             "currency": sheet.currency,
             "assumptions": asdict(forecaster.assumptions),
             "language_model": asdict(model),
-            "rows": [row.to_dict() for row in [*rows, *beside]],
-            "breaks": [asdict(b) for b in breaks],
-            "crossings": [{"requests_per_second": at, "below": a, "above": b} for at, a, b in crossed],
-            "sensitivity": sensitivity,
+            "region": sheet.region,
+            "rows": [row.to_dict() for row in told.rows],
+            "breaks": [{"hardware": name, **asdict(b)} for name, found in breaks.items() for b in found],
+            "crossings": [{"requests_per_second": at, "below": a, "above": b} for at, a, b in told.crossed],
+            "sensitivity": told.sensitivity,
         }
         typer.echo(json.dumps(document, indent=2))
         return
-    _print([*rows, *beside], breaks, crossed, sensitivity, size, forecaster, sheet.currency, model)
+    _print(told)
+
+
+def _times_a_day(text: str) -> float:
+    from frugalrec.cli._numbers import number_of
+    from frugalrec.errors import ConfigError
+
+    try:
+        return number_of(text, "--refresh")
+    except ConfigError as error:
+        raise ConfigError(error.message, hint=f"write {', '.join(REFRESHES)}, or how many times a day") from error
 
 
 def _model(forecaster: Forecaster, parameters: float, candidates: int) -> PerRequestModel:
@@ -122,33 +146,24 @@ def _base(known: list[Row], forecaster: Forecaster) -> Row | None:
     return max(known, key=lambda row: quality.get(row.plan, 0.0), default=None)
 
 
-def _print(
-    rows: list[Row],
-    breaks: list[Break],
-    crossed: list[tuple[float, str, str]],
-    sensitivity: dict[str, dict[str, float]],
-    size: Size,
-    forecaster: Forecaster,
-    currency: str,
-    model: PerRequestModel,
-) -> None:
-    from rich.console import Console
+def _print(told: Told) -> None:
     from rich.table import Table
 
+    from frugalrec.cli._console import print_table
     from frugalrec.report import forecast_page
 
-    console = Console(width=None if sys.stdout.isatty() else 178)
-    table = Table(box=None, pad_edge=False)
-    for i, heading in enumerate(forecast_page.headings(currency)):
-        table.add_column(heading, justify="left" if i == 0 else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(*forecast_page.cells(row))
-    console.print(table)
-
-    lines = forecast_page.told(rows, breaks, crossed, sensitivity, size, forecaster, currency)
-    lines.append(
-        f"the language model a request: {model.parameters / 1e9:g}B parameters on own GPUs, reads "
-        f"{model.tokens_in:,.0f} tokens and writes {model.tokens_out:,.0f}"
-    )
-    for line in lines:
-        console.print(line, markup=False, highlight=False)
+    currency = told.forecaster.prices.currency
+    for headings, cells in (
+        (forecast_page.headings(currency), forecast_page.cells),
+        (forecast_page.TOPOLOGY, forecast_page.topology),
+    ):
+        table = Table(box=None, pad_edge=False)
+        for i, heading in enumerate(headings):
+            table.add_column(heading, justify="left" if i < 2 else "right", no_wrap=True)
+        for row in told.rows:
+            if row.machines is not None or cells is forecast_page.cells:
+                table.add_row(*cells(row))
+        print_table(table)
+        typer.echo("")
+    for line in forecast_page.lines_of(told):
+        typer.echo(line)

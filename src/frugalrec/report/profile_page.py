@@ -38,6 +38,14 @@ def rows(profile: Profile) -> list[tuple[str, str, str, str]]:
 def lines(profile: Profile) -> list[str]:
     """Return what there is to say beside the rates."""
     found = [f"threads to take: {n} for {name}" for name, n in profile.threads.items()]
+    if any(n > 1 for n in profile.threads.values()):
+        found.append(f"one thread is taken unless you say otherwise: FRUGALREC_THREADS={max(profile.threads.values())}")
+    for kind, by_threads in sorted(profile.rates.items()):
+        if kind.split(" ")[0] == "encode":
+            name = kind.removeprefix("encode").strip() or "the default encoder"
+            points = by_threads[min(by_threads)]
+            each = ", ".join(f"{words.quantity(rate / size)} of {size:.0f} tokens" for size, rate in points)
+            found.append(f"texts a second, {name} on one thread: {each}")
     if (rate := profile.disk.get("write_bytes_per_second")) is not None:
         found.append(f"disk: {rate / 1e6:,.0f} MB/s written")
     if (latency := profile.disk.get("fsync_seconds")) is not None:

@@ -23,6 +23,8 @@ from frugalrec.data.shape import DataShape
 from frugalrec.errors import NotFittedError
 from frugalrec.interfaces import Expects, Explains, Matrix, Recommender
 
+HONEST = 1.5
+
 Make = Callable[[], Recommender]
 Check = Callable[[Make, Dataset], None]
 
@@ -207,6 +209,31 @@ def expected_flops_are_those_charged(make: Make, dataset: Dataset) -> None:
     assert low * (1 - 1e-9) <= charged <= high * (1 + 1e-9), f"expected {low:g} to {high:g} FLOPs, charged {charged:g}"
 
 
+def expected_flops_of_requests_are_those_charged(make: Make, dataset: Dataset) -> None:
+    """What a recommender says a request takes is what requests charge in the mean, within a factor of `HONEST`.
+
+    A factor beside the spread that it admits to, since formulas are of the average history, whose items differ.
+    """
+    recommender = make()
+    if not isinstance(recommender, Expects):
+        return
+    expected = recommender.expected(DataShape.of(dataset))
+    if expected.score.flops is None:
+        return
+    queries = [query for user in range(dataset.n_users) if len((query := dataset.query(user)).history)]
+    recommender.fit(dataset)
+    ledger = Ledger()
+    with ledger.span("score"):
+        for query in queries:
+            recommender.score([query])
+    charged = ledger.entries[0].cost.flops
+    assert charged is not None, "an amount was expected and none charged"
+    mean, factor = charged / len(queries), HONEST * expected.score.spread
+    assert expected.score.flops / factor <= mean <= expected.score.flops * factor, (
+        f"expected {expected.score.flops:g} FLOPs a request, charged {mean:g}"
+    )
+
+
 def an_empty_log_can_be_estimated(make: Make, dataset: Dataset) -> None:
     """What an empty log takes can be asked, as before anybody has come."""
     recommender = make()
@@ -244,6 +271,7 @@ CHECKS: tuple[Check, ...] = (
     reasons_are_well_formed,
     flops_are_charged,
     expected_flops_are_those_charged,
+    expected_flops_of_requests_are_those_charged,
     an_empty_log_can_be_estimated,
     what_was_learned_is_enough,
 )
@@ -281,6 +309,7 @@ __all__ = [
     "batches_do_not_matter",
     "candidates_and_exclusions_are_respected",
     "expected_flops_are_those_charged",
+    "expected_flops_of_requests_are_those_charged",
     "flops_are_charged",
     "history_is_left_out",
     "lists_are_short_distinct_and_descending",
