@@ -339,6 +339,19 @@ def test_the_model_to_serve_knows_all_events(dataset: Dataset, tmp_path: Path) -
     assert done.ledger.total(plan="popularity", phase="refresh").flops == before.cost["refresh"].flops
 
 
+def test_a_log_of_many_repeats_is_told_and_may_be_judged_by_them(dataset: Dataset, tmp_path: Path) -> None:
+    log = dataset.interactions
+    twice = np.repeat(np.arange(len(log)), 2)
+    double = Interactions.from_events(log.user[twice], log.item[twice], log.users, log.items)
+    again = int((~double.first_meetings).sum())
+    only = ["popularity"]
+    (note,) = study(dataset.with_interactions(double), tmp_path / "new", configured(only=only)).run().notes
+    assert note.startswith(f"{again:,} of {2 * len(log):,} events return to an item of their user")
+    asked = study(dataset.with_interactions(double), tmp_path / "all", configured(only=only, split={"repeats": True}))
+    assert asked.run().notes == ()
+    assert asked.repeats
+
+
 def test_a_wrong_split_setting_says_where(dataset: Dataset, tmp_path: Path) -> None:
     config = configured(split={"kind": "leave-last-out", "min_events": 2})
     with pytest.raises(ConfigError, match="min_events must be at least 3"):

@@ -248,6 +248,7 @@ text = ["title", "genres"]             # default: the title, or all columns of t
 
 [split]
 kind = "leave-last-out"                # or "global-time", "random", "cold-items"
+# repeats = true                       # judge and recommend items that a user met before as well
 
 [quality]
 metric = "ndcg@10"

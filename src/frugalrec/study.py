@@ -68,6 +68,9 @@ LONG_SECONDS = 20.0
 NOMINAL_FLOPS = 2e10
 """A second of a core without a profile, in FLOPs; only used to share out a search's time."""
 
+MANY_REPEATS = 0.1
+"""The share of events with an item that their user met before from which on it is said that plans leave them out."""
+
 LEAST_WEIGHT = 0.1
 """What any plan weighs when a search's time is shared out, in seconds: there is more to a plan than its fit."""
 
@@ -128,6 +131,11 @@ class Study:
         """How often the recommender is asked and refitted."""
         return Traffic(**self.config.traffic.model_dump())
 
+    @property
+    def repeats(self) -> bool:
+        """Whether requests may return items of the history."""
+        return bool(self.split.settings.get("repeats"))
+
     def plans(self) -> list[Plan]:
         """Return the plans to try, those they refer to included, in an order in which references point backwards."""
         return plans_of(self.config, self.dataset)
@@ -179,9 +187,16 @@ class Study:
             traffic=self.traffic,
             seed=self.config.seed,
         )
-        return replace(decision, notes=tuple(self._notes(plans, trials)))
+        return replace(decision, notes=(*decision.notes, *self._notes(plans, trials)))
 
     def _notes(self, plans: Sequence[Plan], trials: Mapping[str, Trial]) -> Iterator[str]:
+        log = self.dataset.interactions
+        again = len(log) - int(log.first_meetings.sum())
+        if not self.repeats and again > MANY_REPEATS * len(log):
+            yield (
+                f"{again:,} of {len(log):,} events return to an item of their user; plans are judged by new items and "
+                "return no others ([split] repeats = true, of leave-last-out, for both)"
+            )
         if self.interrupted:
             yield f"interrupted when {len(trials)} of {len(plans)} plans were done: the same command goes on from there"
         if self._side_by_side:
