@@ -267,6 +267,20 @@ def test_a_plan_that_does_not_fit_into_memory_is_noted(
     assert "ease was not tried" in decision.notes[0]
 
 
+def test_what_does_not_fit_as_one_dense_system_is_solved_block_by_block(tmp_path: Path) -> None:
+    data = toy_dataset(n_users=80, n_items=1500)
+    names = ["popularity", "ease"]
+    free = study(data, tmp_path / "free", configured(only=names, seconds=0)).run()
+    dense = free.choice("ease").trial
+    assert "solver" not in dense.plan.recommender.settings
+    limit = {"memory_gib": 0.7 * dense.model_bytes / 2**30}
+    tight = study(data, tmp_path / "tight", configured(only=names, seconds=0, budget=limit)).run()
+    lean = tight.choice("ease").trial
+    assert lean.plan.recommender.settings["solver"] == "sparse"
+    assert lean.model_bytes < 0.7 * dense.model_bytes
+    assert tight.choice("ease").verdict != "over budget"
+
+
 def test_where_no_plan_can_be_tried_there_is_an_error(tmp_path: Path) -> None:
     data = toy_dataset(n_users=20, n_items=20, timestamps=False)
     plan = {"name": "timed", "recommender": {"component": "sequential-linear", "gap_half_life": 60.0}}
