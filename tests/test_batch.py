@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -58,6 +60,21 @@ def test_everybody_gets_what_they_would_get_alone(run: tuple[Path, Dataset], tmp
     found = rows(tmp_path)
     assert [row[:3] for row in found] == sorted(expected, key=lambda row: (row[0], row[2]))
     assert all(np.isfinite(row[3]) for row in found)
+
+
+def test_a_plan_chosen_on_repeats_returns_items_of_the_history(run: tuple[Path, Dataset], tmp_path: Path) -> None:
+    folder, dataset = run
+    met = {
+        (dataset.interactions.users.ids[u], i)
+        for u, items in dataset.interactions.sequences()
+        for i in dataset.catalog.items.ids[items]
+    }
+    again = tmp_path / "run"
+    shutil.copytree(folder, again)
+    replace(PlanFile.read(folder / "plan.toml"), repeats=True).write(again / "plan.toml")
+    for place, out, some in ((folder, tmp_path / "new", False), (again, tmp_path / "all", True)):
+        recommend_all(place, dataset, str(out), k=4, executor=Local())
+        assert any((row[0], row[1]) in met for row in rows(out)) == some
 
 
 def test_it_goes_on_where_it_stopped(run: tuple[Path, Dataset], tmp_path: Path) -> None:

@@ -129,7 +129,7 @@ def test_a_typo_names_the_nearest(sections: dict[str, Any], message: str, hint: 
         ({"data": {**DATA, "user": 3}}, "data.user must be a valid string, not 3"),
         ({"data": {**DATA, "text": "title"}}, "data.text must be a list, not 'title'"),
         ({"data": {**DATA, "text": [1]}}, "data.text.0 must be a valid string, not 1"),
-        ({"data": {**DATA, "ties": "fiel"}}, "data.ties must be 'file', 'item-id' or 'random', not 'fiel'"),
+        ({"data": {**DATA, "ties": "fiel"}}, "data.ties must be 'auto', 'file', 'item-id' or 'random', not 'fiel'"),
         ({"data": {**DATA, "on_bad_rows": "ignore"}}, "data.on_bad_rows must be 'error', 'skip' or 'report'"),
         ({"budget": {"memory_gib": True}}, "budget.memory_gib must be a valid number, not True"),
         ({"budget": {"memory_gib": "4"}}, "budget.memory_gib must be a valid number, not '4'"),

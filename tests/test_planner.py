@@ -109,6 +109,26 @@ def test_the_best_is_chosen_where_nothing_cheaper_is_as_good() -> None:
     assert alone.reason.endswith("No plan is both cheaper and as good.")
 
 
+def test_a_cheaper_plan_of_which_too_little_is_known_is_not_said_to_be_worse() -> None:
+    decision = chosen([GOOD, NOISY, BAD], bills(good=100.0, noisy=5.0, bad=1.0), "within 1.5% of best")
+    assert decision.plan == "good"
+    gap = f"{-0.01:+.1%} against good (at worst "
+    assert f"noisy, reaches {NOISY.score.mean:.4f}, which is not enough to be sure: {gap}" in decision.reason
+
+
+def test_a_random_order_is_never_chosen_and_beating_it_must_be_shown() -> None:
+    luck = replace(trial("chance", HARDNESS), plan=Plan("chance", Spec("chance")))
+    decision = chosen([luck, NOISY, BAD], bills(chance=0.1, noisy=5.0, bad=1.0), "within 2% of best")
+    assert decision.plan == "noisy"
+    assert decision.choice("chance").reason == "a random order is there to be beaten"
+    assert decision.choice("chance").verdict == "below the floor"
+    (note,) = decision.notes
+    assert note.startswith("noisy is not shown to beat a random order (ndcg@10 ")
+    worse = replace(trial("chance", HARDNESS * 0.1), plan=Plan("chance", Spec("chance")))
+    assert chosen([worse, BAD], bills(chance=0.1, bad=1.0), "within 2% of best").notes == ()
+    assert chosen([luck], bills(chance=0.1), "within 2% of best").plan == "chance"
+
+
 def test_within_a_margin_is_shown_user_by_user() -> None:
     # Both are 1% below the best in the mean; one of them so unevenly that 2% cannot be ruled out.
     money = bills(good=100.0, close=20.0, noisy=1.0)

@@ -35,7 +35,13 @@ def plan_file(**changes: Any) -> PlanFile:
 
 def test_a_plan_file_survives_being_written(tmp_path: Path) -> None:
     path = tmp_path / "plan.toml"
-    for file in (plan_file(), plan_file(price_sheet="/prices/our own.toml"), plan_file(data=DataSection(dataset="x"))):
+    changes: list[dict[str, Any]] = [
+        {},
+        {"price_sheet": "/prices/our own.toml"},
+        {"data": DataSection(dataset="x")},
+        {"repeats": True},
+    ]
+    for file in (plan_file(**each) for each in changes):
         file.write(path)
         assert PlanFile.read(path) == file
     text = path.read_text(encoding="utf-8")

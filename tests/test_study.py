@@ -267,6 +267,20 @@ def test_a_plan_that_does_not_fit_into_memory_is_noted(
     assert "ease was not tried" in decision.notes[0]
 
 
+def test_what_does_not_fit_as_one_dense_system_is_solved_block_by_block(tmp_path: Path) -> None:
+    data = toy_dataset(n_users=80, n_items=1500)
+    names = ["popularity", "ease"]
+    free = study(data, tmp_path / "free", configured(only=names, seconds=0)).run()
+    dense = free.choice("ease").trial
+    assert "solver" not in dense.plan.recommender.settings
+    limit = {"memory_gib": 0.7 * dense.model_bytes / 2**30}
+    tight = study(data, tmp_path / "tight", configured(only=names, seconds=0, budget=limit)).run()
+    lean = tight.choice("ease").trial
+    assert lean.plan.recommender.settings["solver"] == "sparse"
+    assert lean.model_bytes < 0.7 * dense.model_bytes
+    assert tight.choice("ease").verdict != "over budget"
+
+
 def test_where_no_plan_can_be_tried_there_is_an_error(tmp_path: Path) -> None:
     data = toy_dataset(n_users=20, n_items=20, timestamps=False)
     plan = {"name": "timed", "recommender": {"component": "sequential-linear", "gap_half_life": 60.0}}
@@ -337,6 +351,19 @@ def test_the_model_to_serve_knows_all_events(dataset: Dataset, tmp_path: Path) -
     # What it takes is on its own account.
     assert done.ledger.total(plan="popularity (to serve)").flops == len(dataset.interactions)
     assert done.ledger.total(plan="popularity", phase="refresh").flops == before.cost["refresh"].flops
+
+
+def test_a_log_of_many_repeats_is_told_and_may_be_judged_by_them(dataset: Dataset, tmp_path: Path) -> None:
+    log = dataset.interactions
+    twice = np.repeat(np.arange(len(log)), 2)
+    double = Interactions.from_events(log.user[twice], log.item[twice], log.users, log.items)
+    again = int((~double.first_meetings).sum())
+    only = ["popularity"]
+    (note,) = study(dataset.with_interactions(double), tmp_path / "new", configured(only=only)).run().notes
+    assert note.startswith(f"{again:,} of {2 * len(log):,} events return to an item of their user")
+    asked = study(dataset.with_interactions(double), tmp_path / "all", configured(only=only, split={"repeats": True}))
+    assert asked.run().notes == ()
+    assert asked.repeats
 
 
 def test_a_wrong_split_setting_says_where(dataset: Dataset, tmp_path: Path) -> None:

@@ -81,15 +81,17 @@ class _Recommend:
     k: int
     items: np.ndarray[Any, Any]
     _pipeline: Pipeline | None = field(default=None, repr=False)
+    _repeats: bool = False
 
     def __call__(self, payload: tuple[str, tuple[Any, ...]]) -> Arrays:
         name, (users, ids, ends, items, times) = payload
         if self._pipeline is None:
             folder = Path(self.run)
-            self._pipeline = load_model(folder, PlanFile.read(folder / "plan.toml").plan, None)
+            chosen = PlanFile.read(folder / "plan.toml")
+            self._pipeline, self._repeats = load_model(folder, chosen.plan, None), chosen.repeats
         bounds = zip(users.tolist(), [0, *ends[:-1].tolist()], ends.tolist(), strict=True)
         queries = [
-            Query(items[first:last], None if times is None else times[first:last], user=user)
+            Query(items[first:last], None if times is None else times[first:last], user, repeats=self._repeats)
             for user, first, last in bounds
         ]
         rankings = self._pipeline.recommend(queries, self.k)

@@ -41,7 +41,10 @@ class DataSection(_Section):
     delimiter: str = Field("auto", description="column separator, where it cannot be told")
     min_rating: float | None = Field(None, description="drop events rated below this")
     duplicates: Literal["keep", "first", "last"] = Field("keep", description="repeated (user, item) events")
-    ties: Literal["file", "item-id", "random"] = Field("file", description="order of events at the same time")
+    ties: Literal["auto", "file", "item-id", "random"] = Field(
+        "auto",
+        description="order of events at the same time; auto: of rows, or random where no times and rows go by item",
+    )
     on_bad_rows: Literal["error", "skip", "report"] = Field("error", description="what to do with rows that are wrong")
 
 
@@ -248,6 +251,7 @@ text = ["title", "genres"]             # default: the title, or all columns of t
 
 [split]
 kind = "leave-last-out"                # or "global-time", "random", "cold-items"
+# repeats = true                       # judge and recommend items that a user met before as well
 
 [quality]
 metric = "ndcg@10"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from frugalrec import registry
 from frugalrec.config import Config
 from frugalrec.cost import Cost, Entry
 from frugalrec.data.dataset import Dataset, Split
@@ -14,7 +16,7 @@ from frugalrec.errors import ConfigError
 from frugalrec.estimation import Estimator, PlanEstimate, Range
 from frugalrec.evaluation import Trial
 from frugalrec.machine_profile import Profile
-from frugalrec.plan import Plan
+from frugalrec.plan import Plan, Spec
 from frugalrec.portfolio import chosen_plans, default_plans, not_applicable, references_of
 from frugalrec.prices import PriceSheet
 
@@ -72,6 +74,33 @@ def too_large(expected: PlanEstimate, free_bytes: float | None) -> str | None:
     )
 
 
+def within_memory(plan: Plan, estimator: Estimator, free_bytes: float | None, model_bytes: float | None) -> Plan:
+    """Return ``plan``, or the same solved block by block where only so it is expected to fit.
+
+    Its fit must fit into ``free_bytes``, what it learned into ``model_bytes``. Where neither way does, it stays as is.
+    """
+
+    def fits(one: Plan) -> bool:
+        expected = estimator.estimate(one)
+        small = model_bytes is None or expected.model_bytes is None or expected.model_bytes <= model_bytes
+        return small and too_large(expected, free_bytes) is None
+
+    lean = replace(plan, recommender=_block_by_block(plan.recommender))
+    return lean if lean != plan and not fits(plan) and fits(lean) else plan
+
+
+def _block_by_block(spec: Spec) -> Spec:
+    """Return ``spec`` with the solver for large catalogues wherever it leaves that open."""
+    members = {
+        key: tuple(map(_block_by_block, value)) if isinstance(value, tuple) else _block_by_block(value)
+        for key, value in spec.settings.items()
+        if key in ("member", "members")
+    }
+    known = registry.settings_of(registry.load("recommender", spec.component))
+    open_ = "solver" in known and "solver" not in spec.settings
+    return spec.with_settings(**members, **({"solver": "sparse"} if open_ else {}))
+
+
 def estimate_words(expected: PlanEstimate) -> str:
     """Return what is expected of a plan in a few words."""
     seconds, peak = expected.seconds, expected.peak_bytes
@@ -124,4 +153,5 @@ __all__ = [
     "not_installed",
     "plans_of",
     "too_large",
+    "within_memory",
 ]

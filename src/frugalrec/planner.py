@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from frugalrec.evaluation import Trial
 from frugalrec.flips import PRICE_TIE, Flips, Option, cheapest, flips
 from frugalrec.floors import Floor, Standing, comparable_mean, mean_of, slice_standing, standing
 from frugalrec.forecast import Bill, Traffic
+from frugalrec.significance import paired_difference
 from frugalrec.worth import Worth, headline, pairs_of
 
 Verdict = Literal["chosen", "feasible", "below the floor", "over budget"]
@@ -149,15 +150,16 @@ def decide(
     if not trials:
         raise DataError("there is no trial to decide on", hint="give at least one plan that applies to the data")
     slices = slices or {}
+    only_chance = all(map(_is_chance, trials))
     pairs = pairs_of(trials, seed)
     idle = {w.with_lm: w for w in pairs if w.kind == "per request" and not w.paid}
     # What may not be chosen is no measure for the others either.
-    eligible = [t for t in trials if t.name not in idle] or trials
+    eligible = [t for t in trials if t.name not in idle and not _is_chance(t)] or trials
     fullest = max(t.score.n for t in eligible)
     best = max((t for t in eligible if t.score.n == fullest), key=lambda t: (mean_of(t), t.name))
     drafts = []
     for trial in trials:
-        hindrances = []
+        hindrances = ["a random order is there to be beaten"] if _is_chance(trial) and not only_chance else []
         if trial.name in idle:
             without = idle[trial.name].without_lm
             hindrances.append(f"its language model is not shown to beat its own input order, {without}")
@@ -197,6 +199,7 @@ def decide(
         floor=floor,
         frontier=_frontier(drafts),
         choices=tuple(choices),
+        notes=() if chosen is None else tuple(_beside_chance(chosen.trial, trials, seed)),
         language_model=headline(trials, None if chosen is None else chosen.trial, best, pairs, seed),
         pairs=pairs,
         nearest_miss=miss,
@@ -208,6 +211,25 @@ def decide(
         else flips(open_to_money, won, traffic, budget.dollars_per_month, floor=limit, margin=floor.value is None),
         cheapest_infeasible=min(others, key=_price).trial.name if others else None,
     )
+
+
+def _is_chance(trial: Trial) -> bool:
+    return trial.plan.recommender.component == "chance"
+
+
+def _beside_chance(chosen: Trial, trials: Sequence[Trial], seed: int) -> Iterator[str]:
+    """Say so where ``chosen`` is not shown to beat a random order."""
+    for chance in trials:
+        gap = paired_difference(chosen.values, chance.values, seed=seed)
+        if _is_chance(chance) and chance is not chosen and (gap.low is None or gap.low <= 0):
+            yield (
+                f"{chosen.name} is not shown to beat a random order ({chosen.metric} {mean_of(chosen):.4f} against "
+                f"{mean_of(chance):.4f}, {gap.n:,} users): there are too few events to learn from or to judge by"
+            )
+
+
+def _asked(floor: Floor, best: Trial) -> float:
+    return floor.value if floor.value is not None else (1 - (floor.margin or 0.0)) * mean_of(best)
 
 
 def _price(draft: _Draft) -> tuple[float, float, float]:
@@ -290,7 +312,10 @@ def _reason(
     cheaper = [d for d in drafts if not d.good and _price(d) < _price(chosen)]
     if cheaper:
         next_best = max(cheaper, key=lambda d: mean_of(d.trial))
-        return f"{first} The best cheaper plan, {next_best.trial.name}, reaches only {mean_of(next_best.trial):.4f}."
+        reached = f"The best cheaper plan, {next_best.trial.name}, reaches"
+        if comparable_mean(next_best.trial, best) >= _asked(floor, best):
+            return f"{first} {reached} {mean_of(next_best.trial):.4f}, which is not enough to be sure: {next_best.why}."
+        return f"{first} {reached} only {mean_of(next_best.trial):.4f}."
     return f"{first} No plan is both cheaper and as good."
 
 

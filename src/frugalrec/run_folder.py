@@ -22,14 +22,15 @@ from frugalrec.plan import Plan
 from frugalrec.planner import Choice, Decision
 from frugalrec.prices import PriceSheet
 
-_KEYS = ("frugalrec", "plan", "data", "fingerprints", "prices")
+_KEYS = ("frugalrec", "plan", "data", "fingerprints", "prices", "requests")
 
 
 @dataclass(frozen=True)
 class PlanFile:
     """A chosen plan with the data and prices it was chosen on. The fingerprints tell whether they are the same still.
 
-    ``price_sheet`` is the path of the sheet, or empty for the one that comes with frugalrec.
+    ``price_sheet`` is the path of the sheet, or empty for the one that comes with frugalrec. ``repeats``: the plan was
+    chosen on requests that may return items of the history, and so is asked such requests.
     """
 
     plan: Plan
@@ -37,6 +38,7 @@ class PlanFile:
     data_fingerprint: str
     price_sheet: str
     price_fingerprint: str
+    repeats: bool = False
 
     @classmethod
     def read(cls, path: Path) -> PlanFile:
@@ -50,8 +52,9 @@ class PlanFile:
         for key in table:
             if key not in _KEYS:
                 raise UnknownNameError.of("key", key, _KEYS, where=str(path))
-        table.setdefault("prices", {})
-        for key in ("plan", "data", "fingerprints", "prices"):
+        for key in ("prices", "requests"):
+            table.setdefault(key, {})
+        for key in ("plan", "data", "fingerprints", "prices", "requests"):
             if not isinstance(table.get(key), dict):
                 raise ConfigError(f"{path}: the table [{key}] is missing", hint="is this the plan.toml of a run?")
         prints = table["fingerprints"]
@@ -61,6 +64,7 @@ class PlanFile:
             data_fingerprint=str(prints.get("data", "")),
             price_sheet=str(table["prices"].get("sheet", "")),
             price_fingerprint=str(prints.get("prices", "")),
+            repeats=table["requests"].get("repeats") is True,
         )
 
     def write(self, path: Path) -> None:
@@ -70,6 +74,7 @@ class PlanFile:
             "fingerprints": {"data": self.data_fingerprint, "prices": self.price_fingerprint},
             "data": self.data.model_dump(exclude_none=True, exclude_defaults=True),
             "prices": {"sheet": self.price_sheet},
+            **({"requests": {"repeats": True}} if self.repeats else {}),
             "plan": self.plan.to_dict(),
         }
         header = "# Chosen by frugalrec. Fit exactly this plan with: frugalrec run plan.toml\n"

@@ -33,6 +33,7 @@ from frugalrec.expectations import (
     keep_comparison,
     plans_of,
     too_large,
+    within_memory,
 )
 from frugalrec.floors import Floor, parse_slices
 from frugalrec.forecast import Traffic, bill
@@ -67,6 +68,9 @@ LONG_SECONDS = 20.0
 
 NOMINAL_FLOPS = 2e10
 """A second of a core without a profile, in FLOPs; only used to share out a search's time."""
+
+MANY_REPEATS = 0.1
+"""The share of events with an item that their user met before from which on it is said that plans leave them out."""
 
 LEAST_WEIGHT = 0.1
 """What any plan weighs when a search's time is shared out, in seconds: there is more to a plan than its fit."""
@@ -128,6 +132,11 @@ class Study:
         """How often the recommender is asked and refitted."""
         return Traffic(**self.config.traffic.model_dump())
 
+    @property
+    def repeats(self) -> bool:
+        """Whether requests may return items of the history."""
+        return bool(self.split.settings.get("repeats"))
+
     def plans(self) -> list[Plan]:
         """Return the plans to try, those they refer to included, in an order in which references point backwards."""
         return plans_of(self.config, self.dataset)
@@ -179,9 +188,16 @@ class Study:
             traffic=self.traffic,
             seed=self.config.seed,
         )
-        return replace(decision, notes=tuple(self._notes(plans, trials)))
+        return replace(decision, notes=(*decision.notes, *self._notes(plans, trials)))
 
     def _notes(self, plans: Sequence[Plan], trials: Mapping[str, Trial]) -> Iterator[str]:
+        log = self.dataset.interactions
+        again = len(log) - int(log.first_meetings.sum())
+        if not self.repeats and again > MANY_REPEATS * len(log):
+            yield (
+                f"{again:,} of {len(log):,} events return to an item of their user; plans are judged by new items and "
+                "return no others ([split] repeats = true, of leave-last-out, for both)"
+            )
         if self.interrupted:
             yield f"interrupted when {len(trials)} of {len(plans)} plans were done: the same command goes on from there"
         if self._side_by_side:
@@ -236,7 +252,9 @@ class Study:
         resolved = plan.resolved({n: t.plan for n, t in trials.items()})
         start = found_alike(resolved, [trials[p.name] for p in plans if p.name in trials])
         attempt = self._attempt(resolved, start, self.config.tuning.seconds)
-        return self._expected(attempt, self._key(resolved, start), finished, trials)
+        if attempt.plan != resolved:
+            self.say(f"{plan.name}: solved block by block, as one dense system is not expected to fit into memory")
+        return self._expected(attempt, self._key(attempt.plan, start), finished, trials)
 
     def _beside_others(self, one: _Begun, workers: Executor) -> bool:
         """Whether as many plans like this one as there are workers fit into memory, and no cap on money is shared."""
@@ -354,7 +372,11 @@ class Study:
 
     def _attempt(self, plan: Plan, start: Spec | None, seconds: float, first: str = "") -> Attempt:
         by_name = {p.name: p for p in self.plans()}
-        return Attempt(plan, by_name[plan.name].resolved(by_name), start, seconds, first)
+        return Attempt(self._within_memory(plan), by_name[plan.name].resolved(by_name), start, seconds, first)
+
+    def _within_memory(self, plan: Plan) -> Plan:
+        gib = self.config.budget.memory_gib
+        return within_memory(plan, self.estimator, available_memory_bytes(), None if gib is None else gib * 2**30)
 
     def _expected(
         self, attempt: Attempt, key: str, finished: Mapping[str, Trial], trials: dict[str, Trial]
@@ -395,7 +417,8 @@ class Study:
 
     def _too_large(self, plan: Plan) -> str | None:
         known = {p.name: p for p in self.plans()}
-        return too_large(self.estimator.estimate(plan.resolved(known)), available_memory_bytes())
+        lean = self._within_memory(plan.resolved(known))
+        return too_large(self.estimator.estimate(lean), available_memory_bytes())
 
     def _weight(self, plan: Plan, split: Split | None) -> float | None:
         """Return about how long a fit takes, as the machine profile says or by FLOPs alone; on a smaller split as well.

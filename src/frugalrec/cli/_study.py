@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from contextlib import nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -74,7 +75,7 @@ def run_study(
                         pipeline.save(folder / "model")
                     _plan_file(study, config, base, sheet, pipeline).write(folder / "plan.toml")
                     with ledger.span("examples", plan="(study)", phase="once"):
-                        examples = example_users(pipeline, dataset, config.seed)
+                        examples = example_users(pipeline, dataset, config.seed, repeats=study.repeats)
     with ledger.span("report", plan="(study)", phase="once"):
         _write_report(study, decision, config, loaded, command, time.perf_counter() - started, examples)
         if as_json:
@@ -141,7 +142,7 @@ def _print(decision: Decision, examples: list[Example], folder: Path) -> None:
     typer.echo(f"report: {folder / 'report.html'}")
 
 
-def example_users(pipeline: Pipeline, dataset: Dataset, seed: int) -> list[Example]:
+def example_users(pipeline: Pipeline, dataset: Dataset, seed: int, *, repeats: bool = False) -> list[Example]:
     """Return recommendations with reasons for a few users with a middling number of events, drawn by ``seed``."""
     lengths = np.diff(dataset.interactions.offsets)
     known = np.flatnonzero(lengths > 0)
@@ -149,7 +150,7 @@ def example_users(pipeline: Pipeline, dataset: Dataset, seed: int) -> list[Examp
     users = np.random.default_rng(seed).choice(middle, size=min(EXAMPLE_USERS, len(middle)), replace=False)
     examples = []
     for user in sorted(int(u) for u in users):
-        query = dataset.query(user)
+        query = replace(dataset.query(user), repeats=repeats)
         (ranking,) = pipeline.recommend([query], 5)
         reasons = pipeline.explain(query, ranking.items)
         examples.append(
@@ -177,6 +178,7 @@ def _plan_file(study: Study, config: Config, base: Path, sheet: Path | None, pip
         data_fingerprint=study.data_fingerprint,
         price_sheet="" if sheet is None else str(sheet.resolve()),
         price_fingerprint=study.prices.fingerprint(),
+        repeats=study.repeats,
     )
 
 

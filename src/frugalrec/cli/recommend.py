@@ -60,7 +60,7 @@ def recommend(
             raise UnknownNameError(
                 f"{error.message}: no events of this user in the data", hint=f"{error.hint or ''} {can}".strip()
             ) from error
-    query = replace(query, text=text)
+    query = replace(query, text=text, repeats=chosen.repeats)
     (ranking,) = pipeline.recommend([query], k)
     reasons = pipeline.explain(query, ranking.items) if explain else [() for _ in ranking.items]
     turned = _counterfactuals(pipeline, query, ranking.items, dataset) if explain else ["" for _ in ranking.items]

@@ -95,6 +95,13 @@ class Interactions:
         """Number of events of each item, shape ``(n_items,)``."""
         return np.bincount(self.item, minlength=self.n_items).astype(np.int64)
 
+    @cached_property
+    def first_meetings(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Whether an event is the first of its user with its item, shape ``(n,)``."""
+        first = np.zeros(len(self), dtype=bool)
+        first[np.unique(self.user.astype(np.int64) * self.n_items + self.item, return_index=True)[1]] = True
+        return first
+
     def events_of(self, user: int) -> slice:
         """Return the rows of the user with code ``user``, oldest first."""
         return slice(int(self.offsets[user]), int(self.offsets[user + 1]))

@@ -11,7 +11,9 @@ order.
 rows is the order of events; with one, a missing or unreadable time is a bad row, and so is a number in another unit
 than most.
 
-*Ties*: events of a user at the same time keep the order of rows, or as ``ties`` says. Their share is reported.
+*Ties*: events of a user at the same time keep the order of rows, or as ``ties`` says. Their share is reported. Where no
+times tell events of users apart and rows go by item, their order is not one of time: events of a user are then in
+random order, unless ``ties = "file"`` keeps that of rows.
 
 *Ratings*: where there is a column, each is a finite number or else a bad row. Events below ``min_rating`` are left out
 (counted), and with them users, and items that no items file has, if nothing else is known of them.
@@ -53,6 +55,7 @@ from frugalrec.data.interactions import Interactions, Ties
 from frugalrec.data.sources import _staging
 from frugalrec.data.sources._problems import BadRowsError, Place, Problem, in_file_order
 from frugalrec.data.sources._report import Duplicates, LoadReport, Repeats, counted, tied
+from frugalrec.data.sources._row_order import rows_go_by_item, timeless
 from frugalrec.data.sources._scratch import Scratch
 from frugalrec.data.sources._source import NO, Columns, ItemRows, Rows, Sight, Source, listed
 from frugalrec.data.sources._text import near_file
@@ -100,7 +103,7 @@ class SourceConfig:
     delimiter: str = "auto"
     on_bad_rows: OnBadRows = "error"
     duplicates: Duplicates = "keep"
-    ties: Ties = "file"
+    ties: Ties | Literal["auto"] = "auto"
     seed: int = 0
     min_rating: float | None = None
 
@@ -110,7 +113,7 @@ class SourceConfig:
         if self.format not in ("auto", *formats()):
             raise UnknownNameError.of("format", self.format, formats())
         for name, choices in (("on_bad_rows", OnBadRows), ("duplicates", Duplicates), ("ties", Ties)):
-            value, known = getattr(self, name), get_args(choices)
+            value, known = getattr(self, name), get_args(choices) + ("auto",) * (name == "ties")
             if value not in known:
                 near = nearest(str(value), known)
                 hint = f"did you mean '{near}'?" if near else ""
@@ -158,16 +161,11 @@ def load(config: SourceConfig) -> tuple[Dataset, LoadReport]:
             events = _staging.events(scratch, rows, unit, config.min_rating)
     item_map, fields, without_row = _merged(goods, catalogue)
     catalog = Catalog(item_map, fields, _text_fields(config, items, fields), config.template)
-    whole = Interactions.from_events(
-        events.user,
-        events.item,
-        IdMap(users, what="user"),
-        item_map,
-        value=events.value,
-        timestamp=events.timestamp,
-        ties=config.ties,
-        seed=config.seed,
-    )
+    whole = _sorted(events, IdMap(users, what="user"), item_map, config)
+    by_item = config.ties == "auto" and timeless(whole) and rows_go_by_item(events.user, events.item, item_map)
+    if by_item:
+        events = events.take(np.random.default_rng(config.seed).permutation(len(events.user)))
+        whole = _sorted(events, whole.users, item_map, config)
     del events
     repeats = Repeats.of(whole)
     log = whole if config.duplicates == "keep" else whole.take(repeats.kept(config.duplicates))
@@ -199,7 +197,9 @@ def load(config: SourceConfig) -> tuple[Dataset, LoadReport]:
         trimmed_ids=trimmed,
         text=catalog.text,
         problems=in_file_order(problems),
-        rules=_rules(config, rows, items, unit, catalog.text, repeated=repeats.pairs > 0, tied=n_tied > 0),
+        rules=_rules(
+            config, rows, items, unit, catalog.text, repeated=repeats.pairs > 0, tied=n_tied > 0, by_item=by_item
+        ),
     )
     return Dataset(log, catalog, name=_name(config)), report
 
@@ -317,6 +317,19 @@ def _in_words(values: Sequence[str]) -> bool:
     return bool(said) and 2 * sum(_NOT_WORDS.fullmatch(value.strip()) is None for value in said) >= len(said)
 
 
+def _sorted(events: _staging.Events, users: IdMap, items: IdMap, config: SourceConfig) -> Interactions:
+    return Interactions.from_events(
+        events.user,
+        events.item,
+        users,
+        items,
+        value=events.value,
+        timestamp=events.timestamp,
+        ties="file" if config.ties == "auto" else config.ties,
+        seed=config.seed,
+    )
+
+
 def _rules(
     config: SourceConfig,
     rows: Rows | None,
@@ -326,18 +339,32 @@ def _rules(
     *,
     repeated: bool,
     tied: bool,
+    by_item: bool,
 ) -> tuple[str, ...]:
     """Return the rules that made a difference to this data, in words."""
     orders = {
+        "auto": "the order of rows",
         "file": "the order of rows",
         "item-id": "the order of their items' ids",
         "random": f"random order, seed {config.seed}",
     }
     said = [
-        ("no times: the order of rows is the order of events", rows is not None and rows.clock == "none"),
+        (
+            f"no times, and rows go by item: events of a user are in random order, seed {config.seed} (ties = 'file' "
+            "keeps that of rows)",
+            by_item,
+        ),
+        (
+            "no times: the order of rows is the order of events",
+            rows is not None and rows.clock == "none" and not by_item,
+        ),
         (f"times: numbers this large must be {_staging.UNITS[unit][0]}, and were divided to seconds", unit > 0),
-        (f"ties: events of a user at the same time are in {orders[config.ties]}", tied),
+        (f"ties: events of a user at the same time are in {orders[config.ties]}", tied and not by_item),
         ("no ratings: every event counts the same", rows is not None and not rows.rated),
+        (
+            "ratings: every event counts the same, whatever its rating (min_rating leaves out low ones)",
+            rows is not None and rows.rated and config.min_rating is None,
+        ),
         ("duplicates: all were kept", repeated and config.duplicates == "keep"),
         (f"duplicates: the {config.duplicates} of each was kept", repeated and config.duplicates != "keep"),
         (f"text of items: {config.template or ', '.join(text)}", bool(text)),

@@ -52,14 +52,25 @@ def test_users_with_fewer_than_min_events_stay_in_train() -> None:
     assert len(split.test) == 1
 
 
-def test_an_answer_the_user_met_before_is_dropped_and_counted() -> None:
-    # Both held-out events of the first user repeat an item; the test event of the second repeats its validation event.
-    split = LeaveLastOut().split(dataset("abab", "cdee", "fgha"))
-    assert [q.user for q in split.validation.queries] == [1, 2]
-    assert [q.user for q in split.test.queries] == [2]
-    assert split.settings["validation"]["dropped_seen"] == 1
-    assert split.settings["test"]["dropped_seen"] == 2
-    assert len(split.train.interactions) == 6
+def test_the_last_events_are_those_with_an_item_new_to_the_user() -> None:
+    # The first user met two items in all; of the second the last event repeats the one before, of the third an earlier.
+    data = dataset("abab", "cdee", "fgfha", "abcac")
+    split = LeaveLastOut().split(data)
+    train = [words(data, items) for _, items in split.train.interactions.sequences()]
+    assert train == ["abab", "c", "fgf", "a"]
+    assert [words(data, q.history) for q in split.validation.queries] == ["c", "fgf", "a"]
+    assert [words(data, r) for r in split.validation.relevant] == ["d", "h", "b"]
+    assert [words(data, q.history) for q in split.test.queries] == ["cd", "fgfh", "ab"]
+    assert [words(data, r) for r in split.test.relevant] == ["e", "a", "c"]
+    assert [q.now for q in split.test.queries] == [2.0, 4.0, 2.0]
+    assert split.settings["short_users"] == 1
+    assert split.settings["unused_events"] == 3
+
+
+def test_a_log_written_twice_is_split_like_the_log() -> None:
+    once, twice = LeaveLastOut().split(dataset("abcd", "efg")), LeaveLastOut().split(dataset("aabbccdd", "eeffgg"))
+    assert [r.tolist() for r in twice.test.relevant] == [r.tolist() for r in once.test.relevant]
+    assert [r.tolist() for r in twice.validation.relevant] == [r.tolist() for r in once.validation.relevant]
 
 
 def test_repeats_keep_them_and_allow_every_query_to_return_seen_items() -> None:

@@ -79,6 +79,7 @@ def test_every_event_is_in_train_or_relevant_or_counted_as_dropped(
         relevant = sum(map(len, fold.relevant))
         assert relevant == counts["relevant"]
         accounted += relevant + counts["dropped_seen"] + counts["dropped_repeated"] + counts["dropped_cold"]
+    accounted += split.settings.get("unused_events", 0)
     assert accounted == len(dataset.interactions) == split.settings["events"]
 
 

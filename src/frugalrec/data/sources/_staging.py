@@ -164,6 +164,12 @@ class Events:
     value: np.ndarray[Any, np.dtype[np.float32]] | None = None
     timestamp: np.ndarray[Any, np.dtype[np.float64]] | None = None
 
+    def take(self, rows: np.ndarray[Any, np.dtype[np.intp]]) -> Events:
+        """Return the events at ``rows``, in their order."""
+        value = None if self.value is None else self.value[rows]
+        timestamp = None if self.timestamp is None else self.timestamp[rows]
+        return Events(self.user[rows], self.item[rows], value, timestamp)
+
 
 def events(scratch: Scratch, rows: Rows, unit: int, min_rating: float | None) -> Events:
     """Return the kept events, with codes of `number_ids`. Time O(rows); memory 21 bytes a row, and a chunk of rows."""

@@ -20,8 +20,10 @@ class LeaveLastOut:
     Users with fewer than ``min_events`` events stay in train whole. Events of one user at the same time are in the
     order of `Interactions`.
 
-    A held-out item that the user met before can never be ranked while seen items are left out: such cases are dropped
-    and counted (``dropped_seen``), unless ``repeats`` allows every query to return items again.
+    An item that the user met before can never be ranked while seen items are left out. So the last events are the last
+    with an item new to the user, and ``min_events`` counts those; events between and after them, with items met before,
+    are neither learned from nor asked for (``unused_events``). ``repeats`` takes events as they are, and allows every
+    query to return items again.
 
     >>> from frugalrec.data.catalog import Catalog
     >>> from frugalrec.data.ids import IdMap
@@ -45,22 +47,23 @@ class LeaveLastOut:
     def split(self, dataset: Dataset) -> Split:
         """Return the split; raises `DataError` when no user has enough events."""
         log = dataset.interactions
-        lengths = np.diff(log.offsets)
+        counts = np.ones(len(log), dtype=bool) if self.repeats else log.first_meetings
+        so_far = np.append(0, np.cumsum(counts))
+        lengths = np.diff(so_far[log.offsets])
         long = lengths >= self.min_events
-        from_end = log.offsets[log.user + 1] - 1 - np.arange(len(log))
         split_users = long[log.user]
-        last = split_users & (from_end == 0)
-        second_last = split_users & (from_end == 1)
-        train = ~(last | second_last)
+        to_come = so_far[log.offsets[log.user + 1]] - so_far[1:]
+        train, before_test = (~split_users | (to_come >= held) for held in (2, 1))
+        second_last, last = (split_users & counts & (to_come == after) for after in (1, 0))
         trained = users_of(log, train)
         validation, validation_counts = fold_of(log, train, second_last, trained=trained, repeats=self.repeats)
-        test, test_counts = fold_of(log, ~last, last, trained=trained, repeats=self.repeats)
+        test, test_counts = fold_of(log, before_test, last, trained=trained, repeats=self.repeats)
         check_not_empty(
             "leave-last-out",
             int(train.sum()),
             validation,
             test,
-            hint=f"it needs users with at least {self.min_events} events and, unless repeats are allowed, new items",
+            hint=f"it needs users with at least {self.min_events} {'events' if self.repeats else 'different items'}",
         )
         return Split(
             kind="leave-last-out",
@@ -72,6 +75,7 @@ class LeaveLastOut:
                 "repeats": self.repeats,
                 "events": len(log),
                 "train_events": int(train.sum()),
+                "unused_events": int((~train & ~second_last & ~last).sum()),
                 "short_users": int(((lengths > 0) & ~long).sum()),
                 "validation": validation_counts,
                 "test": test_counts,
