@@ -27,6 +27,7 @@ UNITS: Mapping[str, str] = {
     "pairs-dense": "term",
     "pairs-sparse": "term",
     "sparse-product": "multiply-add",
+    "sparse-product-wide": "multiply-add",
     "visit": "row",
     "sparse-alone": "multiply-add",
     "gather": "multiply-add",

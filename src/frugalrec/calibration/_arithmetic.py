@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import time
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +16,7 @@ from frugalrec.interfaces import Matrix
 from frugalrec.recommenders._approximate import times
 from frugalrec.recommenders._expected import expected_gram
 from frugalrec.recommenders._ridge import invert
+from frugalrec.work import Work
 
 _FACTOR_SIZES = (512, 1024, 3072)
 _TOUCHED = 1 << 28
@@ -66,15 +68,23 @@ def memory(bench: Bench) -> None:
         (800, 90_000, 300),
     ):
         chosen = log_of(n_items, n_events, length=length).matrix().astype(np.float64)
-        lengths = np.diff(chosen.indptr).astype(np.float64)
-        products = float(lengths @ lengths)
-        bench.measure("sparse-product", products / _gram(chosen).nnz, products, _gram, chosen)
+        products, cells = _products(chosen)
+        bench.measure("sparse-product", products / cells, products, _gram, chosen)
+    few = log_of(30_000, 100_000, length=20).matrix().astype(np.float64)
+    products, cells = _products(few)
+    bench.measure("sparse-product-wide", products / cells, products, _gram, few)
     # In a large log, each row that is looked up for it comes from memory.
     for n_items, n_events in ((8_000, 100_000), (30_000, 1_000_000)):
         chosen = log_of(n_items, n_events, length=20).matrix().astype(np.float64)
-        lengths = np.diff(chosen.indptr).astype(np.float64)
-        product, visit = expected_gram(float(chosen.nnz), float(lengths @ lengths), float(_gram(chosen).nnz))
-        bench.measure("visit", visit.size, visit.amount, _gram, chosen, beside=[product])
+        *product, visit = expected_gram(float(chosen.nnz), *_products(chosen), float(n_items))
+        bench.measure("visit", visit.size, visit.amount, _gram, chosen, beside=product)
+    # Some popular items and all that go with them: many pairs in each cell of long rows.
+    chosen = log_of(30_000, 1_500_000, length=150).matrix().astype(np.float64)
+    popular = chosen.T.tocsr()[20:80]
+    products = float(np.diff(chosen.indptr)[popular.indices].sum())
+    size = products / (popular @ chosen).nnz
+    found = Work("visit", float(popular.nnz), 8.0 * chosen.nnz)
+    bench.measure("sparse-product-wide", size, products, operator.matmul, popular, chosen, beside=[found])
     for n_items in (1_500, 4_000, 6_000):
         chosen = log_of(n_items, 60_000).matrix()
         weights = np.ones((n_items, n_items), dtype=np.float32)
@@ -115,6 +125,12 @@ def _inverted(definite: np.ndarray[Any, Any]) -> Any:
 
 def _gram(chosen: sparse.csr_array) -> Any:
     return chosen.T @ chosen
+
+
+def _products(chosen: sparse.csr_array) -> tuple[float, float]:
+    """Return how many pairs a table multiplied by itself has, and how many cells they fall into."""
+    lengths = np.diff(chosen.indptr).astype(np.float64)
+    return float(lengths @ lengths), float(_gram(chosen).nnz)
 
 
 def _rows(lists: Matrix) -> Any:

@@ -26,6 +26,9 @@ from frugalrec.recommenders._statistics import (
 )
 from frugalrec.work import Expected, Stages, Work
 
+NARROW, WIDE = 4_000.0, 16_000.0
+"""Columns of a product's row that the nearest cache holds, and that it does not."""
+
 VISITS = 12.0
 """Columns of the log that sums look up at an event: items, decays, tails, and how far its state reaches."""
 
@@ -194,12 +197,23 @@ def expected_text_space(shape: DataShape, dim: int, whitening: float) -> Expecte
     return Expected(tuple(work), flops, 0.0, 0.0, peak, 8.0 * n * d)
 
 
-def expected_gram(chosen: float, products: float, cells: float) -> tuple[Work, ...]:
+def expected_gram(chosen: float, products: float, cells: float, columns: float) -> tuple[Work, ...]:
     """Return the work of multiplying a sparse user × item table, of ``chosen`` entries, by itself.
 
-    Its ``products`` fall into so many ``cells``; for each entry a row of the table is looked up.
+    Its ``products`` fall into so many ``cells`` of ``columns``; for each entry a row of the table is looked up.
     """
-    return Work("sparse-product", products, max(1.0, products / max(cells, 1.0))), Work("visit", chosen, 8.0 * chosen)
+    return *_sparse_product(products, cells, columns), Work("visit", chosen, 8.0 * chosen)
+
+
+def _sparse_product(pairs: float, cells: float, columns: float) -> tuple[Work, ...]:
+    """Return the work of adding ``pairs`` into ``cells``, a row of ``columns`` at a time.
+
+    A row that does not fit into the nearest cache takes longer where it is met again and again.
+    """
+    wide = math.log(max(columns, 1.0) / NARROW) / math.log(WIDE / NARROW)
+    wide = min(1.0, max(0.0, wide))
+    size = max(1.0, pairs / max(cells, 1.0))
+    return Work("sparse-product", (1.0 - wide) * pairs, size), Work("sparse-product-wide", wide * pairs, size)
 
 
 def expected_encoded(shape: DataShape, dim: int) -> Expected:
@@ -208,18 +222,17 @@ def expected_encoded(shape: DataShape, dim: int) -> Expected:
     return Expected((), 0.0, 0.0, 0.0, 2.0 * size, size)
 
 
-def expected_product(nonzeros: float, met: float, rows: float, columns: float, *, alone: bool) -> Work:
+def expected_product(nonzeros: float, met: float, rows: float, columns: float, *, alone: bool) -> tuple[Work, ...]:
     """Return the work of `_base.product` for one of its rows of ``nonzeros``, each meeting ``met`` entries.
 
     The table on the right is ``rows`` × ``columns``; for many rows at once it is made dense where that pays.
     """
     if not alone and 12 * met > columns and 4 * rows * columns <= BLOCK_BYTES:
-        return Work("gather", nonzeros * columns, columns)
+        return (Work("gather", nonzeros * columns, columns),)
     pairs = nonzeros * met
     if alone:
-        return Work("sparse-alone", pairs, max(1.0, met))
-    filled = columns * -math.expm1(-pairs / max(columns, 1.0))
-    return Work("sparse-product", pairs, max(1.0, pairs / max(filled, 1.0)))
+        return (Work("sparse-alone", pairs, max(1.0, met)),)
+    return _sparse_product(pairs, columns * -math.expm1(-pairs / max(columns, 1.0)), columns)
 
 
 def expected_weights(n: float, nonzeros: float, *, dense: bool, alone: bool = True, states: bool = False) -> Expected:
@@ -232,7 +245,7 @@ def expected_weights(n: float, nonzeros: float, *, dense: bool, alone: bool = Tr
         gather = Work("gather-alone" if alone else "gather", nonzeros * n, n)
         return Expected((*own, gather), 2.0 * nonzeros * n, 0.0, 0.0, 4.0 * n, 0.0)
     met = min(float(KEPT), n)
-    work = (*own, expected_product(nonzeros, met, n, n, alone=alone))
+    work = (*own, *expected_product(nonzeros, met, n, n, alone=alone))
     return Expected(work, 2.0 * nonzeros * met, 0.0, 0.0, 16.0 * n, 0.0, UNSOLVED_SPREAD)
 
 

@@ -112,7 +112,11 @@ class FutureRidge(Linear):
         dense = max(cells) >= 0.1 * n * n and n <= DENSE_ROWS
         held = 16.0 * n * n if dense else 12.0 * sum(cells)
         work = (
-            *(w for t, c in zip((squares, crossed), cells, strict=True) for w in expected_gram(shape.n_chosen, t, c)),
+            *(
+                w
+                for t, c in zip((squares, crossed), cells, strict=True)
+                for w in expected_gram(shape.n_chosen, t, c, n)
+            ),
             Work("events", 4.0 * len(self.cuts) * shape.n_events),
             # Tables of one cut and of all before it become a new one.
             Work("stream", 36.0 * len(self.cuts) * sum(cells), 1 << 26),

@@ -97,7 +97,7 @@ class ItemKnn(Scores):
         pairs = (24.0 if self.shrinkage > 0 else 8.0) * block
         peak = (28.0 + 8.0 * block / max(cells, 1.0)) * chosen + max(pairs + held, 2.0 * held)
         work = (
-            *expected_gram(chosen, products, cells) * int(twice),
+            *expected_gram(chosen, products, cells, n) * int(twice),
             Work("rows", n, max(1.0, cells / n)),
             Work("events", 2.0 * shape.n_events),
             Work("stream", 40.0 * cells, 8.0 * block),
@@ -109,7 +109,7 @@ class ItemKnn(Scores):
         def scored(*, alone: bool) -> Expected:
             product = expected_product(shape.mean_distinct, met, n, n, alone=alone)
             own = (Work("query", 1.0),) if alone else ()
-            work = (*own, product, Work("stream", 12.0 * n))
+            work = (*own, *product, Work("stream", 12.0 * n))
             return Expected(work, flops_a_query, 0.0, 0.0, 8.0 * n, 0.0, 1.5)
 
         spread = 1.15 if self.shrinkage > 0 else 1.0

@@ -84,7 +84,7 @@ class UserKnn(Scores):
             # About four times as many small matrices are made as by a product with weights.
             own = (Work("query", 4.0),) if alone else ()
             # Picking the best neighbours takes longer where more users share an item with the query.
-            work = (*own, compared, asked, Work("compare", users, max(1.0, 1000.0 * met)))
+            work = (*own, *compared, *asked, Work("compare", users, max(1.0, 1000.0 * met)))
             return Expected(work, flops, 0.0, 0.0, 40.0 * users, 0.0, 1.5)
 
         return Stages(fit, scored(alone=True), scored(alone=False))
