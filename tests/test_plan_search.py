@@ -43,7 +43,9 @@ def test_the_best_by_upper_bound_go_on() -> None:
     assert left.order == ("a", "b")
     assert {d.plan for d in left.dropped} == {"dear", "c"}
     assert next(d.reason for d in left.dropped if d.plan == "c").startswith("dropped at 400 users: at best 0.15")
-    assert next(d.reason for d in left.dropped if d.plan == "c").endswith("against 0.2500 of a")
+    assert next(d.reason for d in left.dropped if d.plan == "c").endswith(
+        "against 0.2500 of a, and it is not among the best 2 by that bound"
+    )
 
 
 def test_who_was_asked_little_is_not_dropped_for_it() -> None:
@@ -63,6 +65,8 @@ def test_the_last_rung_leaves_only_what_may_be_chosen() -> None:
     plans = [look("a", 0.5), look("b", 0.3)]
     assert narrow(plans).order == ("a", "b")
     assert narrow(plans, strict=True).order == ("a",)
+    (dropped,) = narrow(plans, strict=True).dropped
+    assert dropped.reason.endswith("of a, by which 400 test users would not show that it is within 2% of best")
     number = Floor(value=0.24, margin=None)
     assert narrow(plans, number, strict=True).order == ("a",)
     assert narrow(plans, Floor(value=0.1, margin=None), strict=True).order == ("b", "a")[::-1]
@@ -76,6 +80,9 @@ def test_baselines_twins_and_what_plans_are_built_on_stay() -> None:
     left = narrow([look("chance", 0.01), look("part", 0.2), look("plain", 0.3), look("other", 0.3), lm, built])
     assert set(left.order) == {"chance", "part", "plain", "lm", "built"}
     assert left.judged == {"chance", "plain", "lm", "built"}  # part only because built is built on it
+    (member,) = left.members
+    assert member.plan == "part"
+    assert member.reason.startswith("kept only for built, which is built on it, at 400 users: at best 0.1")
 
 
 def test_a_twin_without_a_language_model_is_judged_first(tmp_path: Path) -> None:
@@ -96,7 +103,9 @@ def test_fewer_go_on_where_there_is_no_time_for_more() -> None:
         asked.append(set(names))
         return len(names) < 2
 
-    assert narrow(looks, keep=3, affords=affords).order == ("a",)
+    left = narrow(looks, keep=3, affords=affords)
+    assert left.order == ("a",)
+    assert all(d.reason.endswith("the best 1 by that bound, for which there was time") for d in left.dropped)
     assert [len(names) for names in asked] == [3, 2, 1]
     assert narrow(looks, keep=3, affords=lambda names, judged: False).order == (
         "a",

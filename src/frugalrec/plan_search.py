@@ -59,6 +59,7 @@ LEAST_SECONDS = 0.01
 class Halving:
     """One search. `run` looks at the plans rung by rung; ``found`` then has what is left, ``dropped`` the rest.
 
+    ``members`` of it are there for others alone. Interrupted on the first rung, ``found`` has what was seen of it.
     ``seconds`` is CPU time for everything, this and what follows. What was looked at is kept in ``path``, a line each,
     so that an interrupted search goes on; what it took then counts as spent where it is taken up. ``refuses`` says why
     a plan is not to be tried, ``expects`` how long fitting it to everything will take at least, where that is known,
@@ -79,6 +80,7 @@ class Halving:
     weighs: Callable[[Plan, Split | None], float | None] = field(default=lambda plan, split: None)
     found: dict[str, Looked] = field(default_factory=dict)
     judged: frozenset[str] = frozenset()
+    members: tuple[Dropped, ...] = ()
     dropped: list[Dropped] = field(default_factory=list)
     skipped: list[Dropped] = field(default_factory=list)
 
@@ -185,6 +187,8 @@ class Halving:
         """Look at every plan left on one rung; None where not all could be seen, and others had been before."""
         first = step == 0
         seen: dict[str, Looked] = {}
+        if first:
+            self.found = seen
         names = [name for name in self._by_name if name in self._order]
         weights = {n: self._takes(n) for n in names}
         for i, name in enumerate(names):
@@ -236,7 +240,7 @@ class Halving:
             seed=self.config.seed,
         )
         self.dropped += left.dropped
-        self._order, self.judged = list(left.order), left.judged
+        self._order, self.judged, self.members = list(left.order), left.judged, left.members
         self.found = {name: seen[name] for name in left.order}
         on, users = ", ".join(left.order), len(rung.split.validation)
         self.say(f"search: {len(seen)} plans at {users:,} users; on with {on} ({self.left:.0f} s left)")
@@ -371,7 +375,8 @@ class Halving:
             )
             if not len(tuned.values) or plan.reranker is not None:
                 looked = self._as_it_is(tuned.plan, rung)
-        looked = replace(looked, cpu_seconds=time.process_time() - began)
+        tried = tuned.tried if rung.share == 1 else [{**note, "share": rung.share} for note in tuned.tried]
+        looked = replace(looked, tried=tried, cpu_seconds=time.process_time() - began)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"key": key, **line_of(looked)}) + "\n")
         return looked
