@@ -49,7 +49,7 @@ STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 """How many fits a plan may make on a rung."""
 
 ROOM = 2.0
-"""How many times the time that its fits are expected to take a plan may have on a rung."""
+"""How many times the time that its fits are expected to take a plan may have on a rung; on the last, as many fits."""
 
 LEAST_SECONDS = 0.01
 """Whatever the budget, the settings that a search begins with are tried."""
@@ -141,14 +141,15 @@ class Halving:
     def _next(self, names: Iterable[str], judged: Set[str], shares: Sequence[float]) -> tuple[float, float, float]:
         """Return on which share of the users to look again, at how many fits a plan, and the seconds for it.
 
-        It is the largest share on which every plan can make `LEAST_FITS`, in half of the time where it is not the last.
-        Where there is none, no fits: settings found on few users by few fits are worth less than a few on all. Plans
-        that are not ``judged``, on which others are built, are fitted once.
+        It is the largest share on which every plan can make `LEAST_FITS`, in half of the time where it is not the last;
+        on all users, `ROOM` times fewer, since a plan may make more where others leave time. Where there is none, no
+        fits: settings found on few users by few fits are worth less than a few on all. Plans that are not ``judged``,
+        on which others are built, are fitted once.
         """
         seconds = max(0.0, self.left - self._reserve())
         for share in reversed(shares):
-            part = seconds if share == 1 else seconds / 2
-            if (fits := self._fits(names, judged, share, part)) >= LEAST_FITS:
+            part, least = (seconds, LEAST_FITS / ROOM) if share == 1 else (seconds / 2, LEAST_FITS)
+            if (fits := self._fits(names, judged, share, part)) >= least:
                 return share, fits, part
         return shares[0], 0.0, 0.0
 
@@ -214,8 +215,11 @@ class Halving:
             limit = max(ROOM * most * expected, share)
             if not first:
                 later = sum(self.found[n].setting_seconds_at(rung.share) for n in names[i + 1 :] if n in self.found)
-                limit = min(limit, self.left - max(self._reserve() / SPARE, self._whole(name, seen)) - later)
-                most = min(most, max(1.0, limit / (ROOM * max(expected, LEAST_SECONDS))))
+                best, now = max(self.found, key=lambda n: self.found[n].mean), {**self.found, **seen}
+                limit = min(limit, self.left - max(self._whole(best, now), self._whole(name, now)) - later)
+                # Nothing comes after all users: what others leave of the time is for more fits.
+                most *= ROOM if rung.share == 1 and name in self.judged else 1.0
+                most = min(most, max(1.0, limit / max(expected, LEAST_SECONDS)))
             try:
                 seen[name] = self._look(resolved, rung, step, most, limit, seen)
             except (DataError, MissingExtraError, AssetError, BudgetError, MemoryError) as error:
@@ -235,7 +239,7 @@ class Halving:
             self._compute(seen),
             keep=keep,
             judges=len(self.split.test),
-            affords=lambda names, judged: not shares or self._next(names, judged, shares)[1] >= LEAST_FITS,
+            affords=lambda names, judged: not shares or self._next(names, judged, shares)[1] > 0,
             strict=not shares,
             seed=self.config.seed,
         )
