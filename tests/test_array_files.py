@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
 from frugalrec import array_files
-from frugalrec.errors import DataError, MissingExtraError
+from frugalrec.errors import ConfigError, DataError, MissingExtraError
 
 KINDS = st.sampled_from([np.bool_, np.int8, np.int32, np.int64, np.uint64, np.float32, np.float64])
 
@@ -73,3 +73,42 @@ def test_paths_mean_the_same_in_another_folder(tmp_path: Path, monkeypatch: pyte
     assert array_files.absolute("parts") == str(tmp_path / "parts")
     assert array_files.absolute("s3://bucket/parts") == "s3://bucket/parts"
     assert array_files.absolute("") == ""
+    assert array_files.absolute(f"file://{tmp_path}/parts") == str(tmp_path / "parts")
+
+
+def test_what_a_killed_writer_leaves_is_no_parquet_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(source: str, target: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        array_files.write(str(tmp_path / "one"), {"a": np.arange(3)}, {})
+    assert list((tmp_path / "one").iterdir())
+    assert not list((tmp_path / "one").glob("*.parquet"))
+
+
+@pytest.mark.skipif(find_spec("fsspec") is None, reason="fsspec is not installed")
+def test_files_and_folders_of_a_url_are_copied_for_a_while() -> None:
+    import fsspec
+
+    files = fsspec.filesystem("memory")
+    files.pipe_file("/shop/day=1/a.csv", b"one")
+    files.pipe_file("/shop/b.csv", b"two")
+    with array_files.copied("memory://shop") as folder:
+        assert folder.name == "shop"
+        assert (folder / "day=1" / "a.csv").read_bytes() == b"one"
+        assert (folder / "b.csv").read_bytes() == b"two"
+    assert not folder.exists()
+    with array_files.copied("memory://shop/b.csv") as file:
+        assert (file.name, file.read_bytes()) == ("b.csv", b"two")
+    with pytest.raises(DataError, match="memory://nothing: expected a file or a folder, found none"):
+        array_files.copied("memory://nothing").__enter__()
+
+
+@pytest.mark.skipif(find_spec("fsspec") is None, reason="fsspec is not installed")
+def test_addresses_that_nothing_answers_to_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match="nope://x cannot be reached: Protocol not known: nope"):
+        array_files.file_system("nope://x")
+    monkeypatch.setitem(__import__("sys").modules, "s3fs", None)
+    with pytest.raises(MissingExtraError, match=r"s3://bucket cannot be reached: .*s3fs"):
+        array_files.file_system("s3://bucket")

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import duckdb
@@ -15,7 +16,7 @@ from frugalrec.batch import recommend_all
 from frugalrec.config import DataSection
 from frugalrec.cost import Ledger
 from frugalrec.data.dataset import Dataset
-from frugalrec.datasets import load_data
+from frugalrec.datasets import load_data, located
 from frugalrec.errors import ConfigError
 from frugalrec.executors import executing
 from frugalrec.executors.local import Local
@@ -37,6 +38,25 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Dataset]:
     plan.build(None).fit(dataset, Ledger()).save(folder / "model")
     PlanFile(plan, section, dataset.fingerprint(), "", "").write(folder / "plan.toml")
     return folder, dataset
+
+
+@pytest.mark.skipif(find_spec("fsspec") is None, reason="fsspec is not installed")
+def test_data_may_be_at_urls(run: tuple[Path, Dataset], tmp_path: Path) -> None:
+    import fsspec
+
+    _, dataset = run
+    (tmp_path / "log").mkdir()
+    duckdb.sql(
+        f"COPY (FROM '{run[0]}/log.csv') TO '{tmp_path}/log' (FORMAT parquet, PARTITION_BY (timestamp), OVERWRITE)"
+    )
+    fsspec.filesystem("memory").put(f"{tmp_path}/log", "/shop/log", recursive=True)
+    for place in ("log", f"file://{tmp_path}/log", "memory://shop/log"):
+        found, report = load_data(DataSection(interactions=place), tmp_path)
+        assert found.name == "log"
+        assert len(found.interactions) == len(dataset.interactions)
+        assert found.interactions.timestamp is not None
+        assert report.files == (place if "memory" in place else f"{tmp_path}/log",)
+        assert located(place, tmp_path) == report.files[0]
 
 
 def rows(out: Path) -> list[Row]:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Set
+from collections.abc import Callable, Mapping, Set
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,7 +43,9 @@ def test_the_best_by_upper_bound_go_on() -> None:
     assert left.order == ("a", "b")
     assert {d.plan for d in left.dropped} == {"dear", "c"}
     assert next(d.reason for d in left.dropped if d.plan == "c").startswith("dropped at 400 users: at best 0.15")
-    assert next(d.reason for d in left.dropped if d.plan == "c").endswith("against 0.2500 of a")
+    assert next(d.reason for d in left.dropped if d.plan == "c").endswith(
+        "against 0.2500 of a, and it is not among the best 2 by that bound"
+    )
 
 
 def test_who_was_asked_little_is_not_dropped_for_it() -> None:
@@ -63,6 +65,8 @@ def test_the_last_rung_leaves_only_what_may_be_chosen() -> None:
     plans = [look("a", 0.5), look("b", 0.3)]
     assert narrow(plans).order == ("a", "b")
     assert narrow(plans, strict=True).order == ("a",)
+    (dropped,) = narrow(plans, strict=True).dropped
+    assert dropped.reason.endswith("of a, by which 400 test users would not show that it is within 2% of best")
     number = Floor(value=0.24, margin=None)
     assert narrow(plans, number, strict=True).order == ("a",)
     assert narrow(plans, Floor(value=0.1, margin=None), strict=True).order == ("b", "a")[::-1]
@@ -76,6 +80,9 @@ def test_baselines_twins_and_what_plans_are_built_on_stay() -> None:
     left = narrow([look("chance", 0.01), look("part", 0.2), look("plain", 0.3), look("other", 0.3), lm, built])
     assert set(left.order) == {"chance", "part", "plain", "lm", "built"}
     assert left.judged == {"chance", "plain", "lm", "built"}  # part only because built is built on it
+    (member,) = left.members
+    assert member.plan == "part"
+    assert member.reason.startswith("kept only for built, which is built on it, at 400 users: at best 0.1")
 
 
 def test_a_twin_without_a_language_model_is_judged_first(tmp_path: Path) -> None:
@@ -96,7 +103,9 @@ def test_fewer_go_on_where_there_is_no_time_for_more() -> None:
         asked.append(set(names))
         return len(names) < 2
 
-    assert narrow(looks, keep=3, affords=affords).order == ("a",)
+    left = narrow(looks, keep=3, affords=affords)
+    assert left.order == ("a",)
+    assert all(d.reason.endswith("the best 1 by that bound, for which there was time") for d in left.dropped)
     assert [len(names) for names in asked] == [3, 2, 1]
     assert narrow(looks, keep=3, affords=lambda names, judged: False).order == (
         "a",
@@ -125,17 +134,15 @@ def test_the_next_look_is_on_as_many_users_as_six_fits_have_time_for(tmp_path: P
     shares = [1 / 8, 1 / 4, 1 / 2, 1.0]
     names = ["ease", "sequential"]
     # EASE has five values of the one setting that needs a fit: five fits, and no sixth.
-    assert halving_of([ease, words], 1000.0, tmp_path)._next(names, set(names), shares)[:2] == (1.0, 96.0)
-    assert halving_of([ease, words], 88.9, tmp_path)._next(names, set(names), shares)[:2] == (
-        1.0,
-        6.0,
-    )  # 5 · 8 + 6 · 8 seconds
-    assert halving_of([ease, words], 87.9, tmp_path)._next(names, set(names), shares)[:2] == (1 / 4, 16.0)
-    # In half of the time: 4 s a fit on half of the users are 44 s.
-    assert halving_of([ease, words], 88.1, tmp_path)._next(names, set(names), [1 / 2, 1.0])[:2] == (1.0, 6.0)
-    assert (
-        halving_of([ease, words], 9.5, tmp_path)._next(names, set(names), shares)[1] == 0.0
-    )  # no time for six on any share
+    halving = halving_of([ease, words], 1000.0, tmp_path)
+    assert halving._next(names, set(names), shares)[:2] == (1.0, 96.0)
+    # On all users three will do, 3 · 8 + 3 · 8 seconds: a plan makes more where others leave time.
+    for seconds, fits in ((88.9, 6.0), (87.9, 4.0), (48.9, 3.0)):
+        assert halving_of([ease, words], seconds, tmp_path)._next(names, set(names), shares)[:2] == (1.0, fits)
+    # On a part of them six, in half of the time: 5 · 2 + 6 · 2 seconds on a quarter.
+    assert halving_of([ease, words], 45.0, tmp_path)._next(names, set(names), shares)[:2] == (1 / 4, 6.0)
+    # No time for six on any share.
+    assert halving_of([ease, words], 9.5, tmp_path)._next(names, set(names), shares)[1] == 0.0
 
 
 def test_what_others_are_only_built_on_is_fitted_once(tmp_path: Path) -> None:
@@ -155,6 +162,41 @@ def test_what_a_blend_will_take_is_known_from_its_members(tmp_path: Path) -> Non
     asked = len(halving.split.test) * 0.5 * 2.0
     assert halving._whole("blend", {"a": a, "b": b}) == pytest.approx(20.0 + asked)
     assert halving._whole("a", {}) == pytest.approx(10.0)
+
+
+class Recording(Halving):
+    """Looks at nothing: keeps what each plan may take, and finds that fitting ``member`` takes 30 s."""
+
+    def _look(
+        self, plan: Plan, rung: _Rung, step: int, fits: float, seconds: float, seen: Mapping[str, Looked]
+    ) -> Looked:
+        self.asked = {**getattr(self, "asked", {}), plan.name: (fits, seconds)}
+        return replace(self.found[plan.name], fit_seconds=30.0 if plan.name == "member" else 1.0)
+
+
+def test_what_others_leave_on_all_users_is_for_more_fits_but_for_what_the_best_plan_now_needs(tmp_path: Path) -> None:
+    on_member = Spec("hybrid", {"members": (Spec("plan", {"name": "member"}),)})
+    kinds = {"member": (Spec("sequential-linear"), 0.3), "other": (Spec("ease"), 0.2), "blend": (on_member, 0.5)}
+    looks = {
+        name: Looked(Plan(name, spec), np.full(2, mean), 1.0, 0.0, 1.0, setting_seconds=2.0)
+        for name, (spec, mean) in kinds.items()
+    }
+    split = LeaveLastOut().split(toy_dataset(n_users=20, n_items=20))
+    config = parse_config({"data": {"interactions": "x.csv"}}, "a test")
+    for share, expected in ((0.5, 3.0), (1.0, 6.0)):
+        plans = [one.plan for one in looks.values()]
+        halving = Recording(plans, split, config, 60.0, "", tmp_path / "search.jsonl", Ledger())
+        halving.found, halving.judged = dict(looks), frozenset(looks)
+        halving._climb(_Rung(split, share, lambda plan, rung: 1.0), 1, 3.0, 18.0)
+        assert halving.asked["member"][0] == expected
+        # 60 s, but for 2 of the blend's look, and the blend with its member as it is now: not more than twice 3 · 2 s.
+        assert halving.asked["other"][1] == pytest.approx(12.0)
+    halving = Recording(plans, split, config, 37.0, "", tmp_path / "search.jsonl", Ledger())
+    halving.found, halving.judged = dict(looks), frozenset(looks)
+    halving._climb(_Rung(split, 1.0, lambda plan, rung: 1.0), 1, 3.0, 18.0)
+    fits, seconds = halving.asked["other"]
+    assert seconds == pytest.approx(37.0 - 30.0 - 2.0, abs=0.5)
+    assert fits == pytest.approx(seconds / 2.0)
 
 
 def test_a_search_whose_best_plan_cannot_be_afforded_ends_with_the_best_that_can(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from frugalrec.data.dataset import Dataset
 from frugalrec.data.interactions import Interactions
 from frugalrec.errors import BudgetError, ConfigError, DataError, PriceError, UnknownNameError
 from frugalrec.machine_profile import Profile, hardware
+from frugalrec.narrowing import BASELINES
 from frugalrec.plan import Spec
 from frugalrec.plan_search import seconds_of
 from frugalrec.planner import Decision
@@ -512,6 +513,39 @@ def test_an_interrupted_search_goes_on_with_the_best_so_far_and_later_from_there
     assert after.startswith(looked)
     keys = [json.loads(line)["key"] for line in after.splitlines()]
     assert len(set(keys)) == len(keys)  # nothing is looked at twice
+
+
+@pytest.mark.parametrize("moment", ["looking", "judging"])
+def test_whenever_a_search_is_interrupted_it_answers_with_the_best_so_far_as_found(moment: str, tmp_path: Path) -> None:
+    cut = study(LARGE, tmp_path, searching())
+    stopped: list[list[str]] = []
+
+    def report(stage: str, done: int, of: int) -> None:
+        # The first plans were looked at on a part of the users; or the best of them all is being fitted.
+        looked = [e.plan for e in cut.ledger.entries if e.name == "search"]
+        looking = stage == "tune sequential" and "ease (search)" in looked
+        if not stopped and (looking if moment == "looking" else stage == "plans"):
+            stopped.append(looked)
+            raise KeyboardInterrupt
+
+    with progress.listening(report):
+        decision = cut.run()
+    assert cut.interrupted
+    (judged,) = decision.choices
+    assert judged.name not in BASELINES
+    looked = [e.plan.removesuffix(" (search)") for e in cut.ledger.entries if e.name == "search"]
+    assert len(looked) == len(stopped[0]) + (moment == "looking")  # the one that was cut off is the last
+    assert not [e for e in cut.ledger.entries if e.name == "tune"]  # nothing is searched any more
+    assert fitted_in(cut) == [judged.name]
+
+
+def test_what_a_search_tried_is_told_of_the_plans_that_it_left(tmp_path: Path) -> None:
+    decision = study(LARGE, tmp_path, searching()).run()
+    best = decision.choice(str(decision.plan)).trial
+    assert len(best.tuning) > 1
+    assert best.validation == pytest.approx(max(note["value"] for note in best.tuning if "value" in note), rel=0.1)
+    line = next(line for line in lines_of(tmp_path) if line["plan"] == best.name)
+    assert line["tuning"] == json.loads(json.dumps(list(best.tuning)))
 
 
 def test_few_users_need_no_rungs(dataset: Dataset, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from frugalrec.errors import DataError, MissingExtraError
+from frugalrec.errors import ConfigError, DataError, MissingExtraError
 
 _NOTE = "note.json"
 _KINDS = "biuf"
@@ -78,7 +78,11 @@ def is_url(place: str) -> bool:
 
 
 def absolute(place: str) -> str:
-    """Return a URL as it is, and a path so that it means the same to processes that work in another folder."""
+    """Return a URL as it is, and a path so that it means the same to processes that work in another folder.
+
+    A URL of the local file system is a path: files are moved there whole.
+    """
+    place = place.removeprefix("file://")
     return place if not place or is_url(place) else os.path.abspath(place)
 
 
@@ -99,9 +103,28 @@ def put(scratch: str, folder: str) -> None:
     Path(folder).mkdir(parents=True, exist_ok=True)
     for name in names:
         # Two workers may finish one shard at once: each writes under a name of its own, and the last one stands.
-        part = Path(folder) / f".{os.getpid()}-{name}"
+        # What a killed one leaves is not taken for a Parquet file.
+        part = Path(folder) / f".{name}.{os.getpid()}"
         shutil.copyfile(Path(scratch) / name, part)
         os.replace(part, Path(folder) / name)
+
+
+@contextmanager
+def copied(url: str) -> Iterator[Path]:
+    """Yield a local copy of the file at ``url``, or of the folder with all below it; raises `DataError`."""
+    files, path = _file_system(url)
+    with tempfile.TemporaryDirectory(prefix="frugalrec-") as scratch:
+        here = Path(scratch) / path.rsplit("/", 1)[-1]
+        try:
+            for found in files.find(path):
+                target = here / found[len(path) :].lstrip("/")
+                target.parent.mkdir(parents=True, exist_ok=True)
+                files.get_file(found, str(target))
+        except Exception as error:  # each driver has errors of its own
+            raise DataError(f"{url}: cannot be read: {error or type(error).__name__}") from error
+        if not here.exists():
+            raise DataError(f"{url}: expected a file or a folder, found none", hint="check the address")
+        yield here
 
 
 @contextmanager
@@ -135,7 +158,14 @@ def _file_system(url: str) -> tuple[Any, str]:
         from fsspec.core import url_to_fs
     except ImportError as error:
         raise MissingExtraError.of("fsspec", "ray") from error
-    files, path = url_to_fs(url)
+    try:
+        files, path = url_to_fs(url)
+    except ImportError as error:  # fsspec says which driver
+        raise MissingExtraError(f"{url} cannot be reached: {error}", hint="pip install that driver") from error
+    except ValueError as error:
+        raise ConfigError(
+            f"{url} cannot be reached: {error}", hint="it may be a path, or a URL that fsspec knows"
+        ) from error
     return files, path.rstrip("/")
 
 

@@ -26,7 +26,9 @@ class DataSection(_Section):
     """``[data]``: a named data set, or files and their columns."""
 
     dataset: str | None = Field(None, description="a data set by name: see frugalrec data list")
-    interactions: str | None = Field(None, description="file of events: CSV, TSV, Parquet, JSON lines, … (.gz too)")
+    interactions: str | None = Field(
+        None, description="file of events: CSV, TSV, Parquet, JSON lines, … (.gz too); or a folder, or a URL"
+    )
     items: str | None = Field(None, description="file of items; may hold items without interactions")
     format: str = Field("auto", description="file format, where it cannot be told from the files")
     user: str = Field("user_id", description="column of user ids")

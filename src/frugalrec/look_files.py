@@ -21,14 +21,15 @@ def line_of(looked: Looked) -> dict[str, Any]:
     """Return a look as a table that goes into a file."""
     values = [None if np.isnan(v) else round(float(v), 6) for v in looked.values]
     found = {"plan": looked.plan.to_dict(), "values": values, "stopped_at": looked.stopped_at}
-    return found | {n: getattr(looked, n) for n in NUMBERS}
+    return found | {"tried": list(looked.tried)} | {n: getattr(looked, n) for n in NUMBERS}
 
 
 def looked_of(line: Mapping[str, Any]) -> Looked:
     """Return what `line_of` was made of."""
     values = np.array([np.nan if v is None else v for v in line["values"]], dtype=np.float64)
     numbers = {n: float(line[n]) for n in NUMBERS}
-    return Looked(Plan.from_dict(line["plan"]), values, **numbers, stopped_at=line["stopped_at"])
+    plan, tried = Plan.from_dict(line["plan"]), line.get("tried", ())
+    return Looked(plan, values, **numbers, stopped_at=line["stopped_at"], tried=tried)
 
 
 def lines_of(path: Path) -> dict[str, dict[str, Any]]:

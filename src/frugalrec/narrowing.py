@@ -30,7 +30,7 @@ class Looked:
     ``fit_seconds`` and ``query_seconds`` are CPU time of one fit and of one query; ``growth`` is how many times as long
     a fit on everything is expected to take as one on this ``share`` of the users. ``fits`` were made, counted by
     their work; each with the settings that need none took ``setting_seconds`` of CPU. ``stopped_at`` is the setting at
-    which there was no room for more: the next rung goes on there.
+    which there was no room for more: the next rung goes on there. ``tried``: notes on the settings that were tried.
     """
 
     plan: Plan
@@ -43,6 +43,7 @@ class Looked:
     stopped_at: str = ""
     fits: float = 1.0
     setting_seconds: float = 0.0
+    tried: Sequence[Mapping[str, Any]] = ()
 
     @property
     def mean(self) -> float:
@@ -71,11 +72,12 @@ class Dropped:
 
 @dataclass(frozen=True)
 class Narrowed:
-    """What goes on: all of ``order``, best first. Those not in ``judged`` only because others are built on them."""
+    """What goes on: all of ``order``, best first. ``members`` of it only because others are built on them."""
 
     order: tuple[str, ...]
     judged: frozenset[str]
     dropped: tuple[Dropped, ...]
+    members: tuple[Dropped, ...] = ()
 
 
 def narrowed(
@@ -121,14 +123,21 @@ def narrowed(
         needed = _with(judged, looked, lambda n: references_of(plans[n]))
         if affords(needed, judged):
             break
-    against = f"against {looked[best].mean:.4f} of {best}"
-    users = len(looked[best].values)
-    dropped = [
-        Dropped(n, f"dropped at {users:,} users: at best {looked[best].mean + uppers[n]:.4f} {against}")
-        for n in order
-        if n not in needed
-    ]
-    return Narrowed(tuple(n for n in order if n in needed), frozenset(judged), tuple(dropped))
+    at = f"at {len(looked[best].values):,} users: "
+
+    def why(name: str) -> str:
+        told = f"at best {looked[best].mean + uppers[name]:.4f} against {looked[best].mean:.4f} of {best}, "
+        if strict and name not in hopeful:
+            return f"{told}by which {judges:,} test users would not show that it is {floor}"
+        time = ", for which there was time" if best_ones < keep else ""
+        return f"{told}and it is not among the best {best_ones} by that bound{time}"
+
+    dropped = [Dropped(n, f"dropped {at}{why(n)}") for n in order if n not in needed]
+    members = []
+    for name in sorted(needed - judged, key=order.index):
+        users = ", ".join(n for n in order if n in needed and name in references_of(plans[n]))
+        members.append(Dropped(name, f"kept only for {users}, which is built on it, {at}{why(name)}"))
+    return Narrowed(tuple(n for n in order if n in needed), frozenset(judged), tuple(dropped), tuple(members))
 
 
 def _with(names: set[str], among: Mapping[str, Any], more: Callable[[str], Sequence[str]]) -> set[str]:

@@ -49,7 +49,7 @@ STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 """How many fits a plan may make on a rung."""
 
 ROOM = 2.0
-"""How many times the time that its fits are expected to take a plan may have on a rung."""
+"""How many times the time that its fits are expected to take a plan may have on a rung; on the last, as many fits."""
 
 LEAST_SECONDS = 0.01
 """Whatever the budget, the settings that a search begins with are tried."""
@@ -59,6 +59,7 @@ LEAST_SECONDS = 0.01
 class Halving:
     """One search. `run` looks at the plans rung by rung; ``found`` then has what is left, ``dropped`` the rest.
 
+    ``members`` of it are there for others alone. Interrupted on the first rung, ``found`` has what was seen of it.
     ``seconds`` is CPU time for everything, this and what follows. What was looked at is kept in ``path``, a line each,
     so that an interrupted search goes on; what it took then counts as spent where it is taken up. ``refuses`` says why
     a plan is not to be tried, ``expects`` how long fitting it to everything will take at least, where that is known,
@@ -79,6 +80,7 @@ class Halving:
     weighs: Callable[[Plan, Split | None], float | None] = field(default=lambda plan, split: None)
     found: dict[str, Looked] = field(default_factory=dict)
     judged: frozenset[str] = frozenset()
+    members: tuple[Dropped, ...] = ()
     dropped: list[Dropped] = field(default_factory=list)
     skipped: list[Dropped] = field(default_factory=list)
 
@@ -139,14 +141,15 @@ class Halving:
     def _next(self, names: Iterable[str], judged: Set[str], shares: Sequence[float]) -> tuple[float, float, float]:
         """Return on which share of the users to look again, at how many fits a plan, and the seconds for it.
 
-        It is the largest share on which every plan can make `LEAST_FITS`, in half of the time where it is not the last.
-        Where there is none, no fits: settings found on few users by few fits are worth less than a few on all. Plans
-        that are not ``judged``, on which others are built, are fitted once.
+        It is the largest share on which every plan can make `LEAST_FITS`, in half of the time where it is not the last;
+        on all users, `ROOM` times fewer, since a plan may make more where others leave time. Where there is none, no
+        fits: settings found on few users by few fits are worth less than a few on all. Plans that are not ``judged``,
+        on which others are built, are fitted once.
         """
         seconds = max(0.0, self.left - self._reserve())
         for share in reversed(shares):
-            part = seconds if share == 1 else seconds / 2
-            if (fits := self._fits(names, judged, share, part)) >= LEAST_FITS:
+            part, least = (seconds, LEAST_FITS / ROOM) if share == 1 else (seconds / 2, LEAST_FITS)
+            if (fits := self._fits(names, judged, share, part)) >= least:
                 return share, fits, part
         return shares[0], 0.0, 0.0
 
@@ -185,6 +188,8 @@ class Halving:
         """Look at every plan left on one rung; None where not all could be seen, and others had been before."""
         first = step == 0
         seen: dict[str, Looked] = {}
+        if first:
+            self.found = seen
         names = [name for name in self._by_name if name in self._order]
         weights = {n: self._takes(n) for n in names}
         for i, name in enumerate(names):
@@ -210,8 +215,11 @@ class Halving:
             limit = max(ROOM * most * expected, share)
             if not first:
                 later = sum(self.found[n].setting_seconds_at(rung.share) for n in names[i + 1 :] if n in self.found)
-                limit = min(limit, self.left - max(self._reserve() / SPARE, self._whole(name, seen)) - later)
-                most = min(most, max(1.0, limit / (ROOM * max(expected, LEAST_SECONDS))))
+                best, now = max(self.found, key=lambda n: self.found[n].mean), {**self.found, **seen}
+                limit = min(limit, self.left - max(self._whole(best, now), self._whole(name, now)) - later)
+                # Nothing comes after all users: what others leave of the time is for more fits.
+                most *= ROOM if rung.share == 1 and name in self.judged else 1.0
+                most = min(most, max(1.0, limit / max(expected, LEAST_SECONDS)))
             try:
                 seen[name] = self._look(resolved, rung, step, most, limit, seen)
             except (DataError, MissingExtraError, AssetError, BudgetError, MemoryError) as error:
@@ -231,12 +239,12 @@ class Halving:
             self._compute(seen),
             keep=keep,
             judges=len(self.split.test),
-            affords=lambda names, judged: not shares or self._next(names, judged, shares)[1] >= LEAST_FITS,
+            affords=lambda names, judged: not shares or self._next(names, judged, shares)[1] > 0,
             strict=not shares,
             seed=self.config.seed,
         )
         self.dropped += left.dropped
-        self._order, self.judged = list(left.order), left.judged
+        self._order, self.judged, self.members = list(left.order), left.judged, left.members
         self.found = {name: seen[name] for name in left.order}
         on, users = ", ".join(left.order), len(rung.split.validation)
         self.say(f"search: {len(seen)} plans at {users:,} users; on with {on} ({self.left:.0f} s left)")
@@ -371,7 +379,8 @@ class Halving:
             )
             if not len(tuned.values) or plan.reranker is not None:
                 looked = self._as_it_is(tuned.plan, rung)
-        looked = replace(looked, cpu_seconds=time.process_time() - began)
+        tried = tuned.tried if rung.share == 1 else [{**note, "share": rung.share} for note in tuned.tried]
+        looked = replace(looked, tried=tried, cpu_seconds=time.process_time() - began)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"key": key, **line_of(looked)}) + "\n")
         return looked

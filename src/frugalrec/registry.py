@@ -92,8 +92,15 @@ def _hints(kind: str, name: str) -> dict[str, Any]:
 
 
 def build(kind: str, name: str, settings: Mapping[str, Any], *, where: str = "") -> Any:
-    """Construct a component from plan settings, `checked`."""
-    return load(kind, name)(**checked(kind, name, settings, where=where))
+    """Construct a component from plan settings, `checked`; raises `ConfigError` where one is missing that it needs."""
+    component, arguments = load(kind, name), checked(kind, name, settings, where=where)
+    for option, declared in settings_of(component).items():
+        needed = declared.default is declared.default_factory is dataclasses.MISSING
+        if needed and declared.name not in arguments:
+            like = '{ component = "…" }' if kind_of(str(declared.type)) else "…"
+            what = where or f"{kind} '{name}'"
+            raise ConfigError(f"{what} needs {option}", hint=f"write {option} = {like} in it")
+    return component(**arguments)
 
 
 def checked(kind: str, name: str, settings: Mapping[str, Any], *, where: str = "") -> dict[str, Any]:

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import frugalrec
-from frugalrec import progress, registry
+from frugalrec import progress
 from frugalrec.budgets import Budget
-from frugalrec.config import Config, TuningSection
+from frugalrec.config import Config
 from frugalrec.cost import Ledger, threads
 from frugalrec.data.dataset import Dataset, Split
 from frugalrec.errors import BudgetError, ConfigError
-from frugalrec.estimation import Estimator, PlanEstimate, encoders_of
+from frugalrec.estimation import PlanEstimate, encoders_of
 from frugalrec.evaluation import Trial
 from frugalrec.executors import Executor, Shard, current
 from frugalrec.expectations import (
@@ -44,6 +44,7 @@ from frugalrec.narrowing import BASELINES, Dropped, Looked
 from frugalrec.pipeline import Pipeline
 from frugalrec.plan import Plan, Spec
 from frugalrec.plan_search import SPARE, Halving, seconds_of
+from frugalrec.plan_weights import Weights, least_seconds
 from frugalrec.planner import Decision, decide
 from frugalrec.portfolio import references_of
 from frugalrec.prices import PriceSheet
@@ -60,20 +61,13 @@ from frugalrec.trying import (
     split_of,
     told,
 )
-from frugalrec.tuning import DENSE_ITEMS
 from frugalrec.tuning_space import kin, search_space
 
 LONG_SECONDS = 20.0
 """Of plans that are expected to take longer, it is said before they are begun."""
 
-NOMINAL_FLOPS = 2e10
-"""A second of a core without a profile, in FLOPs; only used to share out a search's time."""
-
 MANY_REPEATS = 0.1
 """The share of events with an item that their user met before from which on it is said that plans leave them out."""
-
-LEAST_WEIGHT = 0.1
-"""What any plan weighs when a search's time is shared out, in seconds: there is more to a plan than its fit."""
 
 Say = Callable[[str], None]
 
@@ -88,11 +82,12 @@ class Skipped:
 
 @dataclass(frozen=True)
 class _Begun:
-    """A plan that is to be tried, under which key it is kept, and what is expected of it."""
+    """A plan that is to be tried, under which key it is kept, what is expected of it, and what a search found of it."""
 
     attempt: Attempt
     key: str
     expected: PlanEstimate
+    look: Looked | None = None
 
 
 @dataclass
@@ -110,7 +105,6 @@ class Study:
     ledger: Ledger = field(default_factory=Ledger)
     dropped: list[Dropped] = field(default_factory=list, init=False)
     interrupted: bool = field(default=False, init=False)
-    _of_sample: tuple[Split, Estimator] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -284,7 +278,6 @@ class Study:
 
     def _search(self, plans: Sequence[Plan], trials: dict[str, Trial], limit: float) -> None:
         """Drop plans early, then try what is left in full, within ``limit`` CPU seconds, the best first."""
-        finished = self._files.finished()
         asked_for = [self.config.search.model_dump(), [plan.to_dict() for plan in plans]]
         key = sha256(json.dumps(asked_for, sort_keys=True).encode()).hexdigest()[:8]
         halving = Halving(
@@ -298,25 +291,41 @@ class Study:
             self.store,
             self.say,
             refuses=lambda plan: self._not_applicable(plan, None) or self._too_large(plan),
-            expects=self._least_seconds,
-            weighs=self._weight,
+            expects=lambda plan: least_seconds(plan, self.estimator),
+            weighs=Weights(self.config, self.estimator, self.prices, self.profile),
         )
         try:
             halving.run()
         except KeyboardInterrupt:
             if not halving.found:
                 raise
-            self.interrupted = True
-            self.say("interrupted: going on with the best so far alone; press Ctrl-C again to stop at once")
-        names = halving.finalists
-        self.dropped, kept = halving.dropped, halving.found
-        for one in halving.skipped:
-            self.skipped.append(Skipped(one.plan, one.reason))
+            self._cut()
+        self.dropped, names = halving.dropped, halving.finalists
+        self.dropped += [one for one in halving.members if one.plan not in names]
+        self.skipped += [Skipped(one.plan, one.reason) for one in halving.skipped]
         if not names:
             least = "; ".join(f"{s.plan}: {s.reason}" for s in self.skipped)
             raise BudgetError(f"[search] leaves no plan to try ({least})", hint="raise [search] seconds or dollars")
-        by_name = {p.name: p for p in plans}
-        for i, name in enumerate(names[:1] if self.interrupted else names):
+        try:
+            self._judge(names, halving, plans, trials, key)
+        except KeyboardInterrupt:
+            if trials or self.interrupted:
+                raise
+            self._cut()
+            self._judge(names, halving, plans, trials, key)
+
+    def _cut(self) -> None:
+        self.interrupted = True
+        self.say("interrupted: going on with the best so far alone; press Ctrl-C again to stop at once")
+
+    def _judge(
+        self, names: Sequence[str], halving: Halving, plans: Sequence[Plan], trials: dict[str, Trial], key: str
+    ) -> None:
+        """Try what a search has left, the best first, while there is time; interrupted, the best alone as found."""
+        finished, kept, by_name = self._files.finished(), halving.found, {p.name: p for p in plans}
+        for i, name in enumerate(names):
+            if self.interrupted and trials:
+                return
             progress.report("plans", i, len(names))
             known = {n: k.plan for n, k in kept.items()} | {n: t.plan for n, t in trials.items()}
             if (reason := self._not_applicable(by_name[name], known)) is not None:
@@ -332,7 +341,8 @@ class Study:
                 # Searched on all users: nothing is left to find.
                 plan = replace(plan, recommender=look.plan.recommender)
             else:
-                start, seconds = self._rest_of_search(plan, look, trials, (halving.left - SPARE * rest), names[i:])
+                room = 0.0 if self.interrupted else halving.left - SPARE * rest
+                start, seconds = self._rest_of_search(plan, look, trials, room, names[i:])
                 first = "" if look is None else look.stopped_at
                 if not seconds and start is not None:
                     found = {n: v for n, v in start.settings.items() if n in search_space(plan.recommender)}
@@ -342,7 +352,7 @@ class Study:
             begun = self._expected(self._attempt(plan, start, seconds, first), own, finished, trials)
             if begun is None:
                 halving.taken(own)
-            elif self._finish(begun, trials):
+            elif self._finish(replace(begun, look=look), trials):
                 halving.note(own, time.process_time() - began)
         progress.report("plans", len(names), len(names))
 
@@ -403,6 +413,9 @@ class Study:
         except NOT_TRIED as error:
             self._skip(one.attempt.plan.name, str(error) or "out of memory")
             return False
+        if one.look is not None and not trial.tuning:
+            known = one.look.share == 1.0 and one.look.tried and trial.plan.reranker is None
+            trial = replace(trial, validation=one.look.mean if known else None, tuning=one.look.tried)
         self._note(one, trial, trials)
         return True
 
@@ -419,30 +432,6 @@ class Study:
         known = {p.name: p for p in self.plans()}
         lean = self._within_memory(plan.resolved(known))
         return too_large(self.estimator.estimate(lean), available_memory_bytes())
-
-    def _weight(self, plan: Plan, split: Split | None) -> float | None:
-        """Return about how long a fit takes, as the machine profile says or by FLOPs alone; on a smaller split as well.
-
-        There, large catalogues are solved block by block: see `frugalrec.tuning`.
-        """
-        estimator = self.estimator
-        if split is not None:
-            if self._of_sample is None or self._of_sample[0] is not split:
-                config = self.config.model_copy(update={"tuning": TuningSection(seconds=0)})
-                self._of_sample = (split, estimator_for(config, split, self.prices, self.profile))
-            estimator = self._of_sample[1]
-            known = registry.settings_of(registry.load("recommender", plan.recommender.component))
-            if split.train.n_items > DENSE_ITEMS and "solver" in known and "solver" not in plan.recommender.settings:
-                plan = replace(plan, recommender=plan.recommender.with_settings(solver="sparse"))
-        fit = estimator.estimate(plan).stages["fit"]
-        if fit.seconds is None and fit.flops is None:
-            return None
-        return LEAST_WEIGHT + (fit.seconds.expected if fit.seconds is not None else (fit.flops or 0.0) / NOMINAL_FLOPS)
-
-    def _least_seconds(self, plan: Plan) -> float | None:
-        """Return what fitting a plan to everything will take at least, where a machine profile tells."""
-        ready = self.estimator.estimate(plan).ready_seconds
-        return None if ready is None else ready.low
 
     def final(self, plan: Plan) -> Pipeline:
         """Fit ``plan`` to all events, held-out ones included: the model to serve."""

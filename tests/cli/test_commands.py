@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import tokenizers
 
+from frugalrec import machine_profile
 from frugalrec.cli._app import run
 from frugalrec.encoders.static import Static
 from frugalrec.testing.data import toy_dataset
@@ -301,6 +302,16 @@ def test_interrupted_it_decides_and_keeps_what_was_done(shop: Path) -> None:
     assert kept >= 1
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stderr.count("already done") == kept
+
+
+def test_a_warning_is_one_line_that_says_what_matters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FRUGALREC_CACHE", str(tmp_path))
+    old = machine_profile.path_of(machine_profile.hardware())
+    old.parent.mkdir(parents=True)
+    old.write_text("{}", encoding="utf-8")
+    done = subprocess.run([sys.executable, "-m", "frugalrec", "doctor"], capture_output=True, text=True, check=True)
+    (line,) = [line for line in done.stderr.splitlines() if line]
+    assert line.startswith(f"warning: {old}: this machine was measured for an earlier version")
 
 
 def test_reports_escape_what_they_show(shop: Path) -> None:

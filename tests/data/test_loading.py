@@ -447,7 +447,7 @@ def test_a_format_that_cannot_be_told(put, tmp_path):
     with pytest.raises(DataError, match="expected a format that can be told, found 'hello world'") as caught:
         detect(put("a.bin", "hello world"))
     assert "set format to one of amazon, csv" in caught.value.hint
-    with pytest.raises(DataError, match="expected the files of MovieLens, Netflix, MIND or RecBole in this folder"):
+    with pytest.raises(DataError, match="expected Parquet files, or those of MovieLens, Netflix, MIND or"):
         detect(tmp_path)
     with pytest.raises(DataError, match="found an empty file"):
         detect(put("empty"))

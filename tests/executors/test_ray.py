@@ -22,7 +22,7 @@ from frugalrec.config import parse_config
 from frugalrec.data.dataset import Dataset
 from frugalrec.encoders._cached import Cached
 from frugalrec.encoders.bag_of_words import BagOfWords
-from frugalrec.errors import ConfigError, MissingExtraError
+from frugalrec.errors import ConfigError, FrugalrecError, MissingExtraError
 from frugalrec.executors import Executor, Shard, executing
 from frugalrec.executors.local import Local
 from frugalrec.prices import PriceSheet
@@ -101,6 +101,43 @@ def test_a_stranger_without_the_token_is_refused(ray: Executor) -> None:
     found = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
     assert "let in" not in found.stdout
     assert found.returncode != 0
+
+
+@pytest.mark.parametrize(("token", "words"), [("0" * 64, "lets nobody in from here"), ("", "no authentication token")])
+def test_who_has_no_token_or_another_one_is_told_what_to_set(ray: Executor, token: str, words: str) -> None:
+    import ray as installed
+
+    address = installed.get_runtime_context().gcs_address
+    code = (
+        "from frugalrec.executors.ray import Ray\nfrom frugalrec.errors import ConfigError\n"
+        f"try:\n    Ray(address='{address}')\nexcept ConfigError as error:\n    print(error)\n"
+    )
+    known = {key: value for key, value in os.environ.items() if key not in ("RAY_AUTH_TOKEN", "RAY_ADDRESS")}
+    environment = {**known, **({"RAY_AUTH_TOKEN": token} if token else {}), "HOME": "/nonexistent"}
+    environment["RAY_NUM_REDIS_GET_RETRIES"] = "1"
+    found = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
+    assert words in found.stdout, found.stderr[-1000:]
+    assert "hint: set RAY_AUTH_TOKEN" in found.stdout
+
+
+def test_more_workers_than_processors_are_refused_at_once(ray: Executor) -> None:
+    from frugalrec.executors.ray import Ray
+
+    with pytest.raises(ConfigError, match="3 workers are asked for, and the Ray cluster has 2 of the processors"):
+        Ray(workers=3)
+    assert [float(r.load()["y"][0]) for r in ray.map(jobs.halves, [Shard(4)])] == [2.0]  # ours goes on
+
+
+def test_workers_that_never_begin_are_not_waited_for(ray: Executor, monkeypatch: pytest.MonkeyPatch) -> None:
+    import frugalrec.executors.ray as module
+
+    list(ray.map(jobs.halves, [Shard(x) for x in range(2)]))  # both processors are held
+    monkeypatch.setattr(module, "STARTS_SECONDS", 1.0)
+    other = module.Ray(workers=2)
+    with pytest.raises(FrugalrecError, match="no worker began in 1 s: 0 of 2 processors of the Ray cluster are free"):
+        list(other.map(jobs.halves, [Shard(0)]))
+    other.close()
+    assert [float(r.load()["y"][0]) for r in ray.map(jobs.halves, [Shard(4)])] == [2.0]
 
 
 def test_a_cluster_of_another_version_is_told_from_ours(ray: Executor) -> None:

@@ -39,7 +39,7 @@ ROWS: list[set[str]] = [
     {"datasets", "run_folder", "estimation", "run_costs", "narrowing"},
     {"look_files", "forecast_rows"},
     {"run_cost_exports", "run_trackers", "scale", "plan_search", "batch", "expectations", "trial_files"},
-    {"trying"},
+    {"trying", "plan_weights"},
     {"study"},
     {"report"},
     {"cli"},

@@ -11,8 +11,16 @@ from rich.console import Console
 
 from frugalrec.evaluation import Trial
 from frugalrec.planner import Decision
+from frugalrec.report import words
 from frugalrec.report.context import Example, Recommended
-from frugalrec.report.tables import decision_text, frontier_table, language_model_text, recommendations_text
+from frugalrec.report.tables import (
+    alternatives_text,
+    decision_text,
+    frontier_table,
+    language_model_text,
+    recommendations_text,
+)
+from frugalrec.significance import bootstrap_interval
 
 
 def printed(decision: Decision, width: int, **how: object) -> str:
@@ -78,7 +86,8 @@ def test_unknown_costs_are_unknown(trials: list[Trial]) -> None:
 def test_the_decision_says_its_reason_and_what_was_not_tried(decision: Decision) -> None:
     noted = dataclasses.replace(decision, notes=("als was not tried: pip install 'frugalrec[als]'",))
     reason, *others, note = decision_text(noted).split("\n")
-    assert [line.split(":")[0] for line in others] == ["Chosen instead", "Cheapest plan that will not do"]
+    told = ["No runner-up", "Chosen instead", "Cheapest plan that will not do"]
+    assert [line.split(":")[0] for line in others][:3] == told
     assert reason == decision.reason
     assert note == "als was not tried: pip install 'frugalrec[als]'"
 
@@ -126,3 +135,32 @@ def test_a_tie_with_nothing_known_still_makes_a_table() -> None:
     )
     lines = printed(decided([nothing, some]), 100).splitlines()
     assert [line[2:7] for line in lines if line[2:6] in ("some", "empt")] == ["some ", "empty"]
+
+
+def test_what_could_be_chosen_instead_is_said_with_a_runner_up_and_without_one(trials: list[Trial]) -> None:
+    by_name = {t.name: t for t in trials}
+    two = decided([by_name["ease"], by_name["als"]], floor=0.01)
+    assert alternatives_text(two)[0].startswith(f"Runner-up: {two.runner_up}, ")
+    alone = decided([by_name["ease"]], floor=0.01, dollars_per_month=1e4)
+    assert alone.plan == "ease"
+    none, instead = alternatives_text(alone)
+    assert none == "No runner-up: no other plan that was tried is good enough and within the budget."
+    price = alone.flips.price.at
+    assert price is not None
+    assert f"no plan if ease cost {words.factor(price)} times as much" in instead
+
+
+def test_plans_that_only_p95_or_memory_speak_for_are_told(trials: list[Trial]) -> None:
+    ease = next(t for t in trials if t.name == "ease")
+    small = dataclasses.replace(
+        ease,
+        plan=dataclasses.replace(ease.plan, name="small"),
+        values=ease.values * 0.9,
+        quality={**ease.quality, ease.metric: bootstrap_interval(ease.values * 0.9)},
+        model_bytes=ease.model_bytes // 2,
+    )
+    decision = decided([ease, small], floor=0.01)
+    assert decision.frontier == ("ease",)
+    assert alternatives_text(decision)[-1] == "On the frontier as well, where p95 and memory count: small."
+    worse = decided([ease, dataclasses.replace(small, model_bytes=ease.model_bytes)], floor=0.01)
+    assert not any("frontier" in line for line in alternatives_text(worse))

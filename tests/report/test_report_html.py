@@ -12,7 +12,7 @@ import pytest
 from report_samples import PLANS, context, costs, decided, entries_of, trial, values_around
 
 from frugalrec.budgets import Budget
-from frugalrec.cost import Ledger
+from frugalrec.cost import Cost, Entry, Ledger
 from frugalrec.data.splits.leave_last_out import LeaveLastOut
 from frugalrec.evaluation import Evaluation, Trial, evaluate
 from frugalrec.plan import Plan
@@ -142,6 +142,13 @@ def test_settings_and_what_else_was_tried(page: Page) -> None:
     assert "sequential-linear(half-lives=[1.5, 15], ridge=100, text-weight=4, encoder=onnx)" in said
     assert "the best 4 of 4 tried" in said
     assert "ridge=270" in said
+
+
+def test_what_a_search_budget_tried_is_told(trials: list[Trial]) -> None:
+    part, rung = dataclasses.replace(trials[5], validation=None), costs(0, 1, 0)["refresh"]
+    looks = [Entry("search", "ease (search)", "once", 1, rung, Cost.zero(), 0, 1.0)] * 2
+    said = Page(render(decided([part]), context(), looks)).sections["settings"]
+    assert said.endswith(" 4 on part of the users 2.00 s")  # two rungs of a second each
 
 
 def test_settings_that_the_data_could_not_support_are_counted(trials: list[Trial]) -> None:

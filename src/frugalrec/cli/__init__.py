@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from typing import TextIO
 
 
 def main() -> None:
@@ -17,22 +16,10 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
     os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"  # where in the code, nobody asks
     from frugalrec.cli._app import run
 
-    warnings.showwarning = _warn
     sys.exit(run(sys.argv[1:]))
-
-
-def _warn(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,
-    line: str | None = None,
-) -> None:
-    """Say a warning in a line of its own; which line of ours it comes from helps nobody."""
-    print(f"warning: {message}", file=sys.stderr)
 
 
 __all__ = ["main"]

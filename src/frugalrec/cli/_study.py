@@ -25,7 +25,7 @@ from frugalrec.config import Config
 from frugalrec.cost import Ledger, threads
 from frugalrec.data.dataset import Dataset
 from frugalrec.data.loading import LoadReport
-from frugalrec.datasets import load_data
+from frugalrec.datasets import load_data, located
 from frugalrec.errors import BudgetError
 from frugalrec.machine import describe
 from frugalrec.pipeline import Pipeline
@@ -171,7 +171,7 @@ def example_users(pipeline: Pipeline, dataset: Dataset, seed: int, *, repeats: b
 def _plan_file(study: Study, config: Config, base: Path, sheet: Path | None, pipeline: Pipeline) -> PlanFile:
     data = config.data
     # The plan may be run from anywhere, so it names its files by their full paths.
-    here = {k: str((base / v).resolve()) for k in ("interactions", "items") if (v := getattr(data, k)) is not None}
+    here = {k: located(v, base) for k in ("interactions", "items") if (v := getattr(data, k)) is not None}
     return PlanFile(
         plan=pipeline.plan,
         data=data.model_copy(update=here),

@@ -79,15 +79,14 @@ _NOT_WORDS = re.compile(
 class SourceConfig:
     """Where the data is, what its columns are called, and what to do about what is wrong with it.
 
-    ``interactions`` is a log: a file, or a folder of MovieLens, Netflix, MIND or RecBole data, which brings its items.
-    ``items`` is a catalogue. One of the two must be given. ``format`` is that of both, unless the items are plainly of
-    another. The names of columns are for formats that do not fix them. ``timestamp`` and ``rating`` may be absent under
-    their usual names; empty or None, they are not read. ``item_id`` is the id column of the items file, if it is called
-    otherwise than ``item``. ``text`` names the fields that describe an item: by default what the format knows them to
-    be, else ``title``, else every field whose values are mostly words, not numbers, dates or addresses. ``template``
-    says how they become one text, as ``{title}[ ({year})]`` does; without one they are joined with ". ". ``seed`` is
-    for ``ties = "random"``. Raises
-    `ConfigError`, or `UnknownNameError` for a format.
+    ``interactions`` is a log: a file, or a folder of Parquet files, or one of MovieLens, Netflix, MIND or RecBole data,
+    which brings its items. ``items`` is a catalogue. One of the two must be given. ``format`` is that of both, unless
+    the items are plainly of another. The names of columns are for formats that do not fix them. ``timestamp`` and
+    ``rating`` may be absent under their usual names; empty or None, they are not read. ``item_id`` is the id column of
+    the items file, if it is called otherwise than ``item``. ``text`` names the fields that describe an item: by default
+    what the format knows them to be, else ``title``, else every field whose values are mostly words, not numbers, dates
+    or addresses. ``template`` says how they become one text, as ``{title}[ ({year})]`` does; without one they are
+    joined with ". ". ``seed`` is for ``ties = "random"``. Raises `ConfigError`, or `UnknownNameError` for a format.
     """
 
     interactions: Path | None = None
@@ -220,7 +219,7 @@ def detect(path: Path, columns: Columns | None = None) -> str:
     if best != NO and len(found) == 1:
         return found[0]
     if path.is_dir():
-        problem = "expected the files of MovieLens, Netflix, MIND or RecBole in this folder"
+        problem = "expected Parquet files, or those of MovieLens, Netflix, MIND or RecBole, in this folder"
         hint = "name a file in it"
     else:
         may_be = f"it may be {' or '.join(found)}" if best != NO else "no format knows its name or first line"

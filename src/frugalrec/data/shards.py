@@ -135,7 +135,7 @@ def _chosen(database: duckdb.DuckDBPyConnection, source: str, names: Columns) ->
         database.register_filesystem(files)
     elif Path(source).is_dir():
         source = f"{source}/**/*.parquet"
-    read = f"read_parquet({literal(source)}, binary_as_string=true, hive_partitioning=true)"
+    read = f"read_parquet({literal(source)}, binary_as_string=true, hive_partitioning=true, hive_types_autocast=false)"
     try:
         described = database.execute(f"SELECT * FROM {read} LIMIT 0").description or []  # noqa: S608
     except _refusals() as error:

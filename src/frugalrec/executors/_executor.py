@@ -61,6 +61,8 @@ class Executor(ABC):
             raise ConfigError(f"workers must be at least 1, not {workers}")
         self.workers, self.attempts, self.straggles = workers, attempts, straggles
         self.checkpoints = array_files.absolute(checkpoints)
+        if array_files.is_url(self.checkpoints):
+            array_files.file_system(self.checkpoints)  # says at once that it is none
         self._functions: dict[str, Function] = {}
 
     @abstractmethod

@@ -8,6 +8,7 @@ import secrets
 import socket
 import sys
 import tempfile
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +21,9 @@ from frugalrec.executors._work import Function, Outcome, Result, known, perform,
 EXTRA = ("ray", "ray")
 OLDEST = (2, 52)
 """The first version that asks for a token."""
+
+STARTS_SECONDS = 120.0
+"""A worker of a cluster that has not begun by then is waited for no longer: others may hold its processors."""
 
 _LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Set to 0, Ray stays on 127.0.0.1, on any system. (Told that its own address is a loopback one, it listens to all.)"""
@@ -71,14 +75,21 @@ class Ray(Executor):
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
         self._here = self._own and not address
         self._actor = self._ray.remote(num_cpus=1, max_restarts=0)(_Worker)
+        if (processors := int(self._ray.cluster_resources().get("CPU", 0))) < workers:
+            self.close()
+            raise ConfigError(
+                f"{workers} workers are asked for, and the Ray cluster has {processors} of the processors they need",
+                hint="ask for fewer workers, or add machines first",
+            )
 
     def submit(self, worker: int, function: Function, payload: Any, folder: str) -> None:
         """Send it to the worker's actor."""
         if worker not in self._actors:
             # All that are missing, at once: a process takes seconds to start.
             started = {n: self._actor.remote(threads()) for n in range(self.workers) if n not in self._actors}
+            deadline = time.monotonic() + STARTS_SECONDS
             for actor in started.values():
-                self._check(actor)
+                self._check(actor, deadline - time.monotonic())
             self._actors |= {n: (actor, []) for n, actor in started.items()}
         actor, functions = self._actors[worker]
         if known(functions, function) is None:
@@ -149,8 +160,11 @@ class Ray(Executor):
             self._ray.init(address=address or "local", **options)
         except RuntimeError as error:
             raise _told(error, address, self._ray.__version__) from error
+        except self._ray.exceptions.RayError as error:  # no token was found
+            raise _shut_out(address, str(error).partition(". ")[0]) from error
         except (ConnectionError, ValueError) as error:
-            raise _nothing_at(address, error) from error
+            # Something listens at host:port, or this would not have been tried.
+            raise (_shut_out if ":" in address else _nothing_at)(address, error) from error
 
     def _taught(self, actor: Any, function: Function) -> None:
         try:
@@ -163,9 +177,18 @@ class Ray(Executor):
                 hint="the modules it comes from must be installed there too",
             ) from error
 
-    def _check(self, actor: Any) -> None:
+    def _check(self, actor: Any, seconds: float) -> None:
         try:
-            there = self._ray.get(actor.version.remote())
+            there = self._ray.get(actor.version.remote(), timeout=max(1.0, seconds))
+        except self._ray.exceptions.GetTimeoutError as error:
+            free, whole = (
+                int(of().get("CPU", 0)) for of in (self._ray.available_resources, self._ray.cluster_resources)
+            )
+            raise FrugalrecError(
+                f"no worker began in {STARTS_SECONDS:.0f} s: {free} of {whole} processors of the Ray cluster are free, "
+                f"and {self.workers} workers are asked for",
+                hint="ask for fewer workers, or wait for who holds the others",
+            ) from error
         except self._ray.exceptions.RayError as error:
             raise ConfigError(
                 f"a worker of the Ray cluster cannot load frugalrec: {str(error).strip().splitlines()[-1]}",
@@ -225,6 +248,13 @@ def _check_address(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=10).close()
     except OSError as error:
         raise _nothing_at(address, error) from error
+
+
+def _shut_out(address: str, error: object) -> ConfigError:
+    return ConfigError(
+        f"the Ray cluster at '{address}' lets nobody in from here: {error}",
+        hint="set RAY_AUTH_TOKEN to its token, which ray get-auth-token tells there; it must be of Ray's version here",
+    )
 
 
 def _nothing_at(address: str, error: Exception) -> ConfigError:

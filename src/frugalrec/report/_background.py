@@ -11,6 +11,7 @@ from frugalrec.report import words
 from frugalrec.report._markup import Markup, joined, tag
 from frugalrec.report._pieces import MOST_PLANS, facts, few, line, lines, number, row, section, sentence, table
 from frugalrec.report._results import PHASES, budget
+from frugalrec.report._rows import search_seconds
 from frugalrec.report._standing import by_quality, partial
 from frugalrec.report.context import Context, Example
 
@@ -33,7 +34,7 @@ _SPLITS = {
 
 def settings(decision: Decision, entries: Sequence[Entry]) -> Markup:
     """Return the settings of every plan, and what else was tried."""
-    took = {e.plan: e.cost.seconds for e in entries if e.depth == 0}
+    took = search_seconds(entries)
     columns = [("plan", "", False), ("components and settings", "", False)]
     columns += [("tried", "", True), ("best on", "validation", True), ("search took", "in this run", True)]
     rows = []
@@ -41,15 +42,15 @@ def settings(decision: Decision, entries: Sequence[Entry]) -> Markup:
         trial = choice.trial
         parts = [trial.plan.recommender, *([trial.plan.reranker] if trial.plan.reranker is not None else [])]
         code = tag("code", " → ".join(line(words.setting(part), 400) for part in parts), class_="settings")
-        searched = f"{choice.name} (tuning)"
+        best = "on part of the users" if trial.tuning else "not tuned"
         rows.append(
             row(
                 choice,
                 decision,
                 tag("td", code, _tried(trial.tuning)),
                 number(words.count(len(trial.tuning))),
-                number(words.score(trial.validation) if trial.validation is not None else "not tuned"),
-                number(words.duration(took[searched]) if searched in took else "no search"),
+                number(words.score(trial.validation) if trial.validation is not None else best),
+                number(words.duration(took[choice.name]) if choice.name in took else "no search"),
             )
         )
     about = "Chosen on the validation fold, never on the test. Settings that are not named keep their defaults."

@@ -80,7 +80,9 @@ def _plan(choice: Choice, decision: Decision) -> Markup:
     p95 = trial.latency_seconds.get("p95")
     fewer = partial(decision).get(choice.name)
     about = " ".join(filter(None, (sentence(trial.plan.about), sentence(choice.reason))))
-    flag = tag("span", "frontier", class_="flag") if choice.name in decision.frontier else None
+    on = choice.name in decision.frontier
+    kind = "frontier" if on else "frontier with p95 and memory" if choice.name in decision.pareto else ""
+    flag = tag("span", kind, class_="flag") if kind else None
     return row(
         choice,
         decision,

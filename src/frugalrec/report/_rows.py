@@ -32,11 +32,7 @@ def stage_bars(decision: Decision, entries: Iterable[Entry], *, width: int = 110
     hide what a stacked bar is there to show. The third panel is what the search for settings took in this run.
     """
     choices = by_quality(decision)[:MOST_ROWS]
-    searched: dict[str, float | None] = {}
-    for entry in entries:
-        if entry.depth == 0 and entry.plan.endswith(" (tuning)"):
-            known, more = searched.get(entry.plan, 0.0), entry.cost.seconds
-            searched[entry.plan] = None if known is None or more is None else known + more
+    searched = search_seconds(entries)
     panels: list[tuple[str, list[list[tuple[str, float | None]]]]] = [
         (
             "before the first request",
@@ -51,7 +47,7 @@ def stage_bars(decision: Decision, entries: Iterable[Entry], *, width: int = 110
         panels.append(
             (
                 "search for settings, this run",
-                [[("tune", searched.get(f"{c.name} (tuning)", 0.0))] for c in choices],
+                [[("tune", searched.get(c.name, 0.0))] for c in choices],
             )
         )
     return _panels(
@@ -60,6 +56,17 @@ def stage_bars(decision: Decision, entries: Iterable[Entry], *, width: int = 110
         "Seconds a stage takes, for each plan",
         [(title, _bars(rows)) for title, rows in panels],
     )
+
+
+def search_seconds(entries: Iterable[Entry]) -> dict[str, float | None]:
+    """Return what looking for the settings of each plan took, in full or within a search budget."""
+    searched: dict[str, float | None] = {}
+    for entry in entries:
+        name, _, kind = entry.plan.rpartition(" ")
+        if entry.depth == 0 and kind in ("(tuning)", "(search)"):
+            known, more = searched.get(name, 0.0), entry.cost.seconds
+            searched[name] = None if known is None or more is None else known + more
+    return searched
 
 
 def _bars(rows: Sequence[Sequence[tuple[str, float | None]]]) -> _Panel:

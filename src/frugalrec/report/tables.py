@@ -127,7 +127,7 @@ def decision_text(decision: Decision) -> str:
 
 
 def alternatives_text(decision: Decision) -> list[str]:
-    """Return the runner-up, what it would take for another plan to be chosen, and the cheapest that will not do."""
+    """Return the runner-up, what would change the choice, the cheapest plan that will not do, and the full frontier."""
     told = []
     flips, price = decision.flips, decision.flips.price
     if decision.runner_up is not None:
@@ -140,6 +140,8 @@ def alternatives_text(decision: Decision) -> list[str]:
             then = "it" if price.plan == other.name else _then(price)
             line += f"; {then} would be chosen if {decision.plan} cost {words.factor(price.at)} times as much"
         told.append(f"{line}.")
+    elif decision.plan is not None:
+        told.append("No runner-up: no other plan that was tried is good enough and within the budget.")
     traffic = ((flips.fewer_requests, "under"), (flips.more_requests, "over"))
     changes = [
         f"{_then(flip)} {side} {words.round_figure(flip.at)} requests a day"
@@ -152,11 +154,15 @@ def alternatives_text(decision: Decision) -> list[str]:
         for flip, stricter in floors
         if flip.at is not None
     ]
+    if decision.runner_up is None and price.at is not None:
+        changes.append(f"{_then(price)} if {decision.plan} cost {words.factor(price.at)} times as much")
     if changes:
         told.append(f"Chosen instead: {'; '.join(changes)}.")
     if decision.cheapest_infeasible is not None:
         failed = decision.choice(decision.cheapest_infeasible)
         told.append(f"Cheapest plan that will not do: {failed.name}, {failed.verdict} ({failed.reason}).")
+    if others := [name for name in decision.pareto if name not in decision.frontier]:
+        told.append(f"On the frontier as well, where p95 and memory count: {words.listed(others)}.")
     return told
 
 

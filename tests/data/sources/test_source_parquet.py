@@ -90,3 +90,31 @@ def test_damaged_and_false_files(put, parquet):
     whole.write_bytes(whole.read_bytes()[:-20])
     with pytest.raises(DataError, match=r"log\.parquet: cannot be parsed"):
         load(SourceConfig(interactions=whole))
+
+
+def test_a_folder_is_one_log_and_its_partitions_are_columns(parquet, tmp_path, events):
+    (tmp_path / "log" / "shop=007").mkdir(parents=True)
+    (tmp_path / "log" / "shop=02").mkdir()
+    (tmp_path / "log" / "_temporary").mkdir()
+    parquet("SELECT 'u' AS user_id, 'a' AS item_id UNION ALL SELECT 'v', 'b'", "log/shop=007/part-0.parquet")
+    parquet("SELECT 'u' AS user_id, 'b' AS item_id", "log/shop=02/part-0.parquet")
+    parquet("SELECT 'x' AS user_id, 'x' AS item_id", "log/_temporary/part-0.parquet")
+    parquet("SELECT 'x' AS user_id, 'x' AS item_id", "log/.part-1.parquet")
+    folder = tmp_path / "log"
+    assert detect(folder) == "parquet"
+    dataset, report = load(SourceConfig(interactions=folder))
+    assert events(dataset) == [("u", "a", None, None), ("u", "b", None, None), ("v", "b", None, None)]
+    assert report.files == (str(folder),)
+    shops, _ = load(SourceConfig(interactions=folder, item="shop"))
+    assert shops.interactions.items.ids.tolist() == ["007", "02"]  # text, as all ids
+
+
+def test_a_row_of_a_folder_is_told_by_its_file(parquet, tmp_path):
+    (tmp_path / "log").mkdir()
+    parquet("SELECT 'u' AS user_id, 'a' AS item_id FROM range(3)", "log/1.parquet")
+    parquet("SELECT 'u' AS user_id, i::VARCHAR AS item_id FROM (VALUES ('a'), (NULL)) rows(i)", "log/2.parquet")
+    with pytest.raises(BadRowsError, match=r"log/2\.parquet: row 2, column 'item_id': expected an item id"):
+        load(SourceConfig(interactions=tmp_path / "log"))
+    (tmp_path / "log" / "3.parquet").write_text("PART")
+    with pytest.raises(DataError, match=r"log/3\.parquet: expected a Parquet file"):
+        load(SourceConfig(interactions=tmp_path / "log"))
