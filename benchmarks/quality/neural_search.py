@@ -165,13 +165,13 @@ def searched(model: str, rungs: Sequence[tuple[int, float]], trials: Trials) -> 
 
 def neural_row(
     model: str,
-    settings_given: Mapping[str, Any] | None,
     rungs: Sequence[tuple[int, float]],
     seeds: int,
     seconds: float,
     trials: Trials,
+    settings_given: Mapping[str, Any] | None = None,
 ) -> _table.Row | None:
-    """Search and fit a model; None where nothing is to be judged on the test fold."""
+    """Search and fit a model, or fit it as given; None where nothing is to be judged on the test fold."""
     if settings_given is None:
         settings, tried, spent = searched(model, rungs, trials)
     else:
@@ -257,7 +257,7 @@ def main() -> None:
     rungs = searches_of(given.search)
     settings = {model: json.loads(text) for model, text in (word.split("=", 1) for word in given.given)}
     found = [
-        neural_row(model, settings.get(model), rungs[model], given.seeds, given.fit_seconds, trials)
+        neural_row(model, rungs[model], given.seeds, given.fit_seconds, trials, settings.get(model))
         for model in given.models
     ]
     neural = [row for row in found if row is not None]

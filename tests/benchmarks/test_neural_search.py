@@ -64,6 +64,10 @@ def test_the_best_go_on_and_no_fit_is_made_twice(search: Any, tmp_path: Path, mo
     assert search.neural_row("gru4rec", [(2, 30.0), (1, 60.0)], 2, 60.0, known).seeds == row.seeds
     assert known.rows == trials.rows
 
+    given = search.neural_row("gru4rec", [], 2, 60.0, known, dict(row.settings))
+    assert known.rows == trials.rows  # the settings found are known already
+    assert (given.seeds, given.more["settings tried"]) == (row.seeds, "given")
+
 
 def test_a_model_may_be_searched_otherwise_than_the_rest(search: Any) -> None:
     found = search.searches_of(["8:50,2:130", "two-tower=4:50"])
