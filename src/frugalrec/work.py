@@ -36,6 +36,7 @@ UNITS: Mapping[str, str] = {
     "fuse-alone": "score",
     "rows": "row",
     "block": "cell",
+    "turn": "cell",
     "space": "cell",
     "events": "event",
     "states": "lag",

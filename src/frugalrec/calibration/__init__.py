@@ -24,6 +24,7 @@ _STEPS: tuple[tuple[str, Callable[[Bench], None]], ...] = (
     ("matrix products", _arithmetic.products),
     ("factorisations", _arithmetic.factors),
     ("memory and sparse tables", _arithmetic.memory),
+    ("square tables", _arithmetic.turned),
     ("sums over users", _recommending.pairs),
     ("answers", _recommending.answers),
     ("large catalogues", _recommending.solving),

@@ -95,6 +95,17 @@ def memory(bench: Bench) -> None:
         bench.measure("rows", length, 200.0, _rows, lists)
 
 
+def turned(bench: Bench) -> None:
+    """Measure what joining the halves of a square table takes."""
+    for n in (1_000, 4_000):
+        table = np.ones((n, n))
+        bench.measure("turn", n, float(n * n), _joined, table)
+
+
+def _joined(table: np.ndarray[Any, Any]) -> None:
+    table[:] = table + table.T
+
+
 def _touch(bench: Bench) -> None:
     """Measure what memory costs that is written for the first time: in the (geometric) middle, and at worst.
 

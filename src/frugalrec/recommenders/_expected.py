@@ -29,8 +29,8 @@ from frugalrec.work import Expected, Stages, Work
 NARROW, WIDE = 4_000.0, 16_000.0
 """Columns of a product's row that the nearest cache holds, and that it does not."""
 
-VISITS = 12.0
-"""Columns of the log that sums look up at an event: items, decays, tails, and how far its state reaches."""
+VISITS = 4.0
+"""Columns of the log that sums look up at an event: items, decays, and how far its state reaches."""
 
 SOURCES_MEET = 3.0
 """Sources of a block have so many times the entries of an average row."""
@@ -114,10 +114,11 @@ def expected_states(
 def dense_tables(n: float, blocks: int, events: float) -> tuple[Work, ...]:
     """Return the work of making dense sums of so many blocks over so many events, their terms aside."""
     size = 8.0 * n * n * blocks * (blocks + 1)
-    # The tables themselves and the blocks that are turned round; a window is made, and added to its table. Events
-    # come in the order of their items, and what is known of each and of those before it lies in the order of users.
+    # The tables themselves; a window is made, and added to its table; the halves of the square blocks are joined.
+    # Events come in the order of their items, and what is known of each and of those before it in that of users.
     found = Work("visit", VISITS * blocks * events, 8.0 * events)
-    return Work("touch", size + 8.0 * n * n), Work("stream", 4.0 * size, size), found
+    turned = Work("turn", blocks * n * n, n)
+    return Work("touch", size + 8.0 * n * n), Work("stream", 4.0 * size, size), turned, found
 
 
 def is_dense(shape: DataShape, decays: Sequence[Decay]) -> bool:
