@@ -136,6 +136,27 @@ def test_a_component_without_a_formula_is_unknown(dataset: Dataset) -> None:
     assert "fusion has no cost formula" in found.unknown
 
 
+def test_the_fit_of_a_reranker_that_practises_is_known(dataset: Dataset) -> None:
+    retriever = {"plan": "popularity"}
+    own = [
+        {"name": name, "recommender": retriever, "reranker": {"component": name, "retriever": retriever, **settings}}
+        for name, settings in (
+            ("linear", {}),
+            ("gated", {"reranker": {"component": "linear", "retriever": retriever}}),
+        )
+    ]
+    found = estimates(dataset, configured(plans={"only": ["popularity"], "own": own}), PROFILE)
+    alone = found["popularity"].stages["fit"]
+    for name in ("linear", "gated"):
+        fit = found[name].stages["fit"]
+        assert fit.seconds is not None
+        assert alone.flops is not None
+        assert fit.flops is not None
+        assert fit.flops > 2 * alone.flops
+    assert found["linear"].unknown == []
+    assert found["gated"].unknown == ["gated cannot tell what a request takes"]
+
+
 def test_a_foreign_profile_widens_the_range(dataset: Dataset) -> None:
     elsewhere = Profile({"processor": "Z80", "cores": 1, "memory_gib": 1}, EVERY_RATE)
     own, foreign = (estimates(dataset, configured(), p)["ease"].stages["fit"].seconds for p in (PROFILE, elsewhere))

@@ -190,6 +190,9 @@ class Estimator:
         test = min(test, limit) if limit else test
         alone = float(min(self.config.evaluation.timed_queries, test or self.config.evaluation.timed_queries))
         asked = judged.times(test) + request.times(alone + 1)
+        if request.work is None:
+            teller = label if found.score.work is None or plan.reranker is None else plan.reranker.component
+            why = why or f"{teller} cannot tell what a request takes"
         evaluate = self._stage("evaluate", asked, label, "" if asked.work is not None else why)
         ranked = batch + ranking("rank", self.shape.items)
         tried = self._stage("", ranked.times(min(validation, self.config.tuning.max_queries)), label, why)
