@@ -157,7 +157,8 @@ class Estimator:
         """Return what trying ``plan`` will take; ``start``: settings that the search begins with."""
         pipeline = plan.build()
         recommender: Any = pipeline.recommender
-        self._bought = frozenset(str(m.model) for m in pipeline.models if hasattr(m, "url") and hasattr(m, "model"))
+        readers: tuple[Any, ...] = (*pipeline.models, *pipeline.encoders)
+        self._bought = frozenset(str(m.model) for m in readers if hasattr(m, "url") and hasattr(m, "model"))
         open_settings = search_space(plan.recommender)
         for name, value in (start or {}).items():
             if name in open_settings:

@@ -33,7 +33,7 @@ LIST_BYTES = 1500.0
 
 @dataclass(frozen=True)
 class Practised:
-    """What `practise` takes: ``lists`` of about ``length`` candidates for a mean ``history``, and the shape it fits on."""
+    """What `practise` takes: ``lists`` of about ``length`` candidates for a mean ``history``, fitted on ``earlier``."""
 
     took: Expected
     lists: float
