@@ -83,6 +83,9 @@ def diff(
     fail_if: Annotated[
         list[str] | None, typer.Option(metavar="LIMIT", help='Exit with 1 beyond, as in "+5% per_request".')
     ] = None,
+    accept_changes: Annotated[
+        bool, typer.Option("--accept-changes", help="Hold runs of different data against the limits all the same.")
+    ] = False,
     prices: Sheet = None,
     page: Page = None,
     as_json: Json = False,
@@ -92,7 +95,8 @@ def diff(
     A limit names a phase (once, per_refresh, per_request, total), perhaps an amount (money, flops, tokens_in,
     cpu_seconds, peak_bytes …; default money) and perhaps a plan. Seconds, and money made of them, vary with what else
     the machine does; FLOPs and tokens do not, so gates on them can be tight. An amount that one run does not know
-    breaks the gate.
+    breaks the gate. Runs of different data are told apart by the fingerprint that they kept: larger data cost more,
+    smaller ones hide what has become dearer, so a gate between them is an error without --accept-changes.
 
     \b
     Examples:
@@ -100,12 +104,21 @@ def diff(
       frugalrec costs diff main-run branch-run --fail-if "+5% per_request" --fail-if "+0% once tokens_in"
       frugalrec costs diff main-run branch-run --fail-if "+10% per_refresh flops of ease"
     """
+    from frugalrec.errors import ConfigError
     from frugalrec.prices import PriceSheet
-    from frugalrec.run_costs import Gate, Run, changes
+    from frugalrec.run_costs import Gate, Run, changes, other_data
 
     gates = [Gate.parse(text) for text in fail_if or []]
     sheet = PriceSheet.load(prices)
     a, b = Run.read(before), Run.read(after)
+    different = other_data(a, b)
+    if different and gates and not accept_changes:
+        raise ConfigError(
+            f"--fail-if: {different}, so that a limit would compare them and not the code",
+            hint="run both on the same data, or say that you mean it with --accept-changes",
+        )
+    if different:
+        typer.echo(f"{different}: what changed is not the code's cost alone", err=True)
     found = changes(a, b, sheet)
     broken = [line for gate in gates for line in gate.broken(found)]
     if page is not None:
@@ -119,7 +132,11 @@ def diff(
             | {"change": None if c.share is None or c.share == float("inf") else c.share}
             for c in found
         ]
-        typer.echo(json.dumps({"changes": shown, "only_in": only, "broken": broken}, indent=2))
+        typer.echo(
+            json.dumps(
+                {"changes": shown, "only_in": only, "broken": broken, "different_data": bool(different)}, indent=2
+            )
+        )
     else:
         from rich.table import Table
 
@@ -249,7 +266,7 @@ def export(
       frugalrec costs export shop-run --format codecarbon --region us-average
       frugalrec costs export shop-run --format mlflow --out mlruns
     """
-    from frugalrec import machine_profile, run_cost_exports
+    from frugalrec import run_cost_exports
     from frugalrec.errors import ConfigError
     from frugalrec.prices import PriceSheet
     from frugalrec.run_costs import Run
@@ -272,13 +289,9 @@ def export(
     elif form == "otel":
         text = run_cost_exports.opentelemetry(read)
     else:
-        profile = machine_profile.load()
-        cores = 1 if profile is None else int(profile.hardware.get("cores") or 1)
-        power = None if profile is None else profile.power.watts
-        watts = None if power is None else power / cores
         region = region or sheet.region
         carbon = sheet.carbon_of(region) if region else None
-        text = run_cost_exports.codecarbon(read, watts=watts, carbon=carbon, region=region)
+        text = run_cost_exports.codecarbon(read, carbon=carbon, region=region)
     if out is None:
         typer.echo(text, nl=False)
     else:
