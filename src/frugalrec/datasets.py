@@ -9,7 +9,7 @@ from frugalrec import assets
 from frugalrec.config import DataSection
 from frugalrec.data.dataset import Dataset
 from frugalrec.data.loading import LoadReport, SourceConfig, load
-from frugalrec.errors import UnknownNameError
+from frugalrec.errors import DataError, UnknownNameError
 
 NAMED: dict[str, dict[str, tuple[str, str]]] = {
     "movielens-100k": {"movielens": ("u.data", "u.item"), "recbole": ("ml-100k.inter", "ml-100k.item")},
@@ -32,6 +32,11 @@ def load_data(
     if name is None:
         assert section.interactions is not None
         interactions = base / Path(section.interactions).expanduser()
+        if (known := section.interactions.lower()) in NAMED and not interactions.exists():
+            raise DataError(
+                f"{interactions}: expected a file, found none",
+                hint=f'that is the name of a data set, not a path: write dataset = "{known}" instead of interactions',
+            )
         items = None if section.items is None else base / Path(section.items).expanduser()
         name = interactions.name.split(".")[0]
     elif name in NAMED:

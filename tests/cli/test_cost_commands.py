@@ -238,6 +238,24 @@ def test_a_gate_between_runs_of_different_data_must_be_meant(shop: Path, capsys:
     assert "different data" not in capsys.readouterr().err
 
 
+def test_energy_is_shown_as_an_estimate_where_the_run_kept_watts(
+    shop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = shop / "powered"
+    shutil.copytree(shop / "shop-run", other)
+    for watts in (None, 7.0):
+        record = json.loads((other / "run.json").read_text()) | {"watts_a_core": watts}
+        (other / "run.json").write_text(json.dumps(record))
+        assert run(["costs", "show", str(other)]) == 0
+        assert ("joules (estimate)" in capsys.readouterr().out) == (watts is not None)
+        assert run(["costs", "show", str(other), "--json"]) == 0
+        (shown,) = json.loads(capsys.readouterr().out)["runs"]
+        for line in shown["by_stage"]:
+            assert line["cost"]["joules"] is None, "nothing measured them"
+            expected = None if watts is None else pytest.approx(7.0 * line["cost"]["cpu_seconds"])
+            assert line["joules_estimate"] == expected
+
+
 def test_emissions_are_of_the_machine_that_a_run_was_on(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = shop / "elsewhere"
     shutil.copytree(shop / "shop-run", other)

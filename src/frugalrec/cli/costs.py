@@ -11,6 +11,7 @@ import typer
 if TYPE_CHECKING:
     from frugalrec.prices import PriceSheet
     from frugalrec.run_costs import Line
+    from frugalrec.run_record import RunRecord
 
 app = typer.Typer(name="costs", no_args_is_help=True, rich_markup_mode=None, help="What runs spent, and on what.")
 
@@ -24,6 +25,9 @@ Runs = Annotated[list[Path], typer.Argument(metavar="RUN…", help="Folders of r
 @app.command()
 def show(runs: Runs, prices: Sheet = None, page: Page = None, as_json: Json = False) -> None:
     """Show what each run spent: by stage and by plan, and with several runs over time.
+
+    Energy is an estimate, and marked so: CPU seconds times the watts of a busy core in the profile that the machine had
+    (frugalrec doctor --calibrate) when it ran; without one it is unknown.
 
     \b
     Examples:
@@ -51,12 +55,14 @@ def show(runs: Runs, prices: Sheet = None, page: Page = None, as_json: Json = Fa
                         {
                             "run": str(run.folder),
                             "unreadable_lines": run.torn,
-                            "by_stage": [_line(x) for x in stages],
-                            "by_plan": [_line(x) for x in plans],
+                            "by_stage": [_line(x, run.record) for x in stages],
+                            "by_plan": [_line(x, run.record) for x in plans],
                         }
                         for run, stages, plans in found
                     ],
-                    "over_time": [{"started": at, **_line(line), "name": str(r.folder)} for at, line, r in totals],
+                    "over_time": [
+                        {"started": at, **_line(line, r.record), "name": str(r.folder)} for at, line, r in totals
+                    ],
                 },
                 indent=2,
             )
@@ -64,8 +70,8 @@ def show(runs: Runs, prices: Sheet = None, page: Page = None, as_json: Json = Fa
         return
     for run, stages, plans in found:
         typer.echo(f"{run.folder}" + (f" ({run.torn} lines could not be read)" if run.torn else ""))
-        _table("stage", stages, sheet)
-        _table("plan", plans, sheet)
+        _table("stage", stages, sheet, run.record)
+        _table("plan", plans, sheet, run.record)
     if len(found) > 1:
         from datetime import UTC, datetime
 
@@ -305,11 +311,12 @@ def _write(path: Path, text: str) -> None:
     typer.echo(f"page: {path}", err=True)
 
 
-def _line(line: Line) -> dict[str, object]:
-    return {"name": line.name, "stages": line.n, "cost": line.cost.to_dict(), "money": line.money}
+def _line(line: Line, record: RunRecord | None = None) -> dict[str, object]:
+    shown = {"name": line.name, "stages": line.n, "cost": line.cost.to_dict(), "money": line.money}
+    return shown if record is None else shown | {"joules_estimate": record.joules(line.cost.cpu_seconds)}
 
 
-def _table(first: str, lines: list[Line], sheet: PriceSheet) -> None:
+def _table(first: str, lines: list[Line], sheet: PriceSheet, record: RunRecord | None = None) -> None:
     from rich.table import Table
 
     from frugalrec.cli._console import print_table
@@ -318,6 +325,9 @@ def _table(first: str, lines: list[Line], sheet: PriceSheet) -> None:
     table.add_column(first, no_wrap=True, overflow="ellipsis")
     written = any(line.cost.tokens_out != 0 for line in lines)
     headings = ["stages", "seconds", "CPU seconds", "GFLOP", "tokens in", "cached", "peak MiB", sheet.currency]
+    powered = record is not None and record.watts_a_core is not None
+    if powered:
+        headings.append("joules (estimate)")
     if written:
         headings.insert(5, "tokens out")
     for heading in headings:
@@ -335,6 +345,7 @@ def _table(first: str, lines: list[Line], sheet: PriceSheet) -> None:
             "unknown" if c.tokens_cached is None else f"{c.tokens_cached:,.0f}",
             "unknown" if c.peak_bytes is None else f"{c.peak_bytes / 2**20:,.0f}",
             "unknown" if line.money is None else f"{line.money:.3g}",
+            *([_shown(record.joules(c.cpu_seconds))] if record is not None and powered else []),
         )
     print_table(table)
     typer.echo("")
