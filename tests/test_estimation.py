@@ -136,6 +136,53 @@ def test_a_component_without_a_formula_is_unknown(dataset: Dataset) -> None:
     assert "fusion has no cost formula" in found.unknown
 
 
+def test_texts_that_an_endpoint_encodes_are_priced_and_no_time_is_made_up(dataset: Dataset) -> None:
+    encoder = {"component": "http", "url": "http://localhost:1/v1", "model": "m", "dimensions": 8}
+    own = {"name": "bought", "recommender": {"component": "content", "encoder": encoder}}
+    config = configured(plans={"only": ["popularity"], "own": [own]})
+    split = split_of(config, dataset)
+    listed = replace(PriceSheet.load(), tokens={"m": {"in": 1e6, "out": 0.0, "cached": 0.0}})  # a token is 1
+    unlisted = replace(listed, tokens={}, tokens_from="")
+    for prices in (listed, unlisted):
+        estimator = estimator_for(config, split, prices, PROFILE)
+        encode = next(e for e in estimated_plans(config, dataset, estimator) if e.name == "bought").stages["encode"]
+        assert encode.tokens is not None
+        letters = sum(len(text) for text in set(split.train.catalog.texts()))
+        assert encode.tokens.expected == pytest.approx(letters / 4)
+        assert encode.tokens.high == pytest.approx(1.5 * encode.tokens.expected)
+        assert encode.seconds is None
+        assert encode.peak_bytes is not None
+        if prices is unlisted:
+            assert encode.money is None
+            assert "no token price for 'm'" in encode.unknown
+        else:
+            assert encode.money is not None
+            assert encode.money.expected == pytest.approx(encode.tokens.expected, rel=1e-3)
+            assert encode.money.low == pytest.approx(encode.tokens.low, rel=1e-3)
+            assert "how fast the endpoint of m answers" in encode.unknown
+
+
+def test_the_fit_of_a_reranker_that_practises_is_known(dataset: Dataset) -> None:
+    retriever = {"plan": "popularity"}
+    own = [
+        {"name": name, "recommender": retriever, "reranker": {"component": name, "retriever": retriever, **settings}}
+        for name, settings in (
+            ("linear", {}),
+            ("gated", {"reranker": {"component": "linear", "retriever": retriever}}),
+        )
+    ]
+    found = estimates(dataset, configured(plans={"only": ["popularity"], "own": own}), PROFILE)
+    alone = found["popularity"].stages["fit"]
+    for name in ("linear", "gated"):
+        fit = found[name].stages["fit"]
+        assert fit.seconds is not None
+        assert alone.flops is not None
+        assert fit.flops is not None
+        assert fit.flops > 2 * alone.flops
+    assert found["linear"].unknown == []
+    assert found["gated"].unknown == ["gated cannot tell what a request takes"]
+
+
 def test_a_foreign_profile_widens_the_range(dataset: Dataset) -> None:
     elsewhere = Profile({"processor": "Z80", "cores": 1, "memory_gib": 1}, EVERY_RATE)
     own, foreign = (estimates(dataset, configured(), p)["ease"].stages["fit"].seconds for p in (PROFILE, elsewhere))

@@ -15,6 +15,7 @@ from frugalrec.cost import Ledger, charge
 from frugalrec.errors import ConfigError
 from frugalrec.prices import PriceSheet
 from frugalrec.run_costs import Gate, Run, by, changes, corrected, errors, stage_of
+from frugalrec.run_record import RunRecord
 
 PRICES = PriceSheet.load()
 
@@ -256,9 +257,14 @@ def test_unknown_fees_are_empty_and_not_zero(tmp_path: Path) -> None:
 
 def test_codecarbon_leaves_unknown_energy_empty(tmp_path: Path) -> None:
     run = run_of(tmp_path)
-    (unknown,) = csv.DictReader(io.StringIO(run_cost_exports.codecarbon(run, watts=None, carbon=0.4)))
-    assert (unknown["energy_consumed"], unknown["emissions"]) == ("", "")
-    (known,) = csv.DictReader(io.StringIO(run_cost_exports.codecarbon(run, watts=10.0, carbon=0.4, region="here")))
+    (unknown,) = csv.DictReader(io.StringIO(run_cost_exports.codecarbon(run, carbon=0.4)))
+    for name in ("energy_consumed", "emissions", "cpu_power", "cpu_model", "cpu_count", "ram_total_size", "os"):
+        assert unknown[name] == "", "an older run did not keep its machine, and this one need not be it"
+    elsewhere = {"processor": "Z80", "cores": 4, "memory_gib": 0.1, "system": "CP/M", "python": "3.0"}
+    (tmp_path / "run.json").write_text(RunRecord("d", elsewhere, 10.0, "estimated").to_json())
+    run = Run.read(tmp_path)
+    (known,) = csv.DictReader(io.StringIO(run_cost_exports.codecarbon(run, carbon=0.4, region="here")))
+    assert (known["cpu_model"], known["cpu_count"], known["cpu_power"]) == ("Z80", "4", "10.0")
     cpu = sum(e.cost.cpu_seconds or 0 for e in run.outermost)
     assert float(known["energy_consumed"]) == pytest.approx(10.0 * cpu / 3.6e6)
     assert float(known["emissions"]) == pytest.approx(0.4 * 10.0 * cpu / 3.6e6)

@@ -30,10 +30,10 @@ class Cost:
     """An amount of compute. Adds up; an unknown part is ``None``, never 0.
 
     ``seconds`` (wall clock), ``cpu_seconds`` (all threads) and ``peak_bytes`` (memory above what the process held
-    before) are measured; ``flops`` come from formulas; ``tokens_*`` are counted; ``joules`` are measured where the
-    machine exposes them; ``fees`` are money owed to others for tokens, in the currency of the price sheet: 0 unless
-    something was bought, None where nobody knows for how much. ``peak_bytes`` of a sum is the larger one: stages
-    run one after another.
+    before) are measured; ``flops`` come from formulas; ``tokens_*`` are counted; ``joules`` are what a component of
+    yours measured and charged, unknown otherwise (`frugalrec costs show` estimates them from CPU time); ``fees`` are
+    money owed to others for tokens, in the currency of the price sheet: 0 unless something was bought, None where
+    nobody knows for how much. ``peak_bytes`` of a sum is the larger one: stages run one after another.
     """
 
     seconds: float | None = None

@@ -10,7 +10,7 @@ from frugalrec import array_files, assets
 from frugalrec.config import DataSection
 from frugalrec.data.dataset import Dataset
 from frugalrec.data.loading import LoadReport, SourceConfig, load
-from frugalrec.errors import UnknownNameError
+from frugalrec.errors import DataError, UnknownNameError
 
 NAMED: dict[str, dict[str, tuple[str, str]]] = {
     "movielens-100k": {"movielens": ("u.data", "u.item"), "recbole": ("ml-100k.inter", "ml-100k.item")},
@@ -39,6 +39,12 @@ def load_data(
     shared = section.model_dump(exclude={"dataset", "interactions", "items"})
     if name is None:
         assert section.interactions is not None
+        known = section.interactions.lower()
+        if known in NAMED and not _path(section.interactions, base).exists():
+            raise DataError(
+                f"{_path(section.interactions, base)}: expected a file, found none",
+                hint=f'that is the name of a data set, not a path: write dataset = "{known}" instead of interactions',
+            )
         with ExitStack() as copies:
             files: dict[str, Path] = {}
             called: dict[str, str] = {}

@@ -157,7 +157,8 @@ class Estimator:
         """Return what trying ``plan`` will take; ``start``: settings that the search begins with."""
         pipeline = plan.build()
         recommender: Any = pipeline.recommender
-        self._bought = frozenset(str(m.model) for m in pipeline.models if hasattr(m, "url") and hasattr(m, "model"))
+        readers: tuple[Any, ...] = (*pipeline.models, *pipeline.encoders)
+        self._bought = frozenset(str(m.model) for m in readers if hasattr(m, "url") and hasattr(m, "model"))
         open_settings = search_space(plan.recommender)
         for name, value in (start or {}).items():
             if name in open_settings:
@@ -190,6 +191,9 @@ class Estimator:
         test = min(test, limit) if limit else test
         alone = float(min(self.config.evaluation.timed_queries, test or self.config.evaluation.timed_queries))
         asked = judged.times(test) + request.times(alone + 1)
+        if request.work is None:
+            teller = label if found.score.work is None or plan.reranker is None else plan.reranker.component
+            why = why or f"{teller} cannot tell what a request takes"
         evaluate = self._stage("evaluate", asked, label, "" if asked.work is not None else why)
         ranked = batch + ranking("rank", self.shape.items)
         tried = self._stage("", ranked.times(min(validation, self.config.tuning.max_queries)), label, why)

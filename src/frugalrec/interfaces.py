@@ -148,8 +148,8 @@ class ExpectsText(Protocol):
     """An encoder that can say what reading the catalogue will take; ``dim`` is the dimension of its vectors."""
 
     @property
-    def dim(self) -> int:
-        """Dimension of the vectors."""
+    def dim(self) -> int | None:
+        """Dimension of the vectors; None where it is not known yet."""
         ...
 
     def expected(self, shape: DataShape) -> Expected:

@@ -58,6 +58,15 @@ class Profile:
     contention: float | None = None
     created: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def watts_a_core(self) -> float | None:
+        """What a busy core draws: measured with one at work, else its share of the processor's; None is unknown."""
+        watts = self.power.watts
+        if watts is None or self.power.basis == "measured":
+            return watts
+        return watts / int(self.hardware.get("cores") or 1)
+
     corrections: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 

@@ -16,7 +16,6 @@ from hashlib import sha256
 from typing import Any
 
 import frugalrec
-from frugalrec.machine import describe
 from frugalrec.prices import PriceSheet
 from frugalrec.run_costs import Run, Spent
 
@@ -115,11 +114,13 @@ def opentelemetry(run: Run) -> str:
     return json.dumps(document, indent=1) + "\n"
 
 
-def codecarbon(run: Run, *, watts: float | None, carbon: float | None, region: str = "") -> str:
-    """Return one line in CodeCarbon's form. Energy is measured joules, else ``watts`` times CPU time, else empty.
+def codecarbon(run: Run, *, carbon: float | None, region: str = "") -> str:
+    """Return one line in CodeCarbon's form. Energy is measured joules, else watts times CPU time, else empty.
 
-    ``carbon`` is the grid's kg CO2e a kWh; without it emissions stay empty.
+    Watts and machine are those that the run kept. ``carbon`` is the grid's kg CO2e a kWh; without it emissions stay
+    empty.
     """
+    watts, machine = run.record.watts_a_core, run.record.machine
     first = min(e.started for e in run.entries)
     duration = max(e.started + (e.cost.seconds or 0.0) for e in run.entries) - first
     joules = [e.cost.joules for e in run.outermost]
@@ -131,7 +132,6 @@ def codecarbon(run: Run, *, watts: float | None, carbon: float | None, region: s
     elif watts is not None and all(c is not None for c in cpu):
         energy, mode = watts * sum(c or 0.0 for c in cpu) / JOULES_A_KWH, "estimated from power and CPU time"
     emissions = None if energy is None or carbon is None else energy * carbon
-    machine = describe()
     filled: dict[str, Any] = {
         "timestamp": datetime.fromtimestamp(first, UTC).strftime("%Y-%m-%dT%H:%M:%S"),
         "project_name": "frugalrec",
@@ -144,11 +144,11 @@ def codecarbon(run: Run, *, watts: float | None, carbon: float | None, region: s
         "cpu_energy": energy,
         "energy_consumed": energy,
         "region": region,
-        "os": machine["system"],
-        "python_version": machine["python"],
-        "cpu_count": machine["cores"],
-        "cpu_model": machine["processor"],
-        "ram_total_size": machine["memory_gib"],
+        "os": machine.get("system"),
+        "python_version": machine.get("python"),
+        "cpu_count": machine.get("cores"),
+        "cpu_model": machine.get("processor"),
+        "ram_total_size": machine.get("memory_gib"),
         "tracking_mode": mode,
         "pue": 1.0,
     }

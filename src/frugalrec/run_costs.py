@@ -14,6 +14,7 @@ from frugalrec import registry
 from frugalrec.cost import AMOUNTS, Cost
 from frugalrec.errors import ConfigError, FrugalrecError
 from frugalrec.prices import PriceSheet
+from frugalrec.run_record import RunRecord
 
 PHASES = ("once", "per_refresh", "per_request", "total")
 """What a gate may look at. ``total`` is what the whole run spent."""
@@ -56,6 +57,7 @@ class Run:
     entries: Sequence[Spent]
     torn: int = 0
     models: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    record: RunRecord = field(default_factory=RunRecord)
 
     @classmethod
     def read(cls, folder: Path) -> Run:
@@ -78,7 +80,7 @@ class Run:
                 torn += 1
         if not entries:
             raise ConfigError(f"{path}: the ledger is empty", hint="run frugalrec plan again with --fresh")
-        return cls(path.parent, entries, torn, _models(path.parent))
+        return cls(path.parent, entries, torn, _models(path.parent), RunRecord.read(path.parent))
 
     @property
     def outermost(self) -> list[Spent]:
@@ -167,6 +169,13 @@ def changes(a: Run, b: Run, prices: PriceSheet, measures: Sequence[str] = MEASUR
                 before, after = (_amount(costs.get(phase), measure, prices) for costs in (old, new))
                 found.append(Change(plan, phase, measure, before, after, there=phase in old or phase in new))
     return found
+
+
+def other_data(a: Run, b: Run) -> str:
+    """Return how two runs differ in their data, empty where they do not or nobody knows."""
+    if not a.record.data or not b.record.data or a.record.data == b.record.data:
+        return ""
+    return f"the two runs are of different data (fingerprints {a.record.data} and {b.record.data})"
 
 
 @dataclass(frozen=True)
@@ -375,5 +384,6 @@ __all__ = [
     "changes",
     "corrected",
     "errors",
+    "other_data",
     "stage_of",
 ]

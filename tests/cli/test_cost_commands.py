@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from importlib import resources
 from pathlib import Path
 
@@ -217,6 +218,56 @@ def test_a_gate_for_ci(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["costs", "diff", str(folder), str(grown), "--fail-if", "+5% per_refresh flops"]) == 1
     assert "ease: per_refresh flops grew by +50.0%" in capsys.readouterr().out
     assert run(["costs", "diff", str(folder), str(grown), "--fail-if", "5 percent"]) == 2
+
+
+def test_a_gate_between_runs_of_different_data_must_be_meant(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, other = shop / "shop-run", shop / "other-data"
+    shutil.copytree(folder, other)
+    record = json.loads((other / "run.json").read_text())
+    (other / "run.json").write_text(json.dumps(record | {"data": "0000"}))
+    compared, gate = ["costs", "diff", str(folder), str(other)], ["--fail-if", "+5% per_refresh flops"]
+    assert run(compared) == 0
+    assert f"different data (fingerprints {record['data']} and 0000)" in capsys.readouterr().err
+    assert run([*compared, *gate]) == 2
+    shown = capsys.readouterr()
+    assert "--accept-changes" in shown.err
+    assert run([*compared, *gate, "--accept-changes", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["different_data"] is True
+    (other / "run.json").unlink()  # as folders of older versions: plan.toml has the fingerprint, of the same data
+    assert run([*compared, *gate]) == 0
+    assert "different data" not in capsys.readouterr().err
+
+
+def test_energy_is_shown_as_an_estimate_where_the_run_kept_watts(
+    shop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = shop / "powered"
+    shutil.copytree(shop / "shop-run", other)
+    for watts in (None, 7.0):
+        record = json.loads((other / "run.json").read_text()) | {"watts_a_core": watts}
+        (other / "run.json").write_text(json.dumps(record))
+        assert run(["costs", "show", str(other)]) == 0
+        assert ("joules (estimate)" in capsys.readouterr().out) == (watts is not None)
+        assert run(["costs", "show", str(other), "--json"]) == 0
+        (shown,) = json.loads(capsys.readouterr().out)["runs"]
+        for line in shown["by_stage"]:
+            assert line["cost"]["joules"] is None, "nothing measured them"
+            expected = None if watts is None else pytest.approx(7.0 * line["cost"]["cpu_seconds"])
+            assert line["joules_estimate"] == expected
+
+
+def test_emissions_are_of_the_machine_that_a_run_was_on(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = shop / "elsewhere"
+    shutil.copytree(shop / "shop-run", other)
+    record = json.loads((other / "run.json").read_text())
+    assert record["machine"]["processor"] == hardware()["processor"]
+    assert record["watts_a_core"] is None, "the shop's profile knows no watts"
+    changed = record | {"machine": record["machine"] | {"processor": "Z80"}, "watts_a_core": 7.0}
+    (other / "run.json").write_text(json.dumps(changed))
+    assert run(["costs", "export", str(other), "--format", "codecarbon"]) == 0
+    (line,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert (line["cpu_model"], line["cpu_power"]) == ("Z80", "7.0")
+    assert float(line["energy_consumed"]) > 0
 
 
 @pytest.mark.parametrize("form", ["focus", "otel", "codecarbon"])

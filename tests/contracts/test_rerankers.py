@@ -182,7 +182,24 @@ def test_what_a_request_is_expected_to_take_is_charged(name):
         for query in queries:
             fitted.rerank([query], [ranking])
     charged = ledger.entries[0].cost
+    agrees(expected, charged, len(queries))
+
+
+def test_what_a_fit_is_expected_to_take_is_charged(name):
+    """FLOPs and tokens as above; a reranker whose fit is unknown would hide what its practice takes."""
+    data = toy_dataset(n_users=40, n_items=60, cold=2)
+    reranker = build(name, UnigramModel())
+    expected = reranker.expected(DataShape.of(data)).fit
+    if takes(name, "recommender"):
+        assert expected.work is not None, "it practises on a retriever's lists, and does not say what that takes"
+    ledger = Ledger()
+    with ledger.span("fit"):
+        reranker.fit(data)
+    agrees(expected, ledger.entries[0].cost, 1)
+
+
+def agrees(expected, charged, n):
     for amount, said, slack in (("flops", expected.flops, 1.0), ("tokens_in", expected.tokens_in, 1.5)):
         if said is not None and getattr(charged, amount) is not None:
-            mean, factor = getattr(charged, amount) / len(queries), slack * expected.spread
-            assert said / factor <= mean <= said * factor, f"expected {said:g} {amount} a request, charged {mean:g}"
+            mean, factor = getattr(charged, amount) / n, slack * expected.spread
+            assert said / factor <= mean <= said * factor, f"expected {said:g} {amount}, charged {mean:g}"

@@ -19,7 +19,7 @@ ROWS: list[set[str]] = [
     {"executors"},
     {"text"},
     {"machine_profile"},
-    {"spending"},
+    {"spending", "run_record"},
     {"data"},
     {"interfaces"},
     {"torch_training", "pretrained"},

@@ -34,6 +34,7 @@ from frugalrec.prices import PriceSheet
 from frugalrec.report import html, tables, words
 from frugalrec.report.context import Context, Example, Recommended
 from frugalrec.run_folder import PlanFile, document, write_decision, write_whole
+from frugalrec.run_record import RunRecord
 from frugalrec.stores.array_cache import ArrayCache
 from frugalrec.study import Study
 
@@ -64,6 +65,7 @@ def run_study(
             with ledger.span("prepare", plan="(study)", phase="once"):
                 profile = machine_profile.load()
                 study = Study(config, dataset, prices, folder, ArrayCache(), say, profile=profile, ledger=ledger)
+                write_whole(folder / "run.json", RunRecord.of(study.data_fingerprint, profile).to_json())
                 _check_caps(study)
             with working(compute.executor, compute.workers, compute.checkpoints, compute.ray_address):
                 decision = study.run()

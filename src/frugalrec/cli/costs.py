@@ -11,6 +11,7 @@ import typer
 if TYPE_CHECKING:
     from frugalrec.prices import PriceSheet
     from frugalrec.run_costs import Line
+    from frugalrec.run_record import RunRecord
 
 app = typer.Typer(name="costs", no_args_is_help=True, rich_markup_mode=None, help="What runs spent, and on what.")
 
@@ -24,6 +25,9 @@ Runs = Annotated[list[Path], typer.Argument(metavar="RUN…", help="Folders of r
 @app.command()
 def show(runs: Runs, prices: Sheet = None, page: Page = None, as_json: Json = False) -> None:
     """Show what each run spent: by stage and by plan, and with several runs over time.
+
+    Energy is an estimate, and marked so: CPU seconds times the watts of a busy core in the profile that the machine had
+    (frugalrec doctor --calibrate) when it ran; without one it is unknown.
 
     \b
     Examples:
@@ -51,12 +55,14 @@ def show(runs: Runs, prices: Sheet = None, page: Page = None, as_json: Json = Fa
                         {
                             "run": str(run.folder),
                             "unreadable_lines": run.torn,
-                            "by_stage": [_line(x) for x in stages],
-                            "by_plan": [_line(x) for x in plans],
+                            "by_stage": [_line(x, run.record) for x in stages],
+                            "by_plan": [_line(x, run.record) for x in plans],
                         }
                         for run, stages, plans in found
                     ],
-                    "over_time": [{"started": at, **_line(line), "name": str(r.folder)} for at, line, r in totals],
+                    "over_time": [
+                        {"started": at, **_line(line, r.record), "name": str(r.folder)} for at, line, r in totals
+                    ],
                 },
                 indent=2,
             )
@@ -64,8 +70,8 @@ def show(runs: Runs, prices: Sheet = None, page: Page = None, as_json: Json = Fa
         return
     for run, stages, plans in found:
         typer.echo(f"{run.folder}" + (f" ({run.torn} lines could not be read)" if run.torn else ""))
-        _table("stage", stages, sheet)
-        _table("plan", plans, sheet)
+        _table("stage", stages, sheet, run.record)
+        _table("plan", plans, sheet, run.record)
     if len(found) > 1:
         from datetime import UTC, datetime
 
@@ -83,6 +89,9 @@ def diff(
     fail_if: Annotated[
         list[str] | None, typer.Option(metavar="LIMIT", help='Exit with 1 beyond, as in "+5% per_request".')
     ] = None,
+    accept_changes: Annotated[
+        bool, typer.Option("--accept-changes", help="Hold runs of different data against the limits all the same.")
+    ] = False,
     prices: Sheet = None,
     page: Page = None,
     as_json: Json = False,
@@ -92,7 +101,8 @@ def diff(
     A limit names a phase (once, per_refresh, per_request, total), perhaps an amount (money, flops, tokens_in,
     cpu_seconds, peak_bytes …; default money) and perhaps a plan. Seconds, and money made of them, vary with what else
     the machine does; FLOPs and tokens do not, so gates on them can be tight. An amount that one run does not know
-    breaks the gate.
+    breaks the gate. Runs of different data are told apart by the fingerprint that they kept: larger data cost more,
+    smaller ones hide what has become dearer, so a gate between them is an error without --accept-changes.
 
     \b
     Examples:
@@ -100,12 +110,21 @@ def diff(
       frugalrec costs diff main-run branch-run --fail-if "+5% per_request" --fail-if "+0% once tokens_in"
       frugalrec costs diff main-run branch-run --fail-if "+10% per_refresh flops of ease"
     """
+    from frugalrec.errors import ConfigError
     from frugalrec.prices import PriceSheet
-    from frugalrec.run_costs import Gate, Run, changes
+    from frugalrec.run_costs import Gate, Run, changes, other_data
 
     gates = [Gate.parse(text) for text in fail_if or []]
     sheet = PriceSheet.load(prices)
     a, b = Run.read(before), Run.read(after)
+    different = other_data(a, b)
+    if different and gates and not accept_changes:
+        raise ConfigError(
+            f"--fail-if: {different}, so that a limit would compare them and not the code",
+            hint="run both on the same data, or say that you mean it with --accept-changes",
+        )
+    if different:
+        typer.echo(f"{different}: what changed is not the code's cost alone", err=True)
     found = changes(a, b, sheet)
     broken = [line for gate in gates for line in gate.broken(found)]
     if page is not None:
@@ -119,7 +138,11 @@ def diff(
             | {"change": None if c.share is None or c.share == float("inf") else c.share}
             for c in found
         ]
-        typer.echo(json.dumps({"changes": shown, "only_in": only, "broken": broken}, indent=2))
+        typer.echo(
+            json.dumps(
+                {"changes": shown, "only_in": only, "broken": broken, "different_data": bool(different)}, indent=2
+            )
+        )
     else:
         from rich.table import Table
 
@@ -249,7 +272,7 @@ def export(
       frugalrec costs export shop-run --format codecarbon --region us-average
       frugalrec costs export shop-run --format mlflow --out mlruns
     """
-    from frugalrec import machine_profile, run_cost_exports
+    from frugalrec import run_cost_exports
     from frugalrec.errors import ConfigError
     from frugalrec.prices import PriceSheet
     from frugalrec.run_costs import Run
@@ -272,13 +295,9 @@ def export(
     elif form == "otel":
         text = run_cost_exports.opentelemetry(read)
     else:
-        profile = machine_profile.load()
-        cores = 1 if profile is None else int(profile.hardware.get("cores") or 1)
-        power = None if profile is None else profile.power.watts
-        watts = None if power is None else power / cores
         region = region or sheet.region
         carbon = sheet.carbon_of(region) if region else None
-        text = run_cost_exports.codecarbon(read, watts=watts, carbon=carbon, region=region)
+        text = run_cost_exports.codecarbon(read, carbon=carbon, region=region)
     if out is None:
         typer.echo(text, nl=False)
     else:
@@ -292,11 +311,12 @@ def _write(path: Path, text: str) -> None:
     typer.echo(f"page: {path}", err=True)
 
 
-def _line(line: Line) -> dict[str, object]:
-    return {"name": line.name, "stages": line.n, "cost": line.cost.to_dict(), "money": line.money}
+def _line(line: Line, record: RunRecord | None = None) -> dict[str, object]:
+    shown = {"name": line.name, "stages": line.n, "cost": line.cost.to_dict(), "money": line.money}
+    return shown if record is None else shown | {"joules_estimate": record.joules(line.cost.cpu_seconds)}
 
 
-def _table(first: str, lines: list[Line], sheet: PriceSheet) -> None:
+def _table(first: str, lines: list[Line], sheet: PriceSheet, record: RunRecord | None = None) -> None:
     from rich.table import Table
 
     from frugalrec.cli._console import print_table
@@ -305,6 +325,9 @@ def _table(first: str, lines: list[Line], sheet: PriceSheet) -> None:
     table.add_column(first, no_wrap=True, overflow="ellipsis")
     written = any(line.cost.tokens_out != 0 for line in lines)
     headings = ["stages", "seconds", "CPU seconds", "GFLOP", "tokens in", "cached", "peak MiB", sheet.currency]
+    powered = record is not None and record.watts_a_core is not None
+    if powered:
+        headings.append("joules (estimate)")
     if written:
         headings.insert(5, "tokens out")
     for heading in headings:
@@ -322,6 +345,7 @@ def _table(first: str, lines: list[Line], sheet: PriceSheet) -> None:
             "unknown" if c.tokens_cached is None else f"{c.tokens_cached:,.0f}",
             "unknown" if c.peak_bytes is None else f"{c.peak_bytes / 2**20:,.0f}",
             "unknown" if line.money is None else f"{line.money:.3g}",
+            *([_shown(record.joules(c.cpu_seconds))] if record is not None and powered else []),
         )
     print_table(table)
     typer.echo("")

@@ -36,12 +36,14 @@ def run(
 
     from threadpoolctl import threadpool_limits
 
+    from frugalrec import machine_profile
     from frugalrec.cli._console import shown_progress
     from frugalrec.cli._workers import working
     from frugalrec.cost import Ledger, threads
     from frugalrec.datasets import load_data
     from frugalrec.prices import PriceSheet
-    from frugalrec.run_folder import PlanFile
+    from frugalrec.run_folder import PlanFile, write_whole
+    from frugalrec.run_record import RunRecord
     from frugalrec.stores.array_cache import ArrayCache
 
     chosen = PlanFile.read(plan)
@@ -56,6 +58,7 @@ def run(
         with working(executor, workers, checkpoints, ray_address):
             pipeline = chosen.plan.build(ArrayCache()).fit(dataset, ledger)
         pipeline.save(folder / "model")
+        write_whole(folder / "run.json", RunRecord.of(dataset.fingerprint(), machine_profile.load()).to_json())
     now = replace(chosen, data_fingerprint=dataset.fingerprint(), price_fingerprint=prices.fingerprint())
     if now != chosen or folder != plan.parent:
         now.write(folder / "plan.toml")

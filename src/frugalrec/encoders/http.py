@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from frugalrec import cost
+from frugalrec.data.shape import DataShape
 from frugalrec.encoders._rows import unit_rows
 from frugalrec.endpoint import Endpoint, UnansweredError
 from frugalrec.errors import ConfigError, DataError
@@ -21,6 +22,16 @@ from frugalrec.interfaces import Matrix, Role
 from frugalrec.spending import purchase
 from frugalrec.text.preparation import Preparation, prepared
 from frugalrec.text.truncation import estimated_tokens, truncated
+from frugalrec.work import Expected, Work
+
+BYTES_A_TOKEN = 4.0
+"""About, of UTF-8: English has four characters a token, Chinese one to two, of three bytes each."""
+
+UNKNOWN_TOKENS = 1.5
+"""How far that may be off: the endpoint keeps its tokenizer to itself."""
+
+NUMBER_BYTES = 50.0
+"""What a number of an answer takes, as text and as an object."""
 
 
 @dataclass
@@ -101,6 +112,33 @@ class Http:
         if rows:
             vectors[rows] = unit_rows(np.concatenate(found))
         return vectors
+
+    @property
+    def dim(self) -> int | None:
+        """Dimension of the vectors: what ``dimensions`` asks for, or that of the last answer; None before one."""
+        return self.dimensions or self._dim or None
+
+    def expected(self, shape: DataShape) -> Expected:
+        """Return what encoding each different item text once takes; nothing is asked for it.
+
+        Tokens are guessed from the bytes of the texts, within a factor of `UNKNOWN_TOKENS`; a price sheet makes money
+        of them. Time is the endpoint's, and unknown; FLOPs without ``parameters``, memory before the dimension is.
+        """
+        texts, scale = shape.sampled_texts()
+        given = [text for each in texts if any(map(str.isalnum, text := prepared(each, self.text)))]
+        sizes = [len((self.item_prefix + text).encode("utf-8", "replace")) for text in given]
+        tokens = scale * sum(min(float(self.max_tokens), max(1.0, size / BYTES_A_TOKEN)) for size in sizes)
+        vectors = None if self.dim is None else 4.0 * shape.distinct_texts * self.dim
+        answer = NUMBER_BYTES * self.batch_size * (self.dim or 0)
+        return Expected(
+            (Work("encode", tokens, tokens / max(1.0, scale * len(sizes)), self.model),),
+            2.0 * self.parameters * tokens if self.parameters else None,
+            tokens,
+            0.0,
+            None if vectors is None else 3.0 * vectors + answer,
+            vectors,
+            UNKNOWN_TOKENS,
+        )
 
     def fingerprint(self) -> str:
         """Return a hash of the endpoint, the model and the settings that change vectors; the key is no part of it."""

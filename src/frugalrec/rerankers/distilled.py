@@ -14,9 +14,16 @@ from frugalrec.data.interactions import FloatArray
 from frugalrec.data.shape import DataShape
 from frugalrec.errors import ConfigError, NotFittedError
 from frugalrec.interfaces import Matrix, Recommender, Reranker, TextEncoder
+from frugalrec.rerankers._expected import (
+    Practised,
+    expected_features,
+    expected_item_texts,
+    expected_practice,
+    stages_of,
+    width_of,
+)
 from frugalrec.rerankers._features import (
     ALIKE,
-    REMEMBERED,
     item_facts,
     item_vectors,
     item_words,
@@ -140,15 +147,48 @@ class Distilled:
         return dict(zip(names, self.fidelity_, strict=True))
 
     def expected(self, shape: DataShape) -> Stages:
-        """Return what a request takes; a fit is mostly the teacher's and the retriever's, unknown here."""
-        m = float(self.dimension)
-        width = getattr(self.encoder, "dim", None)
-        if not isinstance(width, int):
-            return Stages()
-        recent = min(shape.mean_history, round(REMEMBERED * self.half_life))
-        flops = 2.0 * m * (m + self.depth + shape.mean_history) + 2.0 * self.depth * recent * (width + 2)
-        flops += (2.0 * PLAIN - 3.0) * self.depth
-        return Stages(Expected(), Expected((Work("query", 1.0),), flops, 0.0, 0.0, 0.0, 0.0, 1.5))
+        """Return what a fit and a request take: the retriever's and the teacher's fit, its lists, and the copy.
+
+        What a teacher that asks a language model computes is known as far as it says: in tokens.
+        """
+        practised = expected_practice(shape, self.retriever, self.depth, requests=self.requests)
+        teacher = stages_of(self.teacher, practised.earlier)
+        asked = teacher.fit + teacher.in_batch.times(practised.lists)
+        return Stages(practised.took + asked + self.expected_copy(shape, practised), self._request(shape))
+
+    def expected_copy(self, shape: DataShape, practised: Practised, share: float = 1.0) -> Expected:
+        """Return what `copy` takes with a ``share`` of the practised lists; FLOPs as charged, for histories alike."""
+        width = width_of(self.encoder)
+        if width is None:
+            return Expected()
+        n, lists, m = shape.items, share * practised.lists, float(min(self.dimension, width))
+        rows, size = lists * practised.length, m * m + m + PLAIN
+        # Once for the sums, and for those held out once more to compare.
+        looked = (1.0 + HELD) * lists
+        each = expected_features(practised.history, practised.length, self.half_life, width, m)
+        turned, summed = 2.0 * n * width * (width + m), 2.0 * rows * size * (size + 1)
+        solved = (len(RIDGES) + 1) * size**3 / 3.0
+        work = (
+            Work("gemm-f32", turned, float(max(width, 1))),
+            Work("eigen-f64", 9.0 * width**3, float(max(width, 1))),
+            Work("gemm-f64", summed, size),
+            Work("factor-f64", 2.0 * solved, size),
+            Work("stream", 40.0 * rows * (1.0 + HELD) * size, 8.0 * practised.length * size),
+        )
+        # A block of features, its parts and their transpose; sums of both parts, and one that is being solved.
+        block = 8.0 * min(lists, SUMMED_AT_ONCE) * practised.length * size
+        peak = max(2.0 * block + 40.0 * size * size, 48.0 * size * size, 12.0 * n * m)
+        linear = Expected(work, turned + summed + solved + 2.0 * n * m, 0.0, 0.0, peak, 4.0 * n * m)
+        return expected_item_texts(shape, width) + each.times(looked) + linear
+
+    def _request(self, shape: DataShape) -> Expected:
+        width = width_of(self.encoder)
+        if width is None:
+            return Expected()
+        m = float(min(self.dimension, width))
+        flops = 2.0 * m * (m + self.depth) + (2.0 * PLAIN - 3.0) * self.depth
+        features = expected_features(shape.mean_history, self.depth, self.half_life, width, m)
+        return features + Expected((), flops, 0.0, 0.0, 0.0, 0.0, 1.5)
 
     def rerank(self, queries: Sequence[Query], rankings: Sequence[Ranking]) -> list[Ranking]:
         """Return each ranking with its first ``depth`` items reordered; raises `NotFittedError` before ``fit``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Self
 
 import numpy as np
@@ -11,13 +11,22 @@ import numpy as np
 from frugalrec.cost import charge
 from frugalrec.data.dataset import Dataset, Query, Ranking
 from frugalrec.data.interactions import FloatArray
+from frugalrec.data.shape import DataShape
 from frugalrec.errors import ConfigError, NotFittedError
 from frugalrec.interfaces import Matrix, Recommender, Reranker, TextEncoder
+from frugalrec.rerankers._expected import (
+    FOUND,
+    UNKNOWN_FOUND,
+    expected_item_texts,
+    expected_practice,
+    stages_of,
+    width_of,
+)
 from frugalrec.rerankers._features import item_facts, item_vectors, profile
 from frugalrec.rerankers._order import standard
 from frugalrec.rerankers._practice import Practice, practise, reranked, unfitted
 from frugalrec.rerankers.distilled import Distilled
-from frugalrec.work import Stages
+from frugalrec.work import Expected, Stages, Work
 
 TAIL = 0.8
 """Items beyond those that take this share of the events are the tail."""
@@ -159,9 +168,35 @@ class Gated:
         self._require_fitted()
         return self.student_gain_
 
-    def expected(self, shape: object) -> Stages:
-        """Return that nothing is known: what is asked of the reranker depends on the requests."""
-        return Stages()
+    def expected(self, shape: DataShape) -> Stages:
+        """Return what a fit takes: the retriever's and the reranker's, the copies of a student, and the regressions.
+
+        Of a request nothing is known but where everybody or nobody is asked: whether the gate opens, the data say. So
+        they do how many lists hold the answer, which alone are reranked in a fit: within a factor of `UNKNOWN_FOUND`.
+        """
+        width = width_of(self.encoder)
+        if width is None:
+            return Stages()
+        practised = expected_practice(shape, self.retriever, self.depth, requests=self.requests, tail=self.tail)
+        lists, found = practised.lists, FOUND * practised.lists
+        reranker = stages_of(self.reranker, practised.earlier)
+        reranked_lists = replace(reranker.in_batch.times(found), spread=UNKNOWN_FOUND * reranker.in_batch.spread)
+        fit = practised.took + reranker.fit + reranked_lists + expected_item_texts(shape, width, words=False)
+        if isinstance(self.student, Distilled):
+            copied = self.student.expected_copy(shape, practised, FOUND / 2)
+            fit += copied + copied + self.student.expected(practised.earlier).score.times(found)
+            fit += self.student.expected_copy(shape, practised, FOUND)
+        columns = 10.0 if width else 7.0
+        examples = lists * ((FOLDS - 1.0) * len(RIDGES) + 1.0) if lists >= 2 * FOLDS else 0.0
+        described = 12.0 * practised.length + 2.0 * practised.length * width
+        described += 2.0 * practised.history * width
+        flops = lists * described + 2.0 * examples * columns * (columns + 1)
+        work = (Work("query", lists), Work("stream", 60.0 * examples * columns, 8.0 * lists * columns))
+        fit += Expected(work, flops, 0.0, 0.0, 40.0 * lists * columns, 0.0)
+        if self.share not in (0.0, 1.0):
+            return Stages(fit)
+        otherwise = Expected.nothing() if self.student is None else stages_of(self.student, shape).score
+        return Stages(fit, otherwise + stages_of(self.reranker, shape).score if self.share else otherwise)
 
     def predicted(self, queries: Sequence[Query], rankings: Sequence[Ranking]) -> FloatArray:
         """Return what reranking is expected to gain in NDCG, float64 ``(n,)``."""

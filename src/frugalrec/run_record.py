@@ -1,0 +1,65 @@
+"""``run.json`` of a run's folder: on which data and which machine it ran, so that its costs can be compared later."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from frugalrec.machine import describe
+from frugalrec.machine_profile import Profile
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What a run ran on; empty and None are unknown, as in the folders of versions that kept no record.
+
+    ``data``: fingerprint of the data set. ``machine``: as `frugalrec.machine.describe` tells. ``watts_a_core``: what a
+    busy core draws, as the machine's profile had it then, and ``watts_basis`` how that is known.
+    """
+
+    data: str = ""
+    machine: Mapping[str, Any] = field(default_factory=dict)
+    watts_a_core: float | None = None
+    watts_basis: str = "unknown"
+
+    @classmethod
+    def of(cls, data_fingerprint: str, profile: Profile | None) -> RunRecord:
+        """Describe a run on these data and this machine."""
+        if profile is None:
+            return cls(data_fingerprint, describe())
+        return cls(data_fingerprint, describe(), profile.watts_a_core, profile.power.basis)
+
+    @classmethod
+    def read(cls, folder: Path) -> RunRecord:
+        """Read the record of a run; without one, what its ``plan.toml`` says of the data."""
+        try:
+            table = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+            watts = table["watts_a_core"]
+            return cls(
+                str(table["data"]),
+                dict(table["machine"]),
+                None if watts is None else float(watts),
+                str(table["watts_basis"]),
+            )
+        except (OSError, ValueError, KeyError, TypeError):
+            pass
+        try:
+            plan = tomllib.loads((folder / "plan.toml").read_text(encoding="utf-8"))
+            return cls(str(plan["fingerprints"]["data"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return cls()
+
+    def to_json(self) -> str:
+        """Return what is kept in ``run.json``."""
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+    def joules(self, cpu_seconds: float | None) -> float | None:
+        """Return about what so much processor time took, by the profile's watts; None where either is unknown."""
+        return None if cpu_seconds is None or self.watts_a_core is None else cpu_seconds * self.watts_a_core
+
+
+__all__ = ["RunRecord"]
