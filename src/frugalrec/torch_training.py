@@ -196,7 +196,9 @@ def train(
         # What a killed run has paid for is part of what the model takes from nothing.
         charge_reused(Cost(cpu_seconds=course.cpu_seconds, flops=course.flops))
         charge(flops=0.0)  # so that the sum is known where nothing is left to do
-    writer = _tensorboard(training.log_dir) if training.log_dir and group.rank == 0 else None
+    # An epoch that was told before a kill, but not kept, is told again and counts once.
+    purge = len(course.losses) + 1 if saved is not None else None
+    writer = _tensorboard(training.log_dir, purge) if training.log_dir and group.rank == 0 else None
     while not _finished(course, training):
         epoch = len(course.losses)
         with Ledger().span("epoch") as spent:
@@ -212,12 +214,13 @@ def train(
         assert spent.entry is not None
         course.cpu_seconds = group.said_by_first(course.cpu_seconds + (spent.entry.cost.cpu_seconds or 0.0))
         course.flops += spent.entry.cost.flops or 0.0
-        if saved is not None and group.rank == 0:
-            saved.write(parameters, best, optimizer, course)
         if writer is not None:
             writer.add_scalar("loss", course.losses[-1], epoch + 1)
             if course.qualities:
                 writer.add_scalar("validation ndcg@10", course.qualities[-1], epoch + 1)
+            writer.flush()  # before the checkpoint: a run that goes on does not come back to this epoch
+        if saved is not None and group.rank == 0:
+            saved.write(parameters, best, optimizer, course)
         progress.report(training.stage, epoch + 1, training.epochs)
     if len(course.losses) < training.epochs:
         progress.report(training.stage, training.epochs, training.epochs)
@@ -363,12 +366,12 @@ class _Checkpoint:
         return course
 
 
-def _tensorboard(folder: str) -> Any:
+def _tensorboard(folder: str, purge: int | None) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise MissingExtraError.of("tensorboard", "torch") from error
-    return SummaryWriter(folder)
+    return SummaryWriter(folder, purge_step=purge)
 
 
 __all__ = [

@@ -125,6 +125,9 @@ def test_words_alone_find_items_and_are_the_reason(shop: Path, capsys: pytest.Ca
     assert wanted in answer["items"][0]["reason"]
     assert run([*ask, "--user", "ü07"]) == 0
     assert wanted in capsys.readouterr().out
+    ask[ask.index(wanted)] = "?!"  # no word at all: a list of items in the order of the catalogue would be no answer
+    assert run(ask) == 2
+    assert "makes nothing of “?!”" in capsys.readouterr().err
 
 
 def test_words_are_refused_where_nothing_would_read_them(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:

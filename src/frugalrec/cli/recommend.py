@@ -35,6 +35,8 @@ def recommend(
     """
     from dataclasses import replace
 
+    import numpy as np
+
     from frugalrec.data.dataset import Query
     from frugalrec.datasets import load_data
     from frugalrec.errors import ConfigError, UnknownNameError
@@ -61,6 +63,11 @@ def recommend(
                 f"{error.message}: no events of this user in the data", hint=f"{error.hint or ''} {can}".strip()
             ) from error
     query = replace(query, text=text, repeats=chosen.repeats)
+    if not len(query.history) and not np.ptp(pipeline.score([query])):
+        raise ConfigError(
+            f"the plan '{chosen.plan.name}' makes nothing of “{text.strip()}”: all items score the same",
+            hint="use words and a language of the item texts",
+        )
     (ranking,) = pipeline.recommend([query], k)
     reasons = pipeline.explain(query, ranking.items) if explain else [() for _ in ranking.items]
     turned = _counterfactuals(pipeline, query, ranking.items, dataset) if explain else ["" for _ in ranking.items]
