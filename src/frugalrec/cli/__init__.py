@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import sys
-import warnings
 
 
 def main() -> None:
@@ -16,7 +15,6 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
     os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
-    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"  # where in the code, nobody asks
     from frugalrec.cli._app import run
 
     sys.exit(run(sys.argv[1:]))
