@@ -152,8 +152,8 @@ def test_settings_can_be_checked_without_building() -> None:
 
 
 def test_what_a_component_cannot_do_without_is_asked_for() -> None:
-    with pytest.raises(ConfigError, match="plan 'mine': reranker 'linear' needs retriever") as caught:
+    with pytest.raises(ConfigError, match="plan 'mine': reranker 'linear' needs 'retriever'") as caught:
         registry.build("reranker", "linear", {}, where="plan 'mine': reranker 'linear'")
     assert caught.value.hint == 'write retriever = { component = "…" } in it'
-    with pytest.raises(ConfigError, match="reranker 'linear' needs retriever"):
+    with pytest.raises(ConfigError, match="reranker 'linear' needs 'retriever'"):
         registry.build("reranker", "linear", {})

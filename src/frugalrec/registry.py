@@ -92,21 +92,15 @@ def _hints(kind: str, name: str) -> dict[str, Any]:
 
 
 def build(kind: str, name: str, settings: Mapping[str, Any], *, where: str = "") -> Any:
-    """Construct a component from plan settings, `checked`; raises `ConfigError` where one is missing that it needs."""
-    component, arguments = load(kind, name), checked(kind, name, settings, where=where)
-    for option, declared in settings_of(component).items():
-        needed = declared.default is declared.default_factory is dataclasses.MISSING
-        if needed and declared.name not in arguments:
-            like = '{ component = "…" }' if kind_of(str(declared.type)) else "…"
-            what = where or f"{kind} '{name}'"
-            raise ConfigError(f"{what} needs {option}", hint=f"write {option} = {like} in it")
-    return component(**arguments)
+    """Construct a component from plan settings, `checked`."""
+    return load(kind, name)(**checked(kind, name, settings, where=where))
 
 
 def checked(kind: str, name: str, settings: Mapping[str, Any], *, where: str = "") -> dict[str, Any]:
     """Return plan settings as a component's arguments: names checked against its fields, values against their types.
 
-    A field that takes a component accepts whatever is no plain value, so that specs of components pass as well.
+    Raises `ConfigError` where one is wrong, or missing and needed. A field that takes a component accepts whatever is
+    no plain value, so that specs of components pass as well.
     """
     known = settings_of(load(kind, name))
     hints = _hints(kind, name)
@@ -118,14 +112,11 @@ def checked(kind: str, name: str, settings: Mapping[str, Any], *, where: str = "
         declared = known[option]
         arguments[declared.name] = _fitting(value, hints[declared.name], f"{where or name}.{option}")
     for option, declared in known.items():
-        if declared.name not in arguments and _is_required(declared):
-            takes = "{ component = … }" if kind_of(str(declared.type)) is not None else "…"
-            raise ConfigError(f"{where or f'{kind} {name!r}'} needs '{option}'", hint=f"write {option} = {takes}")
+        needed = declared.default is declared.default_factory is dataclasses.MISSING
+        if needed and declared.name not in arguments:
+            like = '{ component = "…" }' if kind_of(str(declared.type)) else "…"
+            raise ConfigError(f"{where or f'{kind} {name!r}'} needs '{option}'", hint=f"write {option} = {like} in it")
     return arguments
-
-
-def _is_required(declared: dataclasses.Field[Any]) -> bool:
-    return declared.default is dataclasses.MISSING and declared.default_factory is dataclasses.MISSING
 
 
 def _fitting(value: Any, annotation: Any, where: str) -> Any:
