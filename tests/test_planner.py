@@ -122,6 +122,7 @@ def test_a_random_order_is_never_chosen_and_beating_it_must_be_shown() -> None:
     assert decision.plan == "noisy"
     assert decision.choice("chance").reason == "a random order is there to be beaten"
     assert decision.choice("chance").verdict == "below the floor"
+    assert "chance" not in (*decision.frontier, *decision.pareto)
     (note,) = decision.notes
     assert note.startswith("noisy is not shown to beat a random order (ndcg@10 ")
     worse = replace(trial("chance", HARDNESS * 0.1), plan=Plan("chance", Spec("chance")))

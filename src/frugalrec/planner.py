@@ -192,19 +192,20 @@ def decide(
     open_to_money = [d.option for d in drafts if not d.hindrances and {key for key, _ in d.over} <= money]
     limit = floor.value if floor.value is not None else floor.margin or 0.0
     runner_up = cheapest([d.option for d in feasible.values() if d is not chosen])
+    weighed = [d for d in drafts if not _is_chance(d.trial)] or drafts
     return Decision(
         plan=None if chosen is None else chosen.trial.name,
         reason=_reason(chosen, best, floor, drafts, feasible, miss),
         metric=best.metric,
         floor=floor,
-        frontier=_frontier(drafts),
+        frontier=_frontier(weighed),
         choices=tuple(choices),
         notes=() if chosen is None else tuple(_beside_chance(chosen.trial, trials, seed)),
         language_model=headline(trials, None if chosen is None else chosen.trial, best, pairs, seed),
         pairs=pairs,
         nearest_miss=miss,
         slices=slices,
-        pareto=_pareto(drafts),
+        pareto=_pareto(weighed),
         runner_up=None if runner_up is None else runner_up.name,
         flips=Flips()
         if won is None
