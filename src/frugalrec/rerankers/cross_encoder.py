@@ -18,6 +18,7 @@ from frugalrec.data.interactions import FloatArray, IntArray
 from frugalrec.data.shape import DataShape
 from frugalrec.errors import ConfigError, NotFittedError
 from frugalrec.interfaces import Recommender
+from frugalrec.rerankers._expected import FOUND, UNKNOWN_FOUND
 from frugalrec.rerankers._order import reordered, standard
 from frugalrec.rerankers._packed import Method, PackedTransformer, Request, read_scores
 from frugalrec.rerankers._pairs import Pairs
@@ -159,8 +160,11 @@ class CrossEncoder:
         title = 1.0 + min(1.5 * self.words, sum(map(len, texts)) / len(texts) / 4.0)
         length = 1.0 + title * (min(float(self.history_length), shape.mean_history) + self.depth)
         asked = Expected((Work("encode", length, length),), None, length, 0.0, None, None, 2.0)
-        lists = min(float(self.requests), self.tail * shape.n_users)
-        return Stages(asked.times(lists * (3.0 * self.epochs + 1.0)), asked)
+        lists = FOUND * min(float(self.requests), self.tail * shape.n_users)
+        # Going back through the model takes twice as long as through it, and reads nothing.
+        tokens = lists * (self.epochs + 1.0) * length
+        learnt = replace(asked.times(lists * (3.0 * self.epochs + 1.0)), tokens_in=tokens, spread=UNKNOWN_FOUND)
+        return Stages(learnt, asked)
 
     def rerank(self, queries: Sequence[Query], rankings: Sequence[Ranking]) -> list[Ranking]:
         """Return each ranking with its first ``depth`` items reordered; raises `NotFittedError` before ``fit``."""
@@ -223,7 +227,7 @@ class CrossEncoder:
 
     def _read(self, requests: Sequence[Request]) -> list[FloatArray]:
         network = self._loaded()
-        tokens = float(sum(len(h) + sum(map(len, c)) for h, c in requests))
+        tokens = _tokens(requests)
         with computing("the cross-encoder", tokens, self._rate), one_machine():
             found = read_scores(network, requests, self.batch_size)
         charge(tokens_in=tokens, flops=network.flops(requests))
@@ -246,8 +250,9 @@ class CrossEncoder:
         steps = -(-len(shown) // self.batch_size)
 
         def loss_of(mine: Rows, everyones: Rows, rng: np.random.Generator) -> tuple[Tensor, int]:
-            loss = _loss(network, [shown[i] for i in mine], [offsets[i] for i in mine], learnt.places[mine])
-            charge(flops=network.flops([shown[i] for i in mine], training=True))
+            batch = [shown[i] for i in mine]
+            loss = _loss(network, batch, [offsets[i] for i in mine], learnt.places[mine])
+            charge(tokens_in=_tokens(batch), flops=network.flops(batch, training=True))
             progress.report("fine-tune (lists)", min(loss_of.seen, steps), steps)  # type: ignore[attr-defined]
             loss_of.seen += 1  # type: ignore[attr-defined]
             return loss, len(mine)
@@ -271,7 +276,7 @@ class CrossEncoder:
 
         def likelihood() -> float:
             read = read_scores(network, shown, self.batch_size)
-            charge(flops=network.flops(shown))
+            charge(tokens_in=_tokens(shown), flops=network.flops(shown))
             logits = [said + offset for said, offset in zip(read, offsets, strict=True)]
             chances = [row[place] - np.logaddexp.reduce(row) for row, place in zip(logits, held.places, strict=True)]
             return float(np.mean(chances))
@@ -289,7 +294,7 @@ class CrossEncoder:
         """Return what retrieval and model weigh; (1, 0) where the model does not help the users held out."""
         shown, _ = self._lists(held)
         read = read_scores(network, shown, self.batch_size)
-        charge(flops=network.flops(shown))
+        charge(tokens_in=_tokens(shown), flops=network.flops(shown))
         pairs = [np.stack([standard(r.scores), s], axis=1) for r, s in zip(held.rankings, read, strict=True)]
         weights = conditional_logit(pairs, held.places, ridge=DOUBT)
         return np.array([max(weights[0], 0.0), weights[1]]) if weights[1] > 0 else np.array([1.0, 0.0])
@@ -319,6 +324,11 @@ class CrossEncoder:
 def _texts(dataset: Dataset) -> list[str]:
     """Return what is read of each item: its text, or its title or id where it has none."""
     return [text if text.strip() else dataset.catalog.title(i) for i, text in enumerate(dataset.catalog.texts())]
+
+
+def _tokens(requests: Sequence[Request]) -> float:
+    """Return how many tokens are read of ``requests``."""
+    return float(sum(len(history) + sum(map(len, candidates)) for history, candidates in requests))
 
 
 def _loss(
