@@ -101,6 +101,10 @@ def test_files_and_folders_of_a_url_are_copied_for_a_while() -> None:
     assert not folder.exists()
     with array_files.copied("memory://shop/b.csv") as file:
         assert (file.name, file.read_bytes()) == ("b.csv", b"two")
+    files.store["/shop/../../escaped.csv"] = files.store["/shop/b.csv"]
+    with pytest.raises(DataError, match="leads out of its folder"):
+        array_files.copied("memory://shop").__enter__()
+    del files.store["/shop/../../escaped.csv"]
     with pytest.raises(DataError, match="memory://nothing: expected a file or a folder, found none"):
         array_files.copied("memory://nothing").__enter__()
 

@@ -12,7 +12,7 @@ import pytest
 
 from frugalrec import run_cost_exports
 from frugalrec.cost import Ledger, charge
-from frugalrec.errors import ConfigError
+from frugalrec.errors import ConfigError, DataError
 from frugalrec.prices import PriceSheet
 from frugalrec.run_costs import Gate, Run, by, changes, corrected, errors, stage_of
 from frugalrec.run_record import RunRecord
@@ -269,3 +269,11 @@ def test_codecarbon_leaves_unknown_energy_empty(tmp_path: Path) -> None:
     assert float(known["energy_consumed"]) == pytest.approx(10.0 * cpu / 3.6e6)
     assert float(known["emissions"]) == pytest.approx(0.4 * 10.0 * cpu / 3.6e6)
     assert "estimated" in known["tracking_mode"]
+
+
+@pytest.mark.parametrize("name", ["run.json", "plan.toml"])
+def test_a_damaged_record_is_an_error_and_a_missing_one_is_not(tmp_path: Path, name: str) -> None:
+    assert RunRecord.read(tmp_path) == RunRecord()
+    (tmp_path / name).write_text('{"data": ', encoding="utf-8")
+    with pytest.raises(DataError, match=f"{name}: damaged"):
+        RunRecord.read(tmp_path)

@@ -118,8 +118,12 @@ def copied(url: str) -> Iterator[Path]:
         try:
             for found in files.find(path):
                 target = here / found[len(path) :].lstrip("/")
+                if not target.resolve().is_relative_to(Path(scratch).resolve()):
+                    raise DataError(f"{url}: the name of '{found}' leads out of its folder")
                 target.parent.mkdir(parents=True, exist_ok=True)
                 files.get_file(found, str(target))
+        except DataError:
+            raise
         except Exception as error:  # each driver has errors of its own
             raise DataError(f"{url}: cannot be read: {error or type(error).__name__}") from error
         if not here.exists():

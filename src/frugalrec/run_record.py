@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from frugalrec.errors import DataError
 from frugalrec.machine import describe
 from frugalrec.machine_profile import Profile
 
@@ -35,23 +36,24 @@ class RunRecord:
 
     @classmethod
     def read(cls, folder: Path) -> RunRecord:
-        """Read the record of a run; without one, what its ``plan.toml`` says of the data."""
+        """Read the record of a run; without one, what its ``plan.toml`` says of the data.
+
+        Raises `DataError` where either is there and damaged: a gate between runs must not take that for unknown.
+        """
+        path = folder / "run.json"
         try:
-            table = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-            watts = table["watts_a_core"]
-            return cls(
-                str(table["data"]),
-                dict(table["machine"]),
-                None if watts is None else float(watts),
-                str(table["watts_basis"]),
-            )
-        except (OSError, ValueError, KeyError, TypeError):
-            pass
-        try:
-            plan = tomllib.loads((folder / "plan.toml").read_text(encoding="utf-8"))
-            return cls(str(plan["fingerprints"]["data"]))
-        except (OSError, ValueError, KeyError, TypeError):
-            return cls()
+            if path.exists():
+                table = json.loads(path.read_text(encoding="utf-8"))
+                watts = table["watts_a_core"]
+                power = None if watts is None else float(watts)
+                return cls(str(table["data"]), dict(table["machine"]), power, str(table["watts_basis"]))
+            path = folder / "plan.toml"
+            if path.exists():
+                plan = tomllib.loads(path.read_text(encoding="utf-8"))
+                return cls(str(plan.get("fingerprints", {}).get("data", "")))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"{path}: damaged: {error}", hint="run it again, or restore the file") from error
+        return cls()
 
     def to_json(self) -> str:
         """Return what is kept in ``run.json``."""
