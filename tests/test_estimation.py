@@ -200,6 +200,20 @@ def test_corrections_move_what_is_expected(dataset: Dataset) -> None:
     assert after.expected == pytest.approx(2 * before.expected)
 
 
+def test_corrections_of_a_recommender_are_not_those_of_a_plan_that_reranks(dataset: Dataset) -> None:
+    retriever = {"plan": "popularity"}
+    own = [{"name": "ordered", "recommender": retriever, "reranker": {"component": "linear", "retriever": retriever}}]
+    config = configured(plans={"only": ["popularity"], "own": own})
+
+    def requests(corrections: dict[str, float]) -> dict[str, float]:
+        found = estimates(dataset, config, Profile(hardware(), EVERY_RATE, corrections=corrections))
+        return {name: e.stages["request"].seconds.expected for name, e in found.items() if e.stages["request"].seconds}
+
+    plain = requests({})
+    assert requests({"popularity.request": 2.0}) == plain | {"popularity": pytest.approx(2.0 * plain["popularity"])}
+    assert requests({"popularity+linear.request": 2.0}) == plain | {"ordered": pytest.approx(2.0 * plain["ordered"])}
+
+
 def test_texts_that_plans_share_are_encoded_once(dataset: Dataset) -> None:
     found = estimates(dataset, configured(), PROFILE)
     chosen = [found["content-words"], found["sequential-words"]]

@@ -163,7 +163,7 @@ class Estimator:
         for name, value in (start or {}).items():
             if name in open_settings:
                 setattr(recommender, name, value)
-        label = f"{plan.recommender.component}"
+        label, key = plan.recommender.component, correction_key(plan)
         stages, why = self._expected(recommender, label)
         found = stages or Stages()
         if stages is not None and found.fit.work is None:
@@ -185,7 +185,7 @@ class Estimator:
             # What was encoded before is fetched from the store for a fit.
             fetched = self._kept("fetch", self._encoded[repr(encoder)])
             fits = [fetched + fit for fit in fits]
-        fit = self._stage("fit", fits[0], label, why, fits[1:])
+        fit = self._stage("fit", fits[0], key, why, fits[1:])
         test, validation = self.queries
         limit = float(self.config.evaluation.lm_queries) if plan.language_model == "per request" else 0.0
         test = min(test, limit) if limit else test
@@ -194,10 +194,10 @@ class Estimator:
         if request.work is None:
             teller = label if found.score.work is None or plan.reranker is None else plan.reranker.component
             why = why or f"{teller} cannot tell what a request takes"
-        evaluate = self._stage("evaluate", asked, label, "" if asked.work is not None else why)
+        evaluate = self._stage("evaluate", asked, key, "" if asked.work is not None else why)
         ranked = batch + ranking("rank", self.shape.items)
-        tried = self._stage("", ranked.times(min(validation, self.config.tuning.max_queries)), label, why)
-        once = self._stage("request", request, label, "" if request.work is not None else why)
+        tried = self._stage("", ranked.times(min(validation, self.config.tuning.max_queries)), key, why)
+        once = self._stage("request", request, key, "" if request.work is not None else why)
         no_formula = self._unread or "an encoder has no cost formula"
         estimates = {
             "encode": self._stage("encode", encode, "encoder", "" if encode.work is not None else no_formula),
@@ -370,6 +370,11 @@ def expected_stages(component: Any, shape: DataShape) -> Stages | None:
     return component.expected(shape) if isinstance(component, Expects) else None
 
 
+def correction_key(plan: Plan) -> str:
+    """Return what errors of a plan's estimates are kept under, but for encoding: recommender, and reranker if any."""
+    return plan.recommender.component + ("" if plan.reranker is None else f"+{plan.reranker.component}")
+
+
 def total(estimates: Sequence[PlanEstimate], *, known: bool = False) -> tuple[Range | None, Range | None]:
     """Return seconds and money of trying all plans; texts that two plans share are encoded once.
 
@@ -418,4 +423,13 @@ def encoders_of(plan: Plan) -> Iterator[Spec]:
         yield from walk(plan.reranker, "reranker")
 
 
-__all__ = ["STAGES", "Estimator", "PlanEstimate", "Range", "StageEstimate", "expected_stages", "total"]
+__all__ = [
+    "STAGES",
+    "Estimator",
+    "PlanEstimate",
+    "Range",
+    "StageEstimate",
+    "correction_key",
+    "expected_stages",
+    "total",
+]

@@ -258,8 +258,10 @@ def errors(
 ) -> list[Error]:
     """Return the errors of the estimates that runs kept, by component and stage; stages of no time are left out.
 
-    CPU seconds are compared, so that a busy machine is no error. ``profile``: when the profile to correct was measured;
-    estimates made with another one count as errors, and correct nothing. Raises `ConfigError` when no run kept any.
+    Where a plan has a reranker its component is ``recommender+reranker``: what a reranker takes is no error of the
+    recommender alone. CPU seconds are compared, so that a busy machine is no error. ``profile``: when the profile to
+    correct was measured; estimates made with another one count as errors, and correct nothing. Raises `ConfigError`
+    when no run kept any.
     """
     ratios: dict[str, list[float]] = {}
     memory: dict[str, list[float]] = {}

@@ -189,6 +189,20 @@ def test_calibration_corrects_the_profile(shop: Path, capsys: pytest.CaptureFixt
     assert json.loads(capsys.readouterr().out)["corrections"] == kept
 
 
+def test_errors_of_a_reranked_plan_are_told_beside_its_recommender(
+    shop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = shop / "ordered.toml"
+    base = '{ plan = "popularity" }'
+    own = f'name = "o"\nrecommender = {base}\nreranker = {{ component = "linear", retriever = {base} }}\n'
+    config.write_text(CONFIG.replace(', "ease", "sequential-words"', "") + "[[plans.own]]\n" + own)
+    assert run(["plan", str(config)]) == 0
+    capsys.readouterr()
+    assert run(["costs", "calibrate", str(shop / "ordered-run"), "--dry-run", "--json"]) == 0
+    found = {e["key"]: e["n"] for e in json.loads(capsys.readouterr().out)["actual_over_expected"]}
+    assert (found["popularity.request"], found["popularity+linear.request"]) == (1, 1)
+
+
 def test_costs_of_a_run(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = str(shop / "shop-run")
     assert run(["costs", "show", folder]) == 0
