@@ -2,18 +2,22 @@
 
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import pytest
 
 from frugalrec.cost import Ledger, charge
 from frugalrec.data.shape import DataShape
 from frugalrec.recommenders.popularity import Popularity
+from frugalrec.rerankers._expected import FOUND
 from frugalrec.rerankers._practice import practise
+from frugalrec.rerankers.cross_encoder import CrossEncoder
 from frugalrec.rerankers.distilled import Distilled
 from frugalrec.rerankers.gated import Gated
 from frugalrec.rerankers.likelihood import Likelihood
 from frugalrec.rerankers.linear import Linear
+from frugalrec.rerankers.semantic_cache import SemanticCache
 from frugalrec.testing.data import toy_dataset
 from frugalrec.testing.encoders import HashEncoder
 from frugalrec.testing.llms import UnigramModel
@@ -102,6 +106,51 @@ def test_requests_of_a_gate_are_told_where_no_data_decide():
     assert told == {0.0: 0.0, 0.5: None, 1.0: model.expected(shape).score.tokens_in}
 
 
+@dataclass
+class Bought(Popularity):
+    """Buys a million tokens for a fit, which stand out beside those that a reranker reads."""
+
+    def fit(self, dataset):
+        charge(tokens_in=1e6)
+        return super().fit(dataset)
+
+    def expected(self, shape):
+        stages = super().expected(shape)
+        return replace(stages, fit=replace(stages.fit, tokens_in=1e6))
+
+
+def test_a_cross_encoder_fits_its_retriever_and_reads_the_lists_that_hold_the_answer(tiny, colours):
+    how = {"requests": 100, "tail": 3}
+    settings = {"path": str(tiny), "epochs": 2, "patience": 0, **how}
+    shape = DataShape.of(colours)
+    bought = CrossEncoder(Bought(), **settings)
+    assert bought.expected(shape).fit.tokens_in == pytest.approx(charged(bought, colours).tokens_in, rel=0.02)
+    plain = CrossEncoder(Popularity(), **settings)
+    expected, spent = plain.expected(shape).fit, charged(plain, colours)
+    assert expected.tokens_in / expected.spread <= spent.tokens_in <= expected.tokens_in * expected.spread
+    told = np.mean(practise(colours, Popularity(), plain.depth, **how).places >= 0)
+    assert expected.tokens_in * told / FOUND == pytest.approx(spent.tokens_in, rel=0.15)
+    assert CrossEncoder(Silent(), **settings).expected(shape).fit.work is None
+
+
+def test_a_cache_takes_its_reranker_its_item_vectors_and_a_look(colours):
+    cache = SemanticCache(Linear(Popularity()), HashEncoder(dim=20), size=5)
+    inner = cache.reranker.expected(DataShape.of(colours))
+    expected = cache.expected(DataShape.of(colours))
+    assert expected.fit.flops == inner.fit.flops
+    assert expected.fit.held_bytes == pytest.approx(inner.fit.held_bytes + cache.fit(colours).vectors_.nbytes)
+    queries = [replace(colours.query(user), text=str(user)) for user in range(60)]  # nobody asks for the same
+    rankings = Popularity().fit(colours).recommend(queries, 20)
+    cache.rerank(queries[:10], rankings[:10])  # until it is full
+    ledgers = Ledger(), Ledger()
+    for ledger, reranker in zip(ledgers, (cache, cache.reranker), strict=True):
+        with ledger.span("rerank"):
+            reranker.rerank(queries[10:], rankings[10:])
+    assert cache.hits == 0
+    looked = ledgers[0].entries[-1].cost.flops - ledgers[1].entries[-1].cost.flops
+    assert looked == pytest.approx(50 * (expected.score.flops - inner.score.flops))
+
+
 MEASURE = """
 import sys
 import numpy as np
@@ -111,6 +160,7 @@ from frugalrec.encoders.bag_of_words import BagOfWords
 from frugalrec.recommenders.popularity import Popularity
 from frugalrec.rerankers.linear import Linear
 from frugalrec.rerankers.distilled import Distilled
+from frugalrec.rerankers.semantic_cache import SemanticCache
 from frugalrec.testing.data import toy_dataset
 from frugalrec.usage import give_back_memory
 
@@ -132,6 +182,7 @@ print(expected, ledger.entries[0].cost.peak_bytes)
     [
         "Linear(Popularity(), encoder=BagOfWords())",
         "Distilled(Linear(Popularity(), requests=500), Popularity(), BagOfWords())",
+        "SemanticCache(Linear(Popularity(), requests=10), BagOfWords())",
     ],
 )
 def test_peak_memory_is_within_30_percent(model):
