@@ -1,14 +1,14 @@
 """Cost formulas of fits that practise: FLOPs of linear algebra exact, the rest within what is admitted."""
 
-import subprocess
-import sys
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pytest
 
 from frugalrec.cost import Ledger, charge
 from frugalrec.data.shape import DataShape
+from frugalrec.encoders.bag_of_words import BagOfWords
 from frugalrec.recommenders.popularity import Popularity
 from frugalrec.rerankers._expected import FOUND
 from frugalrec.rerankers._practice import practise
@@ -18,9 +18,10 @@ from frugalrec.rerankers.gated import Gated
 from frugalrec.rerankers.likelihood import Likelihood
 from frugalrec.rerankers.linear import Linear
 from frugalrec.rerankers.semantic_cache import SemanticCache
-from frugalrec.testing.data import toy_dataset
+from frugalrec.testing.data import long_tailed, toy_dataset
 from frugalrec.testing.encoders import HashEncoder
 from frugalrec.testing.llms import UnigramModel
+from frugalrec.testing.memory import peaks_of_fit
 from frugalrec.work import Expected, Stages
 
 
@@ -151,43 +152,17 @@ def test_a_cache_takes_its_reranker_its_item_vectors_and_a_look(colours):
     assert looked == pytest.approx(50 * (expected.score.flops - inner.score.flops))
 
 
-MEASURE = """
-import sys
-import numpy as np
-from frugalrec.cost import Ledger
-from frugalrec.data.shape import DataShape
-from frugalrec.encoders.bag_of_words import BagOfWords
-from frugalrec.recommenders.popularity import Popularity
-from frugalrec.rerankers.linear import Linear
-from frugalrec.rerankers.distilled import Distilled
-from frugalrec.rerankers.semantic_cache import SemanticCache
-from frugalrec.testing.data import toy_dataset
-from frugalrec.usage import give_back_memory
-
-data = toy_dataset(n_users=2000, n_items=8000, length=30)
-data.interactions.offsets, data.interactions.popularity, data.interactions.matrix()
-model = eval(sys.argv[1])
-expected = model.expected(DataShape.of(data)).fit.peak_bytes
-model.encoder.encode(data.catalog.texts())  # a stage of its own
-ledger = Ledger()
-give_back_memory()
-with ledger.span("fit"):
-    model.fit(data)
-print(expected, ledger.entries[0].cost.peak_bytes)
-"""
-
-
 @pytest.mark.parametrize(
     "model",
     [
-        "Linear(Popularity(), encoder=BagOfWords())",
-        "Distilled(Linear(Popularity(), requests=500), Popularity(), BagOfWords())",
-        "SemanticCache(Linear(Popularity(), requests=10), BagOfWords())",
+        partial(Linear, Popularity(), encoder=BagOfWords()),
+        partial(Distilled, Linear(Popularity(), requests=500), Popularity(), BagOfWords()),
+        partial(SemanticCache, Linear(Popularity(), requests=10), BagOfWords()),
     ],
+    ids=["linear", "distilled", "semantic-cache"],
 )
 def test_peak_memory_is_within_30_percent(model):
-    done = subprocess.run([sys.executable, "-c", MEASURE, model], capture_output=True, text=True, check=True)
-    expected, measured = done.stdout.split()
-    if measured == "None":
+    expected, measured = peaks_of_fit(model, partial(long_tailed, 2000, 20_000, 30))
+    if measured is None:
         pytest.skip("the system does not tell peak memory")
-    assert float(expected) == pytest.approx(float(measured), rel=0.3)
+    assert expected == pytest.approx(measured, rel=0.3)
