@@ -162,6 +162,24 @@ def test_texts_that_an_endpoint_encodes_are_priced_and_no_time_is_made_up(datase
             assert "how fast the endpoint of m answers" in encode.unknown
 
 
+def test_a_price_that_a_plan_calls_unknown_is_not_looked_up_on_the_sheet(dataset: Dataset) -> None:
+    endpoint = {"component": "http", "url": "http://localhost:1/v1", "model": "m", "price": "unknown"}
+    encoding = {"name": "read", "recommender": {"component": "content", "encoder": {**endpoint, "dimensions": 8}}}
+    asking = {"name": "asked", "recommender": {"plan": "popularity"}}
+    asking["reranker"] = {"component": "likelihood", "model": endpoint}
+    config = configured(plans={"only": ["popularity"], "own": [encoding, asking]})
+    listed = replace(PriceSheet.load(), tokens={"m": {"in": 1e6, "out": 1e6, "cached": 0.0}})
+    estimator = estimator_for(config, split_of(config, dataset), listed, PROFILE)
+    found = {e.name: e for e in estimated_plans(config, dataset, estimator)}
+    for stage in (found["read"].stages["encode"], found["asked"].stages["request"]):
+        assert stage.tokens is not None
+        assert stage.money is None
+        assert "nobody knows the price of m (price = 'unknown')" in stage.unknown
+    for name in ("read", "asked"):
+        assert found[name].money is None
+    assert found["asked"].month is None
+
+
 def test_the_fit_of_a_reranker_that_practises_is_known(dataset: Dataset) -> None:
     retriever = {"plan": "popularity"}
     own = [

@@ -17,6 +17,7 @@ from frugalrec.interfaces import Expects, ExpectsText, TextEncoder
 from frugalrec.machine_profile import Profile
 from frugalrec.plan import Plan, Spec
 from frugalrec.prices import PriceSheet
+from frugalrec.spending import UNKNOWN
 from frugalrec.tuning_space import search_space
 from frugalrec.work import Expected, Stages, Work, answering, ranking
 
@@ -152,13 +153,16 @@ class Estimator:
     _encoded: dict[str, Expected] = field(default_factory=dict, init=False, repr=False)
     _unread: str = field(default="", init=False, repr=False)
     _bought: frozenset[str] = field(default=frozenset(), init=False, repr=False)
+    _unpriced: frozenset[str] = field(default=frozenset(), init=False, repr=False)
 
     def estimate(self, plan: Plan, start: Mapping[str, Any] | None = None) -> PlanEstimate:
         """Return what trying ``plan`` will take; ``start``: settings that the search begins with."""
         pipeline = plan.build()
         recommender: Any = pipeline.recommender
         readers: tuple[Any, ...] = (*pipeline.models, *pipeline.encoders)
-        self._bought = frozenset(str(m.model) for m in readers if hasattr(m, "url") and hasattr(m, "model"))
+        bought = [m for m in readers if hasattr(m, "url") and hasattr(m, "model")]
+        self._bought = frozenset(str(m.model) for m in bought)
+        self._unpriced = frozenset(str(m.model) for m in bought if getattr(m, "price", "") == UNKNOWN)
         open_settings = search_space(plan.recommender)
         for name, value in (start or {}).items():
             if name in open_settings:
@@ -292,6 +296,8 @@ class Estimator:
 
     def _fees(self, what: Expected, bought: Sequence[Work], component: str, stage: str) -> Range | None:
         """Return the price of tokens that an endpoint is paid for, with what is computed here beside them."""
+        if unpriced := sorted({w.model for w in bought} & self._unpriced):
+            raise PriceError(f"the plan says that nobody knows the price of {', '.join(unpriced)} (price = 'unknown')")
         rest = replace(what, work=tuple(w for w in what.work or () if w not in bought))
         here = self._money(self._seconds(rest, component, stage))
         if here is None:
