@@ -240,16 +240,19 @@ def test_a_gate_between_runs_of_different_data_must_be_meant(shop: Path, capsys:
     record = json.loads((other / "run.json").read_text())
     (other / "run.json").write_text(json.dumps(record | {"data": "0000"}))
     compared, gate = ["costs", "diff", str(folder), str(other)], ["--fail-if", "+5% per_refresh flops"]
-    assert run(compared) == 0
-    assert f"different data (fingerprints {record['data']} and 0000)" in capsys.readouterr().err
+    page = shop / "different.html"
+    assert run([*compared, "--page", str(page)]) == 0
+    for told in (capsys.readouterr().err, page.read_text()):
+        assert f"different data (fingerprints {record['data']} and 0000)" in told
     assert run([*compared, *gate]) == 2
     shown = capsys.readouterr()
     assert "--accept-changes" in shown.err
     assert run([*compared, *gate, "--accept-changes", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["different_data"] is True
     (other / "run.json").unlink()  # as folders of older versions: plan.toml has the fingerprint, of the same data
-    assert run([*compared, *gate]) == 0
-    assert "different data" not in capsys.readouterr().err
+    assert run([*compared, *gate, "--page", str(page)]) == 0
+    for told in (capsys.readouterr().err, page.read_text()):
+        assert "different data" not in told
 
 
 def test_energy_is_shown_as_an_estimate_where_the_run_kept_watts(

@@ -123,14 +123,15 @@ def diff(
             f"--fail-if: {different}, so that a limit would compare them and not the code",
             hint="run both on the same data, or say that you mean it with --accept-changes",
         )
-    if different:
-        typer.echo(f"{different}: what changed is not the code's cost alone", err=True)
+    note = f"{different}: what changed is not the code's cost alone" if different else ""
+    if note:
+        typer.echo(note, err=True)
     found = changes(a, b, sheet)
     broken = [line for gate in gates for line in gate.broken(found)]
     if page is not None:
         from frugalrec.report import costs_page
 
-        _write(page, costs_page.render_changes(before.name, after.name, found, broken, sheet.currency))
+        _write(page, costs_page.render_changes(before.name, after.name, found, broken, sheet.currency, note=note))
     only = {"before": sorted(set(a.plans()) - set(b.plans())), "after": sorted(set(b.plans()) - set(a.plans()))}
     if as_json:
         shown = [
