@@ -287,6 +287,30 @@ def test_emissions_are_of_the_machine_that_a_run_was_on(shop: Path, capsys: pyte
     assert float(line["energy_consumed"]) > 0
 
 
+def test_a_run_that_goes_on_keeps_what_it_began_on(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config, folder = shop / "again.toml", shop / "again-run"
+    shutil.copytree(shop / "shop-run", folder)
+    shutil.copy(shop / "shop.toml", config)
+    began = json.loads((folder / "run.json").read_text())
+    assert began["command"] == f"frugalrec plan {shop / 'shop.toml'}"
+    changed = began | {"machine": began["machine"] | {"processor": "Z80"}, "watts_a_core": 7.0}
+    (folder / "run.json").write_text(json.dumps(changed))
+    assert run(["plan", str(config)]) == 0
+    kept = json.loads((folder / "run.json").read_text())
+    assert kept["machine"] == began["machine"]
+    assert kept["command"] == f"frugalrec plan {config}"
+    assert kept["started"] > began["started"]
+    assert kept["earlier"] == [{name: value for name, value in changed.items() if name != "earlier"}]
+    capsys.readouterr()
+    assert run(["costs", "show", str(folder)]) == 0
+    shown = capsys.readouterr().out
+    assert "on Z80" in shown
+    assert "joules (estimate)" in shown
+    assert run(["costs", "show", str(folder), "--json"]) == 0
+    (told,) = json.loads(capsys.readouterr().out)["runs"]
+    assert [part["command"] for part in told["parts"]] == [began["command"], kept["command"]]
+
+
 @pytest.mark.parametrize("form", ["focus", "otel", "codecarbon"])
 def test_exports(shop: Path, form: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["costs", "export", str(shop / "shop-run"), "--format", form]) == 0
