@@ -329,6 +329,8 @@ def test_forecast(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "breaks first",
         "assumed of plans:",
         "items a shard",
+        "machines of 64 GiB for its memory",
+        "a cell for each pair of items",
         "compiling the language model into weights saves",
         "order of magnitude",
     ):
