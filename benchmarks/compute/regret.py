@@ -2,32 +2,47 @@
 
     frugalrec demo --out runs/demo
     python benchmarks/compute/regret.py runs/demo runs/search/movielens-1m-all
+    python benchmarks/compute/regret.py runs/search/movielens-100k-all --refit movielens-100k
 
 Nothing is fitted: a run folder keeps the metric of every test user for every plan. Ten times, half of the users decide,
 as `frugalrec plan` decides, and the other half judge. On those, a plan is feasible when its mean meets the floor, the
 best plan being the best on them; the best feasible plan is the cheapest of these, by the same rule of ties. Regret in
 quality is what the chosen plan's mean lacks to the floor there, as a share (0 where it meets it); regret in money is
 how much dearer it is than the best feasible plan; gap is its distance from the best plan of all.
+
+With --refit NAME, of the data set that the run was on, there are ten splits instead of one: each of a ``--share`` of
+the users, drawn by a seed of its own, leave-last-out. Every plan is fitted on each anew, with the settings that the run
+found, and asked and timed as in a run. Half of that split's users decide, the others, whose answers nobody saw, judge.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+os.environ.setdefault("FRUGALREC_THREADS", "1")
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
 
 import numpy as np
 
 from frugalrec.budgets import Budget
-from frugalrec.evaluation import Trial
+from frugalrec.config import DataSection
+from frugalrec.cost import Ledger
+from frugalrec.data.splits.leave_last_out import LeaveLastOut
+from frugalrec.datasets import load_data
+from frugalrec.evaluation import Evaluation, Trial, evaluate
 from frugalrec.flips import Option, cheapest
 from frugalrec.floors import Floor, comparable_mean
 from frugalrec.forecast import Bill, Traffic, bill
 from frugalrec.planner import decide
 from frugalrec.prices import PriceSheet
 from frugalrec.significance import bootstrap_interval
+from frugalrec.stores.array_cache import ArrayCache
 
 SPLITS = 10
 FLOORS: Sequence[float | str] = ("within 1% of best", "within 2% of best", "within 5% of best", "within 10% of best")
@@ -48,6 +63,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--splits", type=int, default=SPLITS)
+    parser.add_argument("--refit", metavar="NAME", help="fit every plan anew, on samples of the users of a data set")
+    parser.add_argument("--share", type=float, default=0.8, help="of the users, for each of those")
     parser.add_argument("--requests", type=float, default=Traffic().requests_per_day, help="a day")
     given = parser.parse_args()
     traffic, prices = Traffic(given.requests), PriceSheet.load()
@@ -56,9 +73,13 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|---|---|---|")
     for folder in given.runs:
         trials = trials_of(folder)
-        bills = {t.name: bill(t, traffic, prices) for t in trials}
+        tried = [trials] * given.splits
+        if given.refit:
+            tried = list(refitted(trials, given.refit, given.splits, given.share))
+        bills = [{t.name: bill(t, traffic, prices) for t in each} for each in tried]
         for floor in FLOORS:
-            found = [resampled(trials, bills, Floor.parse(floor), seed) for seed in range(given.splits)]
+            each = enumerate(zip(tried, bills, strict=True))
+            found = [resampled(one, prices_of, Floor.parse(floor), seed) for seed, (one, prices_of) in each]
             print(row(folder.name, str(floor), found), flush=True)
 
 
@@ -70,6 +91,23 @@ def trials_of(folder: Path) -> list[Trial]:
         values = np.load(folder / "values" / f"{table['key']}.npy", allow_pickle=False)
         found[table["plan"]] = Trial.from_dict(table, np.atleast_2d(values)[0])
     return list(found.values())
+
+
+def refitted(trials: Sequence[Trial], name: str, n: int, share: float) -> Iterator[list[Trial]]:
+    """Yield the trials of the same plans on ``n`` splits, each of a ``share`` of the users, drawn by seeds from 0."""
+    dataset, _ = load_data(DataSection(dataset=name), Path(), offline=True)
+    log, store = dataset.interactions, ArrayCache()
+    for seed in range(n):
+        users = np.random.default_rng([seed, 1]).choice(log.n_users, size=round(share * log.n_users), replace=False)
+        split = LeaveLastOut().split(dataset.with_interactions(log.take(np.isin(log.user, users))))
+        found = []
+        for trial in trials:
+            ledger = Ledger()
+            pipeline = trial.plan.build(store).fit(split.train, ledger)
+            found.append(evaluate(pipeline, split, Evaluation(trial.metric, (), seed=seed), ledger))
+        shown = ", ".join(f"{t.name} {t.score.mean:.4f}" for t in found)
+        print(f"<!-- {len(split.test)} test users: {shown} -->", flush=True)
+        yield found
 
 
 def resampled(trials: Sequence[Trial], bills: dict[str, Bill], floor: Floor, seed: int) -> Outcome:
