@@ -29,7 +29,9 @@ SLICES = ("warm", "cold", "tail")
 """Parts of the test fold that are looked at by themselves: see `slice_masks`."""
 
 _PHASES = {"once": "once", "refresh": "per_refresh", "request": "per_request"}
-_BLOCK_BYTES = 128 * 2**20
+_BLOCK_BYTES = (
+    16 * 2**20
+)  # the allocator gives smaller blocks from memory that it holds; larger ones are new memory, each time
 _LIST_LENGTH = 10
 
 
@@ -222,6 +224,8 @@ def _judge(
     places: dict[str, list[IntArray]] = {name: [np.empty(0, dtype=np.int32)] for name in slices}
     lists: list[IntArray] = []
     start, rows = 0, 1
+    if stage:
+        progress.report(stage, start, len(fold))
     while start < len(fold):
         queries, relevant = fold.queries[start : start + rows], fold.relevant[start : start + rows]
         scores = mask_scores(pipeline.score(queries), queries)
