@@ -13,6 +13,8 @@ from frugalrec import cost, progress
 from frugalrec.encoders._spread import BATCH, at_once, encode_spread
 from frugalrec.interfaces import ArrayStore, Matrix, Role, TextEncoder
 
+_OVERHEAD = 8  # what a text takes however short it is, in characters
+
 
 @runtime_checkable
 class Inspects(Protocol):
@@ -58,8 +60,9 @@ class Cached:
         vectors = {key: vector for key, (vector, _) in found.items()}
         missing = sorted((text for text, key in keys.items() if key not in vectors), key=len, reverse=True)
         size = self.batch_size if self.batch_size != BATCH else at_once()
+        work = np.cumsum([0.0, *(len(text) + _OVERHEAD for text in missing)])
         for start in range(0, len(missing), size):
-            progress.report("encode", len(vectors), len(keys))
+            progress.report("encode", len(vectors), len(keys), share=float(work[start] / work[-1]))
             batch = missing[start : start + size]
             encoded, shares = self._priced(batch, role)
             fresh = {keys[text]: (vector, share) for text, vector, share in zip(batch, encoded, shares, strict=True)}
