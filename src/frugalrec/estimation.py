@@ -181,10 +181,10 @@ class Estimator:
         judged = batch + ranking("judge", self.shape.items, 2.0 + self.shape.tail(HEAD_SHARE))
         fits = [found.fit, *([] if stages is None else self._alternatives(plan, recommender))]
         fits = [fit + more.fit for fit in fits]
-        for encoder in pipeline.encoders:
-            # What was encoded before is fetched from the store for a fit.
-            fetched = self._kept("fetch", self._encoded[repr(encoder)])
-            fits = [fetched + fit for fit in fits]
+        if self.config.tuning.seconds > 0 and open_settings:
+            # What was encoded for the search is fetched from the store for what comes out of it.
+            for encoder in pipeline.encoders:
+                encode += self._kept("fetch", self._encoded[repr(encoder)])
         fit = self._stage("fit", fits[0], label, why, fits[1:])
         test, validation = self.queries
         limit = float(self.config.evaluation.lm_queries) if plan.language_model == "per request" else 0.0

@@ -43,6 +43,7 @@ UNITS: Mapping[str, str] = {
     "words": "character",
     "vocabulary": "word",
     "encode": "token",
+    "load": "byte",
     "store": "text",
     "fetch": "text",
     "answer": "request",

@@ -154,7 +154,7 @@ def als(bench: Bench) -> None:
     logs = [dataset_of(n_items, 60_000, length=length) for n_items, length in ((300, 200), (1_500, 6))]
     kinds = ("als", "als-events")
     for factors in (64, 128):
-        model = Als(factors=factors, iterations=2)
+        model = Als(factors=factors, iterations=8)
         works = [{w.kind: w for w in model.expected(DataShape.of(log)).fit.work or ()} for log in logs]
         bench.together(kinds, factors, [[w[kind].amount for kind in kinds] for w in works], model.fit, logs)
 

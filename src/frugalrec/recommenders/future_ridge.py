@@ -130,7 +130,7 @@ class FutureRidge(Linear):
         else:
             solved = expected_solve(n, 1, cells[1], sparse=not dense, precision="float32", prior_dim=0)
         alone, batch = (
-            expected_weights(n, shape.mean_distinct, dense=not is_sparse(self.solver, int(n)), alone=alone)
+            expected_weights(shape, shape.mean_distinct, dense=not is_sparse(self.solver, int(n)), alone=alone)
             for alone in (True, False)
         )
         return Stages(replace(sums + solved, held_bytes=solved.held_bytes), alone, batch)

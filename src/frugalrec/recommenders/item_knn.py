@@ -109,8 +109,7 @@ class ItemKnn(Scores):
         def scored(*, alone: bool) -> Expected:
             product = expected_product(shape.mean_distinct, met, n, n, alone=alone)
             own = (Work("query", 1.0),) if alone else ()
-            work = (*own, *product, Work("stream", 12.0 * n))
-            return Expected(work, flops_a_query, 0.0, 0.0, 8.0 * n, 0.0, 1.5)
+            return Expected((*own, *product), flops_a_query, 0.0, 0.0, 8.0 * n, 0.0, 1.5)
 
         spread = 1.15 if self.shrinkage > 0 else 1.0
         fit = Expected(work, flops, 0.0, 0.0, peak, held, spread)
