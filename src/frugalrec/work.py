@@ -30,6 +30,7 @@ UNITS: Mapping[str, str] = {
     "sparse-product-wide": "multiply-add",
     "visit": "row",
     "sparse-alone": "multiply-add",
+    "sparse-cold": "multiply-add",
     "gather": "multiply-add",
     "gather-alone": "multiply-add",
     "fuse": "score",

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import linalg, sparse
 
 from frugalrec.calibration._bench import Bench
-from frugalrec.calibration._made_up import log_of
+from frugalrec.calibration._made_up import log_of, scattered
 from frugalrec.interfaces import Matrix
 from frugalrec.machine import available_memory_bytes
 from frugalrec.recommenders._approximate import times
@@ -68,15 +68,14 @@ def memory(bench: Bench) -> None:
         (8_000, 40_000, 10),
         (3_000, 60_000, 40),
         (1_500, 90_000, 150),
-        (800, 90_000, 300),
+        (800, 200_000, 300),
     ):
         chosen = log_of(n_items, n_events, length=length).matrix().astype(np.float64)
         products, cells = _products(chosen)
         bench.measure("sparse-product", products / cells, products, _gram, chosen)
     # Long rows whose cells are far apart: requests that meet weights of a large catalogue.
     n, met = 30_000, 400
-    drawn = np.random.default_rng(0).integers(0, n, n * met, dtype=np.int32)
-    weights = sparse.csr_array((np.ones(n * met, dtype=np.float32), drawn, np.arange(n + 1) * met), shape=(n, n))
+    weights = scattered(n, met)
     asked = as_wide(log_of(n, 2_000, length=16).matrix().astype(np.float32), weights)
     pairs = float(asked.nnz * met)
     bench.measure("sparse-product-wide", pairs / (asked @ weights).nnz, pairs, operator.matmul, asked, weights)

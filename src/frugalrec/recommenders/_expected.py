@@ -33,8 +33,11 @@ ALIKE = 16.0
 NARROW, WIDE = 250.0, 1_000.0
 """So many such parts of a product's row the nearest cache holds, and so many it does not."""
 
-VISITS = 4.0
-"""Columns of the log that sums look up at an event: items, decays, and how far its state reaches."""
+CACHED_BYTES = 2.0**25
+"""Of larger tables, the rows that one request meets come from memory."""
+
+PASSES = 10.0
+"""How often sums go through the log for each block: to order it, to find how far states reach, and what they weigh."""
 
 SOURCES_MEET = 3.0
 """Sources of a block have so many times the entries of an average row."""
@@ -99,7 +102,8 @@ def expected_states(
         peak = max(held, filled + 24.0 * window + 12.0 * min(window, product) + 8.0 * product)
         peak += columns
         filled, cells = (n * K) ** 2, n * n * K
-        work = (Work(kind, terms, n), *dense_tables(n, K, passes * events))
+        # What is known of events that come in the order of their items is looked up in the whole log.
+        work = (Work(kind, terms, events), *dense_tables(n, K, passes * events))
     else:
         lag = max(d.half_life * -math.log2(NEGLIGIBLE) for d in decays if d.unit == "positions" or len(decays) == 1)
         lag = min(lag, LONGEST_REACH)
@@ -119,8 +123,7 @@ def dense_tables(n: float, blocks: int, events: float) -> tuple[Work, ...]:
     """Return the work of making dense sums of so many blocks over so many events, their terms aside."""
     size = 8.0 * n * n * blocks * (blocks + 1)
     # The tables themselves; a window is made, and added to its table; the halves of the square blocks are joined.
-    # Events come in the order of their items, and what is known of each and of those before it in that of users.
-    found = Work("visit", VISITS * blocks * events, 8.0 * events)
+    found = Work("events", PASSES * blocks * events, events)
     turned = Work("turn", blocks * n * n, n)
     return Work("touch", size), Work("stream", 4.0 * size, size), turned, found
 
@@ -242,7 +245,8 @@ def expected_product(nonzeros: float, met: float, rows: float, columns: float, *
         return (Work("gather", nonzeros * columns, columns),)
     pairs = nonzeros * met
     if alone:
-        return (Work("sparse-alone", pairs, max(1.0, met)),)
+        kind = "sparse-alone" if 8.0 * rows * met <= CACHED_BYTES else "sparse-cold"
+        return (Work(kind, pairs, max(1.0, met)),)
     filled = columns * -math.expm1(-pairs / max(columns, 1.0))
     return *_sparse_product(pairs, filled, columns, filled), Work("stream", 12.0 * columns, 4.0 * columns)
 

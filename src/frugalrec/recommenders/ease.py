@@ -143,7 +143,7 @@ class Ease(Linear):
         peak = max(2.0 * entry * cells, entry * cells + held if dense else 0.0) + 24.0 * shape.n_chosen
         work = (
             *expected_gram(shape.n_chosen, shape.squares, cells, n),
-            Work("events", shape.n_events),
+            Work("events", shape.n_events, shape.n_events),
             # Turning a product's columns into rows costs as much as moving some 250 bytes a cell.
             Work("stream", 250.0 * cells + 2 * held, 12.0 * cells),
             Work("touch", 24.0 * cells + (held if dense else 0.0)),

@@ -117,7 +117,7 @@ class FutureRidge(Linear):
                 for t, c in zip((squares, crossed), cells, strict=True)
                 for w in expected_gram(shape.n_chosen, t, c, n)
             ),
-            Work("events", 4.0 * len(self.cuts) * shape.n_events),
+            Work("events", 4.0 * len(self.cuts) * shape.n_events, shape.n_events),
             # Tables of one cut and of all before it become a new one.
             Work("stream", 36.0 * len(self.cuts) * sum(cells), 1 << 26),
             Work("touch", held),
