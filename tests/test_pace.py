@@ -33,8 +33,9 @@ def test_what_comes_before_the_second_batch_counts_once() -> None:
 
 def test_the_first_batches_tell_and_later_ones_do_not_change_it() -> None:
     pace = Pace("plan", {})
-    reported(pace, "evaluate plan", [(0.0, 0.0), (0.01, 0.1), (0.11, 0.2)], span="evaluate")
+    reported(pace, "evaluate plan", [(0.0, 0.0), (0.01, 0.01), (0.11, 0.031)], span="evaluate")
     before = dict(pace.refined)
+    assert before["evaluate"] == pytest.approx(0.01 + 0.11 / 0.021 * 0.99, rel=0.2)
     reported(pace, "evaluate plan", [(0.0, 0.3), (0.3, 0.4)], span="evaluate")
     assert pace.refined == before
 
@@ -46,6 +47,7 @@ def test_the_first_batches_tell_and_later_ones_do_not_change_it() -> None:
         ("encode", "encode", [(0.0, 0.1), (LEAST_SECONDS / 4, 0.3)]),  # too short to tell
         ("encode", "encode", [(0.0, 0.1), (0.15, 0.11)]),  # too little of it
         ("encode", "encode", [(0.0, 0.1), (0.15, 1.0)]),  # over
+        ("evaluate plan", "evaluate", [(0.0, 0.1), (0.15, 0.2)]),  # much of a short one is none of its batches
     ],
 )
 def test_nothing_is_told_that_is_not_known(stage: str, span: str, batches: list[tuple[float, float]]) -> None:

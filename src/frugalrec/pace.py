@@ -14,6 +14,9 @@ from frugalrec.estimation import Range, StageEstimate
 LEAST_SHARE, LEAST_SECONDS = 0.02, 0.1
 """How much of a stage's work, and of CPU time, its batches after the first must take to tell its pace."""
 
+NOT_ALL = {"evaluate": 5.0}
+"""Metrics and intervals follow the last batch: a small part of what takes longer than this, a large one of the rest."""
+
 LONG_SECONDS = 20.0
 """Of stages that take longer it is said where they leave the range that was expected."""
 
@@ -51,6 +54,8 @@ class Pace:
         if share - begun < LEAST_SHARE or now - then < LEAST_SECONDS or share >= 1:
             return
         seconds = before + (now - then) * (1 - begun) / (share - begun)
+        if seconds < NOT_ALL.get(span.name, 0.0):
+            return
         self.refined[span.name] = seconds
         known = self.expected.get(span.name)
         was = None if known is None else known.seconds

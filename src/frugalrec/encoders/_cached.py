@@ -81,8 +81,9 @@ class Cached:
         with cost.Ledger().span("encode") as span:
             vectors = encode_spread(self.encoder, batch, role=role)
         assert span.entry is not None
-        lengths = np.array([len(text) + 1 for text in batch], dtype=np.float64)
-        return vectors, [span.entry.cost * float(share) for share in lengths / lengths.sum()]
+        lengths = [len(text) + 1 for text in batch]
+        of_length = {length: span.entry.cost * (length / sum(lengths)) for length in set(lengths)}
+        return vectors, [of_length[length] for length in lengths]
 
 
 def _sum(prices: Sequence[cost.Cost]) -> cost.Cost:

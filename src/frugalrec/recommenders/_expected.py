@@ -103,7 +103,7 @@ def expected_states(
         peak += columns
         filled, cells = (n * K) ** 2, n * n * K
         # What is known of events that come in the order of their items is looked up in the whole log.
-        work = (Work(kind, terms, events), *dense_tables(n, K, passes * events))
+        work = (Work(kind, terms, events), *dense_tables(n, K, passes * events), Work("touch", columns + 24.0 * window))
     else:
         lag = max(d.half_life * -math.log2(NEGLIGIBLE) for d in decays if d.unit == "positions" or len(decays) == 1)
         lag = min(lag, LONGEST_REACH)
