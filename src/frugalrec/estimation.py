@@ -11,7 +11,7 @@ from frugalrec.config import Config
 from frugalrec.cost import Cost
 from frugalrec.data.shape import DataShape
 from frugalrec.errors import AssetError, FrugalrecError, PriceError
-from frugalrec.evaluation import HEAD_SHARE
+from frugalrec.evaluation import BLOCK_BYTES, COPIES, HEAD_SHARE
 from frugalrec.forecast import DAYS_A_MONTH, Traffic
 from frugalrec.interfaces import Expects, ExpectsText, TextEncoder
 from frugalrec.machine_profile import Profile
@@ -190,7 +190,9 @@ class Estimator:
         limit = float(self.config.evaluation.lm_queries) if plan.language_model == "per request" else 0.0
         test = min(test, limit) if limit else test
         alone = float(min(self.config.evaluation.timed_queries, test or self.config.evaluation.timed_queries))
+        touched = COPIES * min(float(BLOCK_BYTES), 4.0 * self.shape.items * test)
         asked = judged.times(test) + request.times(alone + 1)
+        asked += Expected((Work("touch", touched),), 0.0, 0.0, 0.0, 0.0, 0.0)
         if request.work is None:
             teller = label if found.score.work is None or plan.reranker is None else plan.reranker.component
             why = why or f"{teller} cannot tell what a request takes"

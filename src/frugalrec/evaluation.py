@@ -28,10 +28,13 @@ HEAD_SHARE = 0.2
 SLICES = ("warm", "cold", "tail")
 """Parts of the test fold that are looked at by themselves: see `slice_masks`."""
 
+BLOCK_BYTES = 16 * 2**20
+"""So many scores are judged at once. The allocator keeps room for these; larger blocks are new memory each time."""
+
+COPIES = 5.0
+"""How many such blocks there are at once: scores, what is masked of them, and comparisons."""
+
 _PHASES = {"once": "once", "refresh": "per_refresh", "request": "per_request"}
-_BLOCK_BYTES = (
-    16 * 2**20
-)  # the allocator gives smaller blocks from memory that it holds; larger ones are new memory, each time
 _LIST_LENGTH = 10
 
 
@@ -238,7 +241,7 @@ def _judge(
         if slices:
             lists.append(_padded(top_k(scores, _LIST_LENGTH)[0]))
         start += len(queries)
-        rows = max(1, _BLOCK_BYTES // (4 * scores.shape[1]))
+        rows = max(1, BLOCK_BYTES // (4 * scores.shape[1]))
         if stage:
             progress.report(stage, start, len(fold))
     return (
