@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from frugalrec.batch import recommend_all
+from frugalrec.cli._app import run as command_line
 from frugalrec.config import DataSection
 from frugalrec.cost import Ledger
 from frugalrec.data.dataset import Dataset
@@ -109,6 +110,24 @@ def test_it_goes_on_where_it_stopped(run: tuple[Path, Dataset], tmp_path: Path) 
     assert first.stat().st_mtime_ns == before
     with pytest.raises(ConfigError, match="recommendations of another model, other data or another number of items"):
         recommend_all(folder, dataset, str(tmp_path), k=5, executor=Local(), users_a_part=15)
+
+
+@pytest.mark.skipif(find_spec("fsspec") is None, reason="fsspec is not installed")
+def test_the_memory_of_a_process_is_no_place_for_what_others_make(
+    run: tuple[Path, Dataset], capsys: pytest.CaptureFixture[str]
+) -> None:
+    import fsspec
+
+    folder, dataset = run
+    with executing(Local(workers=2)) as executor, pytest.raises(ConfigError, match="a memory of its own") as refused:
+        recommend_all(folder, dataset, "memory://all", k=4, executor=executor)
+    assert "all workers reach" in str(refused.value.hint)
+    with pytest.raises(ConfigError, match="checkpoints of several workers"):
+        Local(workers=2, checkpoints="memory://parts")
+    recommend_all(folder, dataset, "memory://all", k=4, executor=Local(checkpoints="memory://parts"))
+    assert len(fsspec.filesystem("memory").ls("/all")) == 1
+    assert command_line(["recommend-all", "--run", str(folder), "--out", "memory://all"]) == 2
+    assert "recommendations cannot be in 'memory://all'" in capsys.readouterr().err
 
 
 def test_the_commands(run: tuple[Path, Dataset], tmp_path: Path) -> None:

@@ -9,6 +9,11 @@ import pytest
 
 from frugalrec.calibration import calibrate, candidates, disk_latency, recommended_threads
 from frugalrec.calibration._bench import Bench
+from frugalrec.calibration._reading import SENTENCE, language_models, own_model
+from frugalrec.data.shape import DataShape
+from frugalrec.errors import ConfigError
+from frugalrec.machine_profile import Profile
+from frugalrec.testing.data import toy_dataset
 from frugalrec.work import UNITS
 
 
@@ -61,6 +66,26 @@ def test_what_is_used_up_is_cpu_time() -> None:
     bench.together(("a",), 1, [[1.0]], busy, (0.0,))
     assert bench.rates == {}
     assert bench.notes == ["a 1: not measured, out of time"]
+
+
+def test_a_language_model_of_ones_own_is_measured_under_its_path(tmp_path: Path) -> None:
+    pytest.importorskip("transformers", reason="needs the extra 'torch'")
+    from frugalrec.llms.transformers import Transformers
+    from frugalrec.rerankers.likelihood import Likelihood
+    from frugalrec.testing.models import tiny_causal
+
+    folder = tiny_causal(tmp_path, [SENTENCE])
+    bench = Bench(60.0)
+    language_models(bench, [own_model(folder)])
+    (work,) = Likelihood(Transformers(path=str(folder))).expected(DataShape.of(toy_dataset())).score.work or ()
+    profile = Profile({}, bench.rates)
+    assert set(profile.rates) >= {f"prompt {folder}", f"write {folder}"}
+    assert (profile.seconds([work]) or 0.0) > 0.0
+
+
+def test_what_is_no_language_model_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="expected a GGUF file, or a folder"):
+        calibrate(language_models=[tmp_path / "none.gguf"])
 
 
 def busy(seconds: float) -> None:

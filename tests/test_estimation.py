@@ -165,6 +165,24 @@ def test_texts_that_an_endpoint_encodes_are_priced_and_no_time_is_made_up(datase
             assert "how fast the endpoint of m answers" in encode.unknown
 
 
+def test_a_price_that_a_plan_calls_unknown_is_not_looked_up_on_the_sheet(dataset: Dataset) -> None:
+    endpoint = {"component": "http", "url": "http://localhost:1/v1", "model": "m", "price": "unknown"}
+    encoding = {"name": "read", "recommender": {"component": "content", "encoder": {**endpoint, "dimensions": 8}}}
+    asking = {"name": "asked", "recommender": {"plan": "popularity"}}
+    asking["reranker"] = {"component": "likelihood", "model": endpoint}
+    config = configured(plans={"only": ["popularity"], "own": [encoding, asking]})
+    listed = replace(PriceSheet.load(), tokens={"m": {"in": 1e6, "out": 1e6, "cached": 0.0}})
+    estimator = estimator_for(config, split_of(config, dataset), listed, PROFILE)
+    found = {e.name: e for e in estimated_plans(config, dataset, estimator)}
+    for stage in (found["read"].stages["encode"], found["asked"].stages["request"]):
+        assert stage.tokens is not None
+        assert stage.money is None
+        assert "nobody knows the price of m (price = 'unknown')" in stage.unknown
+    for name in ("read", "asked"):
+        assert found[name].money is None
+    assert found["asked"].month is None
+
+
 def test_the_fit_of_a_reranker_that_practises_is_known(dataset: Dataset) -> None:
     retriever = {"plan": "popularity"}
     own = [
@@ -201,6 +219,20 @@ def test_corrections_move_what_is_expected(dataset: Dataset) -> None:
     assert before is not None
     assert after is not None
     assert after.expected == pytest.approx(2 * before.expected)
+
+
+def test_corrections_of_a_recommender_are_not_those_of_a_plan_that_reranks(dataset: Dataset) -> None:
+    retriever = {"plan": "popularity"}
+    own = [{"name": "ordered", "recommender": retriever, "reranker": {"component": "linear", "retriever": retriever}}]
+    config = configured(plans={"only": ["popularity"], "own": own})
+
+    def requests(corrections: dict[str, float]) -> dict[str, float]:
+        found = estimates(dataset, config, Profile(hardware(), EVERY_RATE, corrections=corrections))
+        return {name: e.stages["request"].seconds.expected for name, e in found.items() if e.stages["request"].seconds}
+
+    plain = requests({})
+    assert requests({"popularity.request": 2.0}) == plain | {"popularity": pytest.approx(2.0 * plain["popularity"])}
+    assert requests({"popularity+linear.request": 2.0}) == plain | {"ordered": pytest.approx(2.0 * plain["ordered"])}
 
 
 def test_texts_that_plans_share_are_encoded_once(dataset: Dataset) -> None:

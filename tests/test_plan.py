@@ -117,20 +117,38 @@ EASE = {"component": "ease"}
         (
             {"name": "p", "recommender": {**EASE, "encodr": {"component": "onnx"}}},
             UnknownNameError,
-            "unknown setting 'encodr'",
+            "unknown setting 'encodr' in recommender 'ease' at plan 'p'.recommender",
             "did you mean 'encoder'?",
         ),
         (
             {"name": "p", "recommender": {**EASE, "ridge": {"component": "onnx"}}},
             ConfigError,
-            "setting 'ridge' of recommender 'ease' does not take a component",
+            "setting 'ridge' of recommender 'ease' at plan 'p'.recommender does not take a component",
             "",
         ),
         (
             {"name": "p", "recommender": {**EASE, "encoder": {"component": "onxx"}}},
             UnknownNameError,
-            "unknown encoder 'onxx'",
+            "unknown encoder 'onxx' in plan 'p'.recommender.encoder",
             "did you mean 'onnx'?",
+        ),
+        (
+            {"name": "p", "recommender": {"component": "hybrid", "members": [EASE, {"component": "eese"}]}},
+            UnknownNameError,
+            "unknown recommender 'eese' in plan 'p'.recommender.members[1]",
+            "did you mean 'ease'?",
+        ),
+        (
+            {"name": "p", "recommender": EASE, "reranker": {"component": "linear", "retriever": {"component": "eese"}}},
+            UnknownNameError,
+            "unknown recommender 'eese' in plan 'p'.reranker.retriever",
+            "did you mean 'ease'?",
+        ),
+        (
+            {"name": "p", "recommender": {**EASE, "encoder": {"plan": "words"}}},
+            ConfigError,
+            "plan 'p'.recommender.encoder: a plan stands for its recommender",
+            "component =",
         ),
         (
             {"name": "p", "recommender": {**EASE, "encoder": {"component": "bag-of-words", "dims": 8}}},

@@ -271,6 +271,44 @@ def test_codecarbon_leaves_unknown_energy_empty(tmp_path: Path) -> None:
     assert "estimated" in known["tracking_mode"]
 
 
+def test_a_run_that_went_on_elsewhere_keeps_the_machines_of_all_its_parts(tmp_path: Path) -> None:
+    run = run_of(tmp_path)
+    halfway = run.outermost[3].started
+    first = RunRecord("d", {"processor": "Z80"}, 10.0, "estimated", 0.0, "frugalrec plan shop.toml")
+    (tmp_path / "run.json").write_text(first.to_json())
+    second = RunRecord("d", {"processor": "6502"}, 1.0, "measured", halfway, "frugalrec plan shop.toml")
+    (tmp_path / "run.json").write_text(second.after_those_in(tmp_path).to_json())
+    run = Run.read(tmp_path)
+    assert (run.record.data, run.record.machine["processor"], run.record.earlier) == ("d", "6502", (first,))
+    assert run.record.at(halfway - 1e-3) == first
+    (line,) = by(run, lambda e: "all", PRICES)
+    cpu = [e.cost.cpu_seconds or 0.0 for e in run.outermost]
+    assert line.joules == pytest.approx(10.0 * sum(cpu[:3]) + 1.0 * sum(cpu[3:]))
+    rows = list(csv.DictReader(io.StringIO(run_cost_exports.codecarbon(run, carbon=0.4))))
+    assert [(row["cpu_model"], row["cpu_power"]) for row in rows] == [("Z80", "10.0"), ("6502", "1.0")]
+    assert sum(float(row["energy_consumed"]) for row in rows) == pytest.approx(line.joules / 3.6e6)
+    third = RunRecord("d", {}, started=halfway + 1e6).after_those_in(tmp_path)
+    (tmp_path / "run.json").write_text(third.to_json())
+    assert [part.started for part in RunRecord.read(tmp_path).parts] == [0.0, halfway, halfway + 1e6]
+
+
+def test_what_ran_before_any_record_is_on_an_unknown_machine(tmp_path: Path) -> None:
+    run = run_of(tmp_path)
+    later = RunRecord("d", {"processor": "Z80"}, 10.0, "estimated", run.outermost[3].started)
+    assert later.after_those_in(tmp_path) == later
+    (tmp_path / "run.json").write_text(later.to_json())
+    run = Run.read(tmp_path)
+    assert run.joules(run.outermost) is None
+    assert run.joules(run.outermost[3:]) is not None
+    (tmp_path / "run.json").write_text(
+        '{"data": "older", "machine": {}, "watts_a_core": 5.0, "watts_basis": "measured"}'
+    )
+    assert Run.read(tmp_path).joules(run.outermost) is not None, "records of earlier versions have no start"
+    assert [part.watts_a_core for part in later.after_those_in(tmp_path).parts] == [5.0, 10.0]
+    (tmp_path / "run.json").write_text("{")
+    assert later.after_those_in(tmp_path).earlier == (RunRecord(),)
+
+
 @pytest.mark.parametrize("name", ["run.json", "plan.toml"])
 def test_a_damaged_record_is_an_error_and_a_missing_one_is_not(tmp_path: Path, name: str) -> None:
     assert RunRecord.read(tmp_path) == RunRecord()

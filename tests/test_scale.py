@@ -78,6 +78,29 @@ def test_bytes_on_disk_are_stored_and_sent_but_not_held(forecaster: Forecaster) 
     assert mapped.storage_bytes == pytest.approx(plain.storage_bytes + 2 * 10 * 1_000_000)
 
 
+def test_machines_to_refit_by_hand(forecaster: Forecaster) -> None:
+    """Memory is divided evenly, and time at 70% of the ideal; a refit may take half of the time between two."""
+    trial = next(t for t in forecaster.trials if t.name == "ease")
+    machine = replace(PRICES.hardware("cpu-16"), cores=1, speed=1.0)
+    plain = forecaster.row(trial, SIZE, machine)
+    assert plain.refresh_bytes is not None
+    assert plain.refresh_alone_seconds is not None
+    assert (plain.refresh_machines, plain.refresh_machines_in_time) == (1, 1)
+    # 3.5 machines' memory: 4 machines, whatever is lost of their time.
+    small = forecaster.row(trial, SIZE, replace(machine, memory_gib=plain.refresh_bytes / 3.5 / 2**30))
+    assert (small.refresh_machines, small.refresh_machines_in_time) == (4, 1)
+    # 2.1 times as long as is allowed: 3 machines at 70% are as fast as 2.1, and one is not.
+    allowed = plain.refresh_alone_seconds / 2.099
+    often = forecaster.row(trial, replace(SIZE, refreshes_per_day=0.5 * 86_400 / allowed), machine)
+    assert (often.refresh_machines, often.refresh_machines_in_time) == (3, 3)
+    assert often.refresh_seconds == pytest.approx(plain.refresh_alone_seconds / 2.1, rel=0.05)
+    # 1.01 times as long: two machines, at 70%, are 1.4 times as fast.
+    often = forecaster.row(
+        trial, replace(SIZE, refreshes_per_day=1.01 * 0.5 * 86_400 / plain.refresh_alone_seconds), machine
+    )
+    assert often.refresh_machines == 2
+
+
 def test_more_of_anything_is_not_cheaper(forecaster: Forecaster) -> None:
     machine = PRICES.hardware("cpu-16")
     for trial in forecaster.trials:

@@ -77,6 +77,15 @@ def is_url(place: str) -> bool:
     return "://" in place
 
 
+def refuse_memory(place: str, what: str) -> None:
+    """Raise `ConfigError` where ``place`` is fsspec's memory: each process has its own, as long as it lasts."""
+    if "memory://" in place:  # also below a cache, as in simplecache::memory://
+        raise ConfigError(
+            f"{what} cannot be in '{place}': every process has a memory of its own, and takes it along when it ends",
+            hint="name a folder, or a URL that all workers reach",
+        )
+
+
 def absolute(place: str) -> str:
     """Return a URL as it is, and a path so that it means the same to processes that work in another folder.
 

@@ -32,9 +32,12 @@ def recommend_all(
 
     Columns: ``user`` and ``item`` (ids), ``rank`` (from 1), ``score``; one file for ``users_a_part`` users. Each worker
     loads the model of ``run`` once. A file is there whole or not at all, so the same call goes on where one was
-    cut off. Raises `ConfigError` when ``out`` holds parts of another model, other data or another ``k``.
+    cut off. Raises `ConfigError` when ``out`` holds parts of another model, other data or another ``k``, or is the
+    memory of a process (``memory://``) while others do the work.
     """
     out = array_files.absolute(out)
+    if executor.elsewhere:
+        array_files.refuse_memory(out, "recommendations of several workers")
     key = _key(run, dataset, k, users_a_part)
     found = [match for name in array_files.names_in(out) if (match := _PART.fullmatch(name))]
     if any(match[1] != key for match in found):

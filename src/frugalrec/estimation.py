@@ -17,6 +17,7 @@ from frugalrec.interfaces import Expects, ExpectsText, TextEncoder
 from frugalrec.machine_profile import Profile
 from frugalrec.plan import Plan, Spec
 from frugalrec.prices import PriceSheet
+from frugalrec.spending import UNKNOWN
 from frugalrec.tuning_space import search_space
 from frugalrec.work import Expected, Stages, Work, answering, ranking
 
@@ -152,18 +153,21 @@ class Estimator:
     _encoded: dict[str, Expected] = field(default_factory=dict, init=False, repr=False)
     _unread: str = field(default="", init=False, repr=False)
     _bought: frozenset[str] = field(default=frozenset(), init=False, repr=False)
+    _unpriced: frozenset[str] = field(default=frozenset(), init=False, repr=False)
 
     def estimate(self, plan: Plan, start: Mapping[str, Any] | None = None) -> PlanEstimate:
         """Return what trying ``plan`` will take; ``start``: settings that the search begins with."""
         pipeline = plan.build()
         recommender: Any = pipeline.recommender
         readers: tuple[Any, ...] = (*pipeline.models, *pipeline.encoders)
-        self._bought = frozenset(str(m.model) for m in readers if hasattr(m, "url") and hasattr(m, "model"))
+        bought = [m for m in readers if hasattr(m, "url") and hasattr(m, "model")]
+        self._bought = frozenset(str(m.model) for m in bought)
+        self._unpriced = frozenset(str(m.model) for m in bought if getattr(m, "price", "") == UNKNOWN)
         open_settings = search_space(plan.recommender)
         for name, value in (start or {}).items():
             if name in open_settings:
                 setattr(recommender, name, value)
-        label = f"{plan.recommender.component}"
+        label, key = plan.recommender.component, correction_key(plan)
         stages, why = self._expected(recommender, label)
         found = stages or Stages()
         if stages is not None and found.fit.work is None:
@@ -185,7 +189,7 @@ class Estimator:
             # What was encoded for the search is fetched from the store for what comes out of it.
             for encoder in pipeline.encoders:
                 encode += self._kept("fetch", self._encoded[repr(encoder)])
-        fit = self._stage("fit", fits[0], label, why, fits[1:])
+        fit = self._stage("fit", fits[0], key, why, fits[1:])
         test, validation = self.queries
         limit = float(self.config.evaluation.lm_queries) if plan.language_model == "per request" else 0.0
         test = min(test, limit) if limit else test
@@ -196,10 +200,10 @@ class Estimator:
         if request.work is None:
             teller = label if found.score.work is None or plan.reranker is None else plan.reranker.component
             why = why or f"{teller} cannot tell what a request takes"
-        evaluate = self._stage("evaluate", asked, label, "" if asked.work is not None else why)
+        evaluate = self._stage("evaluate", asked, key, "" if asked.work is not None else why)
         ranked = batch + ranking("rank", self.shape.items)
-        tried = self._stage("", ranked.times(min(validation, self.config.tuning.max_queries)), label, why)
-        once = self._stage("request", request, label, "" if request.work is not None else why)
+        tried = self._stage("", ranked.times(min(validation, self.config.tuning.max_queries)), key, why)
+        once = self._stage("request", request, key, "" if request.work is not None else why)
         no_formula = self._unread or "an encoder has no cost formula"
         estimates = {
             "encode": self._stage("encode", encode, "encoder", "" if encode.work is not None else no_formula),
@@ -294,6 +298,8 @@ class Estimator:
 
     def _fees(self, what: Expected, bought: Sequence[Work], component: str, stage: str) -> Range | None:
         """Return the price of tokens that an endpoint is paid for, with what is computed here beside them."""
+        if unpriced := sorted({w.model for w in bought} & self._unpriced):
+            raise PriceError(f"the plan says that nobody knows the price of {', '.join(unpriced)} (price = 'unknown')")
         rest = replace(what, work=tuple(w for w in what.work or () if w not in bought))
         here = self._money(self._seconds(rest, component, stage))
         if here is None:
@@ -372,6 +378,11 @@ def expected_stages(component: Any, shape: DataShape) -> Stages | None:
     return component.expected(shape) if isinstance(component, Expects) else None
 
 
+def correction_key(plan: Plan) -> str:
+    """Return what errors of a plan's estimates are kept under, but for encoding: recommender, and reranker if any."""
+    return plan.recommender.component + ("" if plan.reranker is None else f"+{plan.reranker.component}")
+
+
 def total(estimates: Sequence[PlanEstimate], *, known: bool = False) -> tuple[Range | None, Range | None]:
     """Return seconds and money of trying all plans; texts that two plans share are encoded once.
 
@@ -420,4 +431,13 @@ def encoders_of(plan: Plan) -> Iterator[Spec]:
         yield from walk(plan.reranker, "reranker")
 
 
-__all__ = ["STAGES", "Estimator", "PlanEstimate", "Range", "StageEstimate", "expected_stages", "total"]
+__all__ = [
+    "STAGES",
+    "Estimator",
+    "PlanEstimate",
+    "Range",
+    "StageEstimate",
+    "correction_key",
+    "expected_stages",
+    "total",
+]

@@ -13,7 +13,7 @@ from frugalrec.cost import Cost, Entry
 from frugalrec.data.dataset import Dataset, Split
 from frugalrec.data.shape import DataShape
 from frugalrec.errors import ConfigError
-from frugalrec.estimation import Estimator, PlanEstimate, Range
+from frugalrec.estimation import Estimator, PlanEstimate, Range, correction_key
 from frugalrec.evaluation import Trial
 from frugalrec.machine_profile import Profile
 from frugalrec.plan import Plan, Spec
@@ -134,7 +134,7 @@ def keep_comparison(
         entry = next((e for e in reversed(entries) if e.plan == f"{trial.name} ({label})"), None)
         if entry is not None:
             spent[name] = entry.cost
-    component = dict.fromkeys(spent, trial.plan.recommender.component) | {"encode": "encoder"}
+    component = dict.fromkeys(spent, correction_key(trial.plan)) | {"encode": "encoder"}
     lines = [
         {
             "plan": trial.name,

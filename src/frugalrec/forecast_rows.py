@@ -85,7 +85,8 @@ class Row:
     """A plan at the forecast's size. None is unknown. ``money`` is a month's, by what it pays for.
 
     The topology: the items are split into ``item_shards``, each on ``replicas`` machines; the histories of users lie
-    spread over all machines, ``users_a_machine`` on each.
+    spread over all machines, ``users_a_machine`` on each. A fit takes ``refresh_bytes`` at its peak and on one machine
+    ``refresh_alone_seconds``; for that time, memory aside, ``refresh_machines_in_time`` would do.
     """
 
     plan: str
@@ -107,6 +108,9 @@ class Row:
     users_a_machine: float | None = None
     requests_per_second: float = 0.0
     unknown: str = ""
+    refresh_bytes: float | None = None
+    refresh_alone_seconds: float | None = None
+    refresh_machines_in_time: float | None = None
 
     @property
     def month(self) -> float | None:

@@ -171,9 +171,9 @@ class Plan:
         return next((use for use in ("per request", "once") if use in uses), "no")
 
     def _specs(self) -> Iterator[tuple[str, Spec]]:
-        yield from _tree("recommender", self.recommender)
+        yield from _tree("recommender", self.recommender, f"plan '{self.name}'.recommender")
         if self.reranker is not None:
-            yield from _tree("reranker", self.reranker)
+            yield from _tree("reranker", self.reranker, f"plan '{self.name}'.reranker")
 
     def build(self, store: ArrayStore | None = None) -> Pipeline:
         """Construct the components. ``store`` remembers what language models computed, across plans and runs."""
@@ -200,15 +200,28 @@ def _uses(kind: str, spec: Spec) -> Iterator[str]:
             yield "once" if getattr(component, "frees_requests", False) else use
 
 
-def _tree(kind: str, spec: Spec) -> Iterator[tuple[str, Spec]]:
-    yield kind, spec
+def _tree(kind: str, spec: Spec, where: str) -> Iterator[tuple[str, Spec]]:
+    """Yield ``(kind, spec)`` of a component and all in it; raises with the path to what is not there."""
     if spec.component == "plan":
+        if kind != "recommender":
+            raise ConfigError(
+                f"{where}: a plan stands for its recommender, and here belongs a component of kind '{kind}'",
+                hint='write { component = "its name" }',
+            )
+        yield kind, spec
         return
+    if spec.component not in registry.names(kind):
+        raise UnknownNameError.of(kind, spec.component, registry.names(kind), where=where)
+    yield kind, spec
     fields = registry.settings_of(registry.load(kind, spec.component))
-    for key, child in spec.children():
-        if key.replace("_", "-") not in fields:
-            raise UnknownNameError.of("setting", key, fields, where=f"{kind} '{spec.component}'")
-        child_kind = registry.kind_of(str(fields[key.replace("_", "-")].type))
-        if child_kind is None:
-            raise ConfigError(f"setting '{key}' of {kind} '{spec.component}' does not take a component")
-        yield from _tree(child_kind, child)
+    for key, value in spec.settings.items():
+        several = isinstance(value, tuple)
+        for place, child in enumerate(value if several else (value,)):
+            if not isinstance(child, Spec):
+                continue
+            if key.replace("_", "-") not in fields:
+                raise UnknownNameError.of("setting", key, fields, where=f"{kind} '{spec.component}' at {where}")
+            child_kind = registry.kind_of(str(fields[key.replace("_", "-")].type))
+            if child_kind is None:
+                raise ConfigError(f"setting '{key}' of {kind} '{spec.component}' at {where} does not take a component")
+            yield from _tree(child_kind, child, f"{where}.{key}" + (f"[{place}]" if several else ""))

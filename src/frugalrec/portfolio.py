@@ -164,14 +164,14 @@ def chosen_plans(plans: Sequence[Plan], names: Sequence[str]) -> list[Plan]:
     """
     by_name = {p.name: p for p in plans}
     wanted: set[str] = set()
-    queue = list(names)
+    queue = [(name, "") for name in names]
     while queue:
-        name = queue.pop()
+        name, where = queue.pop()
         if name not in by_name:
-            raise UnknownNameError.of("plan", name, by_name)
+            raise UnknownNameError.of("plan", name, by_name, where=where)
         if name not in wanted:
             wanted.add(name)
-            queue.extend(references_of(by_name[name]))
+            queue.extend((other, f"plan '{name}'") for other in references_of(by_name[name]))
     ordered: dict[str, Plan] = {}
 
     def place(name: str, after: tuple[str, ...]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -115,24 +115,38 @@ def opentelemetry(run: Run) -> str:
 
 
 def codecarbon(run: Run, *, carbon: float | None, region: str = "") -> str:
-    """Return one line in CodeCarbon's form. Energy is measured joules, else watts times CPU time, else empty.
+    """Return a line in CodeCarbon's form for each part of a run that was interrupted and went on, else one.
 
-    Watts and machine are those that the run kept. ``carbon`` is the grid's kg CO2e a kWh; without it emissions stay
-    empty.
+    Energy is measured joules, else watts times CPU time, else empty. Watts and machine are those that the run kept.
+    ``carbon`` is the grid's kg CO2e a kWh; without it emissions stay empty.
     """
-    watts, machine = run.record.watts_a_core, run.record.machine
-    first = min(e.started for e in run.entries)
-    duration = max(e.started + (e.cost.seconds or 0.0) for e in run.entries) - first
-    joules = [e.cost.joules for e in run.outermost]
-    cpu = [e.cost.cpu_seconds for e in run.outermost]
+    out = io.StringIO()
+    rows = csv.DictWriter(out, _CODECARBON, restval="", lineterminator="\n")
+    rows.writeheader()
+    parts: dict[float | None, list[Spent]] = {}
+    for entry in sorted(run.entries, key=lambda e: e.started):
+        parts.setdefault(run.record.at(entry.started).started, []).append(entry)
+    for entries in parts.values():
+        filled = _emissions(run, entries, carbon) | {"region": region}
+        rows.writerow({k: "" if v is None else v for k, v in filled.items()})
+    return out.getvalue()
+
+
+def _emissions(run: Run, entries: Sequence[Spent], carbon: float | None) -> dict[str, Any]:
+    """Return the cells of a line about ``entries`` of one part of a run, the oldest first."""
+    first = entries[0].started
+    record = run.record.at(first)
+    duration = max(e.started + (e.cost.seconds or 0.0) for e in entries) - first
+    outermost = [e for e in entries if e.depth == 0]
+    joules = [e.cost.joules for e in outermost]
     energy: float | None = None
     mode = "unknown"
     if all(j is not None for j in joules):
         energy, mode = sum(j or 0.0 for j in joules) / JOULES_A_KWH, "measured"
-    elif watts is not None and all(c is not None for c in cpu):
-        energy, mode = watts * sum(c or 0.0 for c in cpu) / JOULES_A_KWH, "estimated from power and CPU time"
+    elif (estimated := run.joules(outermost)) is not None:
+        energy, mode = estimated / JOULES_A_KWH, "estimated from power and CPU time"
     emissions = None if energy is None or carbon is None else energy * carbon
-    filled: dict[str, Any] = {
+    return {
         "timestamp": datetime.fromtimestamp(first, UTC).strftime("%Y-%m-%dT%H:%M:%S"),
         "project_name": "frugalrec",
         "run_id": sha256(str(run.folder.resolve()).encode()).hexdigest()[:32],
@@ -140,23 +154,17 @@ def codecarbon(run: Run, *, carbon: float | None, region: str = "") -> str:
         "duration": duration,
         "emissions": emissions,
         "emissions_rate": None if emissions is None or not duration else emissions / duration,
-        "cpu_power": watts,
+        "cpu_power": record.watts_a_core,
         "cpu_energy": energy,
         "energy_consumed": energy,
-        "region": region,
-        "os": machine.get("system"),
-        "python_version": machine.get("python"),
-        "cpu_count": machine.get("cores"),
-        "cpu_model": machine.get("processor"),
-        "ram_total_size": machine.get("memory_gib"),
+        "os": record.machine.get("system"),
+        "python_version": record.machine.get("python"),
+        "cpu_count": record.machine.get("cores"),
+        "cpu_model": record.machine.get("processor"),
+        "ram_total_size": record.machine.get("memory_gib"),
         "tracking_mode": mode,
         "pue": 1.0,
     }
-    out = io.StringIO()
-    rows = csv.DictWriter(out, _CODECARBON, restval="", lineterminator="\n")
-    rows.writeheader()
-    rows.writerow({k: "" if v is None else v for k, v in filled.items()})
-    return out.getvalue()
 
 
 def _span(i: int, entry: Spent, trace: str, run: Run) -> dict[str, Any]:

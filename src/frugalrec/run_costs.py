@@ -87,6 +87,11 @@ class Run:
         """Stages that are inside no other: they add up to the run."""
         return [e for e in self.entries if e.depth == 0]
 
+    def joules(self, entries: Iterable[Spent]) -> float | None:
+        """Return about what stages took, by CPU seconds and the watts of their part of the run; None is unknown."""
+        found = [self.record.at(e.started).joules(e.cost.cpu_seconds) for e in entries]
+        return None if None in found else sum(joules or 0.0 for joules in found)
+
     def plans(self) -> list[str]:
         """Return the plans, in the order in which they were begun; what belongs to none is not among them."""
         return list(dict.fromkeys(e.plan for e in self.entries if e.plan and e.plan != "(study)"))
@@ -110,12 +115,13 @@ class Run:
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a table: what it is about, how many stages, and what they spent."""
+    """A line of a table: what it is about, how many stages, and what they spent; ``joules`` are an estimate."""
 
     name: str
     n: int
     cost: Cost
     money: float | None
+    joules: float | None = None
 
 
 def by(run: Run, key: Callable[[Spent], str], prices: PriceSheet) -> list[Line]:
@@ -126,7 +132,7 @@ def by(run: Run, key: Callable[[Spent], str], prices: PriceSheet) -> list[Line]:
     lines = []
     for name, entries in groups.items():
         cost = _sum(e.cost for e in entries)
-        lines.append(Line(name, len(entries), cost, prices.price(cost)))
+        lines.append(Line(name, len(entries), cost, prices.price(cost), run.joules(entries)))
     return sorted(lines, key=lambda line: -(line.cost.cpu_seconds or 0.0))
 
 
@@ -260,8 +266,10 @@ def errors(
 ) -> list[Error]:
     """Return the errors of the estimates that runs kept, by component and stage; stages of no time are left out.
 
-    CPU seconds are compared, so that a busy machine is no error. ``profile``: when the profile to correct was measured;
-    estimates made with another one count as errors, and correct nothing. Raises `ConfigError` when no run kept any.
+    Where a plan has a reranker its component is ``recommender+reranker``: what a reranker takes is no error of the
+    recommender alone. CPU seconds are compared, so that a busy machine is no error. ``profile``: when the profile to
+    correct was measured; estimates made with another one count as errors, and correct nothing. Raises `ConfigError`
+    when no run kept any.
     """
     ratios: dict[str, list[float]] = {}
     memory: dict[str, list[float]] = {}

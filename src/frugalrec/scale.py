@@ -88,11 +88,11 @@ class Forecaster:
         latency = request_seconds * tail / machine.speed / shards + (a.hop_seconds if shards > 1 else 0.0)
         interval = 86_400.0 / size.refreshes_per_day
         one = fit_seconds / (machine.speed * (1 + a.parallel * (machine.cores - 1)))
-        needed = max(
-            math.ceil(peak_bytes / (machine.memory_gib * 2**30)), math.ceil(one / (a.refresh_share * interval))
-        )
-        # The sums of users add up, and blocks of items are solved apart: a fit is shared out, at some loss.
-        refresh_machines = needed if needed == 1 else math.ceil(needed / a.parallel)
+        # The sums of users add up, and blocks of items are solved apart: a fit is shared out, its time at some loss.
+        # Its memory is that of the sums, of which each machine has rows of its own; blocks are small beside them.
+        allowed = a.refresh_share * interval
+        in_time = 1 if one <= allowed else math.ceil(one / (allowed * a.parallel))
+        refresh_machines = max(in_time, math.ceil(peak_bytes / (machine.memory_gib * 2**30)))
         refresh = one if refresh_machines == 1 else one / (refresh_machines * a.parallel)
         if machine.network_gb_s:
             refresh += (model_bytes + disk_bytes) / shards / (machine.network_gb_s * 1e9)
@@ -127,6 +127,9 @@ class Forecaster:
             size.users / machines,
             size.requests_per_second,
             money if isinstance(money, str) else "",
+            peak_bytes,
+            one,
+            float(in_time),
         )
 
     def _money(

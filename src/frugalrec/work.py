@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 UNITS: Mapping[str, str] = {
     "gemm-f32": "FLOP",
@@ -143,6 +145,12 @@ class Stages:
         return self.score if self.batch is None else self.batch
 
 
+def weights_name(model: Any) -> str:
+    """Return what `Work` calls a language model: the full path of one of your own, else the name of its weights."""
+    path = getattr(model, "path", "")
+    return str(Path(path).expanduser().resolve()) if path else str(getattr(model, "model", ""))
+
+
 def answering(items: float) -> Expected:
     """Return what picking the best of ``items`` scores for one request takes; rates are measured up to `ANSWERED`."""
     return Expected((Work("answer", max(1.0, items / ANSWERED), items),), 0.0, 0.0, 0.0, 20.0 * items, 0.0)
@@ -160,4 +168,4 @@ def _plus(a: float | None, b: float | None) -> float | None:
     return None if a is None or b is None else a + b
 
 
-__all__ = ["ANSWERED", "UNITS", "Expected", "Stages", "Work", "answering", "ranking"]
+__all__ = ["ANSWERED", "UNITS", "Expected", "Stages", "Work", "answering", "ranking", "weights_name"]

@@ -189,6 +189,20 @@ def test_calibration_corrects_the_profile(shop: Path, capsys: pytest.CaptureFixt
     assert json.loads(capsys.readouterr().out)["corrections"] == kept
 
 
+def test_errors_of_a_reranked_plan_are_told_beside_its_recommender(
+    shop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = shop / "ordered.toml"
+    base = '{ plan = "popularity" }'
+    own = f'name = "o"\nrecommender = {base}\nreranker = {{ component = "linear", retriever = {base} }}\n'
+    config.write_text(CONFIG.replace(', "ease", "sequential-words"', "") + "[[plans.own]]\n" + own)
+    assert run(["plan", str(config)]) == 0
+    capsys.readouterr()
+    assert run(["costs", "calibrate", str(shop / "ordered-run"), "--dry-run", "--json"]) == 0
+    found = {e["key"]: e["n"] for e in json.loads(capsys.readouterr().out)["actual_over_expected"]}
+    assert (found["popularity.request"], found["popularity+linear.request"]) == (1, 1)
+
+
 def test_costs_of_a_run(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = str(shop / "shop-run")
     assert run(["costs", "show", folder]) == 0
@@ -226,16 +240,19 @@ def test_a_gate_between_runs_of_different_data_must_be_meant(shop: Path, capsys:
     record = json.loads((other / "run.json").read_text())
     (other / "run.json").write_text(json.dumps(record | {"data": "0000"}))
     compared, gate = ["costs", "diff", str(folder), str(other)], ["--fail-if", "+5% per_refresh flops"]
-    assert run(compared) == 0
-    assert f"different data (fingerprints {record['data']} and 0000)" in capsys.readouterr().err
+    page = shop / "different.html"
+    assert run([*compared, "--page", str(page)]) == 0
+    for told in (capsys.readouterr().err, page.read_text()):
+        assert f"different data (fingerprints {record['data']} and 0000)" in told
     assert run([*compared, *gate]) == 2
     shown = capsys.readouterr()
     assert "--accept-changes" in shown.err
     assert run([*compared, *gate, "--accept-changes", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["different_data"] is True
     (other / "run.json").unlink()  # as folders of older versions: plan.toml has the fingerprint, of the same data
-    assert run([*compared, *gate]) == 0
-    assert "different data" not in capsys.readouterr().err
+    assert run([*compared, *gate, "--page", str(page)]) == 0
+    for told in (capsys.readouterr().err, page.read_text()):
+        assert "different data" not in told
 
 
 def test_energy_is_shown_as_an_estimate_where_the_run_kept_watts(
@@ -270,6 +287,30 @@ def test_emissions_are_of_the_machine_that_a_run_was_on(shop: Path, capsys: pyte
     assert float(line["energy_consumed"]) > 0
 
 
+def test_a_run_that_goes_on_keeps_what_it_began_on(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config, folder = shop / "again.toml", shop / "again-run"
+    shutil.copytree(shop / "shop-run", folder)
+    shutil.copy(shop / "shop.toml", config)
+    began = json.loads((folder / "run.json").read_text())
+    assert began["command"] == f"frugalrec plan {shop / 'shop.toml'}"
+    changed = began | {"machine": began["machine"] | {"processor": "Z80"}, "watts_a_core": 7.0}
+    (folder / "run.json").write_text(json.dumps(changed))
+    assert run(["plan", str(config)]) == 0
+    kept = json.loads((folder / "run.json").read_text())
+    assert kept["machine"] == began["machine"]
+    assert kept["command"] == f"frugalrec plan {config}"
+    assert kept["started"] > began["started"]
+    assert kept["earlier"] == [{name: value for name, value in changed.items() if name != "earlier"}]
+    capsys.readouterr()
+    assert run(["costs", "show", str(folder)]) == 0
+    shown = capsys.readouterr().out
+    assert "on Z80" in shown
+    assert "joules (estimate)" in shown
+    assert run(["costs", "show", str(folder), "--json"]) == 0
+    (told,) = json.loads(capsys.readouterr().out)["runs"]
+    assert [part["command"] for part in told["parts"]] == [began["command"], kept["command"]]
+
+
 @pytest.mark.parametrize("form", ["focus", "otel", "codecarbon"])
 def test_exports(shop: Path, form: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["costs", "export", str(shop / "shop-run"), "--format", form]) == 0
@@ -288,6 +329,8 @@ def test_forecast(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "breaks first",
         "assumed of plans:",
         "items a shard",
+        "machines of 64 GiB for its memory",
+        "a cell for each pair of items",
         "compiling the language model into weights saves",
         "order of magnitude",
     ):

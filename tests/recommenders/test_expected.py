@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,8 +28,9 @@ from frugalrec.recommenders.state_knn import StateKnn
 from frugalrec.recommenders.text_mapping import TextMapping
 from frugalrec.recommenders.user_knn import UserKnn
 from frugalrec.registry import build, missing_extra
-from frugalrec.testing.data import toy_dataset
+from frugalrec.testing.data import long_tailed, toy_dataset
 from frugalrec.testing.encoders import HashEncoder
+from frugalrec.testing.memory import peaks_of_fit
 
 EXACT: list[Any] = [
     Chance(),
@@ -216,78 +217,37 @@ def test_words_are_counted(dataset: Dataset) -> None:
     assert charged(encoder.encode, distinct) == encoder.expected(DataShape.of(dataset)).flops
 
 
-MEASURE = """
-import sys
-import numpy as np
-from frugalrec.cost import Ledger
-from frugalrec.data.catalog import Catalog
-from frugalrec.data.dataset import Dataset
-from frugalrec.data.ids import IdMap
-from frugalrec.data.interactions import Interactions
-from frugalrec.data.shape import DataShape
-from frugalrec.encoders.bag_of_words import BagOfWords
-from frugalrec.recommenders.content import Content
-from frugalrec.recommenders.ease import Ease
-from frugalrec.recommenders.item_knn import ItemKnn
-from frugalrec.recommenders.popularity import Popularity
-from frugalrec.recommenders.sequential_linear import SequentialLinear
-from frugalrec.recommenders.state_knn import StateKnn
-from frugalrec.usage import give_back_memory
-
-n, users, length = map(int, sys.argv[2:])
-rng = np.random.default_rng(0)
-share = 1.0 / np.arange(1, n + 1) ** 0.7
-item = rng.choice(n, size=users * length, p=share / share.sum()).astype(np.int32)
-user = np.repeat(np.arange(users), length).astype(np.int32)
-items = IdMap([f"i{i}" for i in range(n)])
-log = Interactions.from_events(user, item, IdMap([f"u{i}" for i in range(users)]), items)
-texts = [" ".join(f"word{w}" for w in rng.integers(0, 4000, 12)) for _ in range(n)]
-data = Dataset(log, Catalog(items, {"title": texts}, ("title",)))
-log.offsets, log.popularity, log.matrix()
-model = eval(sys.argv[1])
-expected = model.expected(DataShape.of(data)).fit.peak_bytes
-if getattr(model, "encoder", None):
-    model.encoder.encode(data.catalog.texts())  # a stage of its own
-ledger = Ledger()
-give_back_memory()
-with ledger.span("fit"):
-    model.fit(data)
-print(expected, ledger.entries[0].cost.peak_bytes)
-"""
-
-SMALL, SPARSE = "2400 2000 100", "20000 20000 10"
+SMALL, SPARSE = (2000, 2400, 100), (20000, 20000, 10)
 
 
 @pytest.mark.parametrize(
     ("model", "shape"),
     [
-        ("Ease()", SMALL),
-        ("SequentialLinear()", SMALL),
-        ("ItemKnn(shrinkage=10.0)", SMALL),
-        ("StateKnn()", SMALL),
+        (Ease, SMALL),
+        (SequentialLinear, SMALL),
+        (partial(ItemKnn, shrinkage=10.0), SMALL),
+        (StateKnn, SMALL),
         *(
             pytest.param(model, shape, marks=pytest.mark.slow)
             for model, shape in (
-                ("Ease(precision='float64')", SMALL),
-                ("SequentialLinear(half_lives=(1.5, 15.0))", SMALL),
-                ("ItemKnn()", SMALL),
-                ("ItemKnn(neighbours=1000)", SMALL),
-                ("ItemKnn()", "30000 60000 20"),
-                ("StateKnn()", "500 5000 60"),
-                ("Ease()", SPARSE),
-                ("SequentialLinear()", SPARSE),
-                ("SequentialLinear(encoder=BagOfWords())", SPARSE),
-                ("SequentialLinear(encoder=BagOfWords())", "8000 10000 10"),
-                ("Content(encoder=BagOfWords())", "12000 10000 10"),
-                ("Popularity()", "30000 100000 20"),
+                (partial(Ease, precision="float64"), SMALL),
+                (partial(SequentialLinear, half_lives=(1.5, 15.0)), SMALL),
+                (ItemKnn, SMALL),
+                (partial(ItemKnn, neighbours=1000), SMALL),
+                (ItemKnn, (60000, 30000, 20)),
+                (StateKnn, (5000, 500, 60)),
+                (Ease, SPARSE),
+                (SequentialLinear, SPARSE),
+                (partial(SequentialLinear, encoder=BagOfWords()), SPARSE),
+                (partial(SequentialLinear, encoder=BagOfWords()), (10000, 8000, 10)),
+                (partial(Content, encoder=BagOfWords()), (10000, 12000, 10)),
+                (Popularity, (100000, 30000, 20)),
             )
         ),
     ],
 )
-def test_peak_memory_is_within_15_percent(model: str, shape: str) -> None:
-    command = [sys.executable, "-c", MEASURE, model, *shape.split()]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    expected, measured = done.stdout.split()
-    if measured == "None":
+def test_peak_memory_is_within_15_percent(model: Callable[[], Any], shape: tuple[int, int, int]) -> None:
+    expected, measured = peaks_of_fit(model, partial(long_tailed, *shape))
+    if measured is None:
         pytest.skip("the system does not tell peak memory")
-    assert float(expected) == pytest.approx(float(measured), rel=0.15)
+    assert expected == pytest.approx(measured, rel=0.15)

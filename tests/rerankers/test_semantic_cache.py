@@ -185,7 +185,10 @@ def test_items_below_depth_and_reasons_stay():
 def test_expects_what_its_reranker_does():
     shape = DataShape.of(checkerboard(8))
     reranker = cache()
-    assert reranker.expected(shape) == reranker.reranker.expected(shape)
+    expected, inner = reranker.expected(shape), reranker.reranker.expected(shape)
+    for stage, of_reranker in ((expected.fit, inner.fit), (expected.score, inner.score)):
+        assert set(of_reranker.work) <= set(stage.work)
+        assert (stage.tokens_in, stage.spread) == (of_reranker.tokens_in, of_reranker.spread)
 
 
 def test_in_a_plan_it_counts_as_a_model_on_every_request_and_is_saved(tmp_path):

@@ -7,9 +7,10 @@ moves them little; rates of several threads are by the clock, since that is what
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
+from pathlib import Path
 
 from frugalrec import progress
 from frugalrec.calibration import _arithmetic, _hardware, _reading, _recommending
@@ -33,20 +34,27 @@ _STEPS: tuple[tuple[str, Callable[[Bench], None]], ...] = (
     ("texts", _reading.texts),
     ("threads", _hardware.threads),
     ("more encoders", _reading.more_encoders),
-    ("language models", _reading.language_models),
 )
 
 
-def calibrate(*, tdp_watts: float | None = None, seconds: float = SECONDS) -> Profile:
-    """Measure this machine. Nothing is fetched: what is not installed or cached is left out, and a note says so."""
+def calibrate(
+    *, tdp_watts: float | None = None, seconds: float = SECONDS, language_models: Sequence[Path] = ()
+) -> Profile:
+    """Measure this machine. Nothing is fetched: what is not installed or cached is left out, and a note says so.
+
+    ``language_models``: GGUF files and folders of one's own to measure, beside the models that are cached. Raises
+    `ConfigError` or `MissingExtraError` before anything is measured where one is no model or cannot be run.
+    """
+    own = [_reading.own_model(path) for path in language_models]
+    steps = (*_STEPS, ("language models", lambda bench: _reading.language_models(bench, own)))
     bench = Bench(seconds)
-    for i, (name, step) in enumerate(_STEPS):
-        progress.report("calibrate", i, len(_STEPS))
+    for i, (name, step) in enumerate(steps):
+        progress.report("calibrate", i, len(steps))
         if bench.over:
             bench.notes.append(f"{name}: not measured, out of time")
             continue
         step(bench)
-    progress.report("calibrate", len(_STEPS), len(_STEPS))
+    progress.report("calibrate", len(steps), len(steps))
     return Profile(
         hardware=hardware(),
         rates={kind: {n: tuple(sorted(p)) for n, p in by.items()} for kind, by in bench.rates.items()},

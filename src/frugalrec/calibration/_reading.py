@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from importlib import util
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -20,9 +20,10 @@ from frugalrec.encoders.bag_of_words import BagOfWords
 from frugalrec.encoders.e5 import E5
 from frugalrec.encoders.onnx import Onnx
 from frugalrec.encoders.static import Static
+from frugalrec.errors import ConfigError, MissingExtraError
 from frugalrec.interfaces import LanguageModel, Matrix, Role, TextEncoder
 from frugalrec.stores.array_cache import ArrayCache
-from frugalrec.work import Work
+from frugalrec.work import Work, weights_name
 
 _LENGTHS = (6, 16, 40, 126)
 SENTENCE = "the quick brown fox jumps over a lazy dog while seven old ships sail north under silent stars "
@@ -69,29 +70,47 @@ def more_encoders(bench: Bench) -> None:
             _encode(bench, length, E5(threads=1), "encode e5", share=0.25)
 
 
-def language_models(bench: Bench) -> None:
-    """Measure reading and writing of the language models that are here."""
+def language_models(bench: Bench, own: Sequence[LanguageModel] = ()) -> None:
+    """Measure reading and writing of the language models that are here, and of some of the user's ``own``."""
+    for model in own:
+        _language_model(bench, model)
     if util.find_spec("llama_cpp") is None:
         bench.notes.append("language models: not measured, pip install 'frugalrec[llm]'")
         return
-    from frugalrec.llms.llama_cpp import LlamaCpp
-
     cached = [s.asset.name for s in assets.status() if s.variant is not None and _is_gguf(s.variant)]
     if not cached:
         bench.notes.append("language models: none is cached (frugalrec assets list)")
     for name in cached:
-        model = LlamaCpp(model=name, context=512)
-        prompt = (SENTENCE * 8)[:700]
-        ledger = Ledger()
-        with ledger.span("once"):
-            model.loglikelihoods(prompt, [" end"])
-        tokens = ledger.entries[0].cost.tokens_in or 1.0
-        bench.measure(f"prompt {name}", 1, tokens, model.loglikelihoods, prompt, [" end"])
-        with ledger.span("write"):
-            model.generate(["The list of things:\n-"], max_tokens=24)
-        written = ledger.entries[1].cost.tokens_out or 1.0
-        if written > 1:
-            bench.measure(f"write {name}", 1, written, _write, model)
+        _language_model(bench, registry.build("llm", "llama-cpp", {"model": name, "context": 512}))
+
+
+def own_model(path: Path) -> LanguageModel:
+    """Return the language model at ``path``: a GGUF file, or a folder for transformers; raises where it is neither."""
+    name = "transformers" if path.is_dir() else "llama-cpp"
+    if not path.exists() or (name == "llama-cpp" and path.suffix != ".gguf"):
+        raise ConfigError(
+            f"expected a GGUF file, or a folder with config.json, model.safetensors and tokenizer.json, at {path}",
+            hint="give the path that plans give",
+        )
+    if extra := registry.missing_extra("llm", name):
+        raise MissingExtraError.of(name, extra)
+    model = registry.build("llm", name, {"path": str(path), "context": 512})
+    _ = model.weights_bytes  # says now, and not when all else was measured, that files are missing
+    return cast(LanguageModel, model)
+
+
+def _language_model(bench: Bench, model: LanguageModel) -> None:
+    prompt, name = (SENTENCE * 8)[:700], weights_name(model)
+    ledger = Ledger()
+    with ledger.span("once"):
+        model.loglikelihoods(prompt, [" end"])
+    tokens = ledger.entries[0].cost.tokens_in or 1.0
+    bench.measure(f"prompt {name}", 1, tokens, model.loglikelihoods, prompt, [" end"])
+    with ledger.span("write"):
+        _write(model)
+    written = ledger.entries[1].cost.tokens_out or 1.0
+    if written > 1:
+        bench.measure(f"write {name}", 1, written, _write, model)
 
 
 def _encode(bench: Bench, length: int, encoder: TextEncoder, kind: str, *, share: float = 1.0) -> None:

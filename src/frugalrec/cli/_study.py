@@ -48,7 +48,7 @@ def run_study(
     """Do the whole job and return the exit code: 0, 1 when no plan is feasible, `INTERRUPTED` when it was cut short."""
     from threadpoolctl import threadpool_limits
 
-    started, compute = time.perf_counter(), config.compute
+    began, started, compute = time.time(), time.perf_counter(), config.compute
     ledger = Ledger(folder / "ledger.jsonl")
     with threadpool_limits(limits=threads()), without_fetching() if offline else nullcontext():
         with shown_on_stderr() as (notify, fetch_progress), ledger.span("load data", plan="(study)", phase="once"):
@@ -65,7 +65,8 @@ def run_study(
             with ledger.span("prepare", plan="(study)", phase="once"):
                 profile = machine_profile.load()
                 study = Study(config, dataset, prices, folder, ArrayCache(), say, profile=profile, ledger=ledger)
-                write_whole(folder / "run.json", RunRecord.of(study.data_fingerprint, profile).to_json())
+                record = RunRecord.of(study.data_fingerprint, profile, started=began, command=command)
+                write_whole(folder / "run.json", record.after_those_in(folder).to_json())
                 _check_caps(study)
             with working(compute.executor, compute.workers, compute.checkpoints, compute.ray_address):
                 decision = study.run()

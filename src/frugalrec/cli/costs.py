@@ -55,13 +55,14 @@ def show(runs: Runs, prices: Sheet = None, page: Page = None, as_json: Json = Fa
                         {
                             "run": str(run.folder),
                             "unreadable_lines": run.torn,
-                            "by_stage": [_line(x, run.record) for x in stages],
-                            "by_plan": [_line(x, run.record) for x in plans],
+                            "parts": [_part(part) for part in run.record.parts],
+                            "by_stage": [_line(x, estimated=True) for x in stages],
+                            "by_plan": [_line(x, estimated=True) for x in plans],
                         }
                         for run, stages, plans in found
                     ],
                     "over_time": [
-                        {"started": at, **_line(line, r.record), "name": str(r.folder)} for at, line, r in totals
+                        {"started": at, **_line(line, estimated=True), "name": str(r.folder)} for at, line, r in totals
                     ],
                 },
                 indent=2,
@@ -70,8 +71,12 @@ def show(runs: Runs, prices: Sheet = None, page: Page = None, as_json: Json = Fa
         return
     for run, stages, plans in found:
         typer.echo(f"{run.folder}" + (f" ({run.torn} lines could not be read)" if run.torn else ""))
-        _table("stage", stages, sheet, run.record)
-        _table("plan", plans, sheet, run.record)
+        if run.record.earlier:
+            for part in run.record.parts:
+                typer.echo(f"  {_told(part)}")
+        powered = any(part.watts_a_core is not None for part in run.record.parts)
+        _table("stage", stages, sheet, powered=powered)
+        _table("plan", plans, sheet, powered=powered)
     if len(found) > 1:
         from datetime import UTC, datetime
 
@@ -123,14 +128,15 @@ def diff(
             f"--fail-if: {different}, so that a limit would compare them and not the code",
             hint="run both on the same data, or say that you mean it with --accept-changes",
         )
-    if different:
-        typer.echo(f"{different}: what changed is not the code's cost alone", err=True)
+    note = f"{different}: what changed is not the code's cost alone" if different else ""
+    if note:
+        typer.echo(note, err=True)
     found = changes(a, b, sheet)
     broken = [line for gate in gates for line in gate.broken(found)]
     if page is not None:
         from frugalrec.report import costs_page
 
-        _write(page, costs_page.render_changes(before.name, after.name, found, broken, sheet.currency))
+        _write(page, costs_page.render_changes(before.name, after.name, found, broken, sheet.currency, note=note))
     only = {"before": sorted(set(a.plans()) - set(b.plans())), "after": sorted(set(b.plans()) - set(a.plans()))}
     if as_json:
         shown = [
@@ -315,12 +321,25 @@ def _write(path: Path, text: str) -> None:
     typer.echo(f"page: {path}", err=True)
 
 
-def _line(line: Line, record: RunRecord | None = None) -> dict[str, object]:
+def _line(line: Line, *, estimated: bool = False) -> dict[str, object]:
     shown = {"name": line.name, "stages": line.n, "cost": line.cost.to_dict(), "money": line.money}
-    return shown if record is None else shown | {"joules_estimate": record.joules(line.cost.cpu_seconds)}
+    return shown | {"joules_estimate": line.joules} if estimated else shown
 
 
-def _table(first: str, lines: list[Line], sheet: PriceSheet, record: RunRecord | None = None) -> None:
+def _part(record: RunRecord) -> dict[str, object]:
+    told = ("started", "command", "data", "machine", "watts_a_core", "watts_basis")
+    return {name: getattr(record, name) for name in told}
+
+
+def _told(record: RunRecord) -> str:
+    from datetime import UTC, datetime
+
+    at = None if record.started is None else datetime.fromtimestamp(record.started, UTC)
+    when = "at an unknown time" if at is None else f"{at:%Y-%m-%d %H:%M}"
+    return f"{when}: {record.command or 'an unknown command'}, on {record.machine.get('processor') or 'unknown'}"
+
+
+def _table(first: str, lines: list[Line], sheet: PriceSheet, *, powered: bool = False) -> None:
     from rich.table import Table
 
     from frugalrec.cli._console import print_table
@@ -329,7 +348,6 @@ def _table(first: str, lines: list[Line], sheet: PriceSheet, record: RunRecord |
     table.add_column(first, no_wrap=True, overflow="ellipsis")
     written = any(line.cost.tokens_out != 0 for line in lines)
     headings = ["stages", "seconds", "CPU seconds", "GFLOP", "tokens in", "cached", "peak MiB", sheet.currency]
-    powered = record is not None and record.watts_a_core is not None
     if powered:
         headings.append("joules (estimate)")
     if written:
@@ -349,7 +367,7 @@ def _table(first: str, lines: list[Line], sheet: PriceSheet, record: RunRecord |
             "unknown" if c.tokens_cached is None else f"{c.tokens_cached:,.0f}",
             "unknown" if c.peak_bytes is None else f"{c.peak_bytes / 2**20:,.0f}",
             "unknown" if line.money is None else f"{line.money:.3g}",
-            *([_shown(record.joules(c.cpu_seconds))] if record is not None and powered else []),
+            *([_shown(line.joules)] if powered else []),
         )
     print_table(table)
     typer.echo("")

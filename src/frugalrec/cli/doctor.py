@@ -22,6 +22,10 @@ def doctor(
         float,
         typer.Option(min=1.0, help="CPU seconds, or four times as many by the clock, after which none is begun."),
     ] = 50.0,
+    llm: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="PATH", help="A language model of your own to measure: a GGUF file, or a folder."),
+    ] = None,
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE.html|FILE.svg", help="Where to draw the roofline; default: the cache.")
     ] = None,
@@ -29,19 +33,21 @@ def doctor(
     """Show the machine, the threads and BLAS that will compute, missing extras, cached assets, and its profile.
 
     With --calibrate, measure how fast it does every kind of work that cost formulas are made of. Estimates of time need
-    that profile. Nothing is fetched: models that are not installed or cached are left out.
+    that profile. Nothing is fetched: models that are not installed or cached are left out. A model that plans name by
+    its path (a GGUF file of the llm llama-cpp, a folder of the llm transformers) is measured with --llm.
 
     \b
     Examples:
       frugalrec doctor
       FRUGALREC_THREADS=1 frugalrec doctor
       frugalrec doctor --calibrate
+      frugalrec doctor --calibrate --llm models/smollm2-135m
     """
     from frugalrec import assets, machine_profile
     from frugalrec.machine import describe, missing_extras
 
     if calibrate:
-        _calibrate(tdp_watts, seconds, plot, as_json)
+        _calibrate(tdp_watts, seconds, llm or [], plot, as_json)
         return
     machine = describe()
     cached = [status.asset.name for status in assets.status() if status.variant is not None]
@@ -69,7 +75,7 @@ def doctor(
         typer.echo(f"{'missing':<14}{why}: pip install 'frugalrec[{name}]'")
 
 
-def _calibrate(tdp_watts: float | None, seconds: float, plot: Path | None, as_json: bool) -> None:
+def _calibrate(tdp_watts: float | None, seconds: float, own: list[Path], plot: Path | None, as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -81,7 +87,7 @@ def _calibrate(tdp_watts: float | None, seconds: float, plot: Path | None, as_js
     from frugalrec.run_folder import write_whole
 
     with shown_progress() as say:
-        profile = calibrate(tdp_watts=tdp_watts, seconds=seconds)
+        profile = calibrate(tdp_watts=tdp_watts, seconds=seconds, language_models=own)
         path = profile.save()
         drawn = path.with_suffix(".html") if plot is None else plot
         write_whole(drawn, standalone(roofline(profile)) if drawn.suffix == ".svg" else profile_page.render(profile))

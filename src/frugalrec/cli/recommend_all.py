@@ -30,6 +30,7 @@ def recommend_all(
     """
     from threadpoolctl import threadpool_limits
 
+    from frugalrec.array_files import refuse_memory
     from frugalrec.batch import recommend_all as write_all
     from frugalrec.cli._console import shown_progress
     from frugalrec.cli._workers import working
@@ -37,6 +38,7 @@ def recommend_all(
     from frugalrec.datasets import load_data
     from frugalrec.run_folder import PlanFile
 
+    refuse_memory(out, "recommendations")
     chosen = PlanFile.read(run / "plan.toml")
     with threadpool_limits(limits=threads()), shown_progress() as say:
         dataset, _ = load_data(chosen.data, run, offline=True)

@@ -32,6 +32,7 @@ def run(
       frugalrec run shop-run/plan.toml --out nightly --accept-changes
       frugalrec run shop-run/plan.toml --executor ray --workers 2 --checkpoints nightly-parts
     """
+    import time
     from dataclasses import replace
 
     from threadpoolctl import threadpool_limits
@@ -46,6 +47,7 @@ def run(
     from frugalrec.run_record import RunRecord
     from frugalrec.stores.array_cache import ArrayCache
 
+    began = time.time()
     chosen = PlanFile.read(plan)
     prices = PriceSheet.load(Path(chosen.price_sheet) if chosen.price_sheet else None)
     folder = out if out is not None else plan.parent
@@ -58,7 +60,9 @@ def run(
         with working(executor, workers, checkpoints, ray_address):
             pipeline = chosen.plan.build(ArrayCache()).fit(dataset, ledger)
         pipeline.save(folder / "model")
-        write_whole(folder / "run.json", RunRecord.of(dataset.fingerprint(), machine_profile.load()).to_json())
+        command = f"frugalrec run {plan}" + ("" if out is None else f" --out {out}")
+        record = RunRecord.of(dataset.fingerprint(), machine_profile.load(), started=began, command=command)
+        write_whole(folder / "run.json", record.after_those_in(folder).to_json())
     now = replace(chosen, data_fingerprint=dataset.fingerprint(), price_fingerprint=prices.fingerprint())
     if now != chosen or folder != plan.parent:
         now.write(folder / "plan.toml")

@@ -62,6 +62,8 @@ class Executor(ABC):
         self.workers, self.attempts, self.straggles = workers, attempts, straggles
         self.checkpoints = array_files.absolute(checkpoints)
         if array_files.is_url(self.checkpoints):
+            if self.elsewhere:
+                array_files.refuse_memory(self.checkpoints, "checkpoints of several workers")
             array_files.file_system(self.checkpoints)  # says at once that it is none
         self._functions: dict[str, Function] = {}
 

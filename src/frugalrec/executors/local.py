@@ -24,8 +24,8 @@ class Local(Executor):
     def __init__(
         self, workers: int = 1, checkpoints: str = "", attempts: int = 3, straggles: float = STRAGGLES
     ) -> None:
-        super().__init__(workers, checkpoints, attempts, straggles)
         self.elsewhere = workers > 1
+        super().__init__(workers, checkpoints, attempts, straggles)
         self._processes: dict[int, tuple[SpawnProcess, Connection, list[Function]]] = {}
         self._finished: list[tuple[int, Outcome | None]] = []
         self._scratch: tempfile.TemporaryDirectory[str] | None = None

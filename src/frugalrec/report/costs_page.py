@@ -38,13 +38,19 @@ def render_top(lines: Sequence[Line], prices: PriceSheet) -> str:
     return page("What took most", _section("By CPU time", lines, prices))
 
 
-def render_changes(before: str, after: str, found: Sequence[Change], broken: Sequence[str], currency: str) -> str:
-    """Return a page about how the money of each plan and phase changed, and which limits it broke."""
+def render_changes(
+    before: str, after: str, found: Sequence[Change], broken: Sequence[str], currency: str, *, note: str = ""
+) -> str:
+    """Return a page about how the money of each plan and phase changed, and which limits it broke.
+
+    ``note`` says what else than code is not the same in the two runs.
+    """
     rows = [c for c in found if c.measure == "money" and c.share is not None]
     limits = [tag("li", line) for line in broken]
     return page(
         "What changed",
         tag("p", f"{after} against {before}: money, at the same prices", class_="lede"),
+        tag("p", note) if note else None,
         tag("section", tag("h2", "Change"), tag("figure", changed(rows, currency))),
         tag("section", tag("h2", "Beyond a limit"), tag("ul", limits)) if limits else None,
     )

@@ -111,6 +111,7 @@ def lines_of(told: Told) -> list[str]:
         found.append(f"{len(told.crossed) - MOST_CROSSINGS} more crossings: see --json")
     if not told.crossed and told.lines:
         found.append("no two plans cross: whichever is cheaper is cheaper at every traffic drawn")
+    found += _refits(told)
     found += _doubled(told)
     found += _savings(rows, currency)
     found += _assumed(told)
@@ -122,6 +123,31 @@ def lines_of(told: Told) -> list[str]:
         )
     else:
         found.append(f"compute may be off by a factor of {SPREAD:g}, which formulas were checked to at such sizes")
+    return found
+
+
+def _refits(told: Told) -> list[str]:
+    """Return why a refit takes several machines, plan by plan, and what that presumes."""
+    a, sheet, found = told.forecaster.assumptions, told.forecaster.prices, []
+    shared = False
+    for row in told.rows:
+        if row.hardware not in sheet.machines or not row.refresh_machines or row.refresh_machines == 1:
+            continue
+        memory = sheet.hardware(row.hardware).memory_gib
+        alone = f"{_duration(row.refresh_alone_seconds)} on one"
+        allowed = _duration(a.refresh_share * 86_400 / told.size.refreshes_per_day)
+        why = f"for its time, {alone}, of which {allowed} are allowed"
+        if row.refresh_machines != row.refresh_machines_in_time:
+            shared = True
+            time = words.counted(int(row.refresh_machines_in_time or 1), "machine")
+            why = f"for its memory, {_bytes(row.refresh_bytes)} at once; for its time, {alone}, {time} would do"
+        found.append(f"{row.name}: a refit takes {row.refresh_machines:,.0f} machines of {memory:g} GiB {why}")
+    if shared:
+        found.append(
+            "what a refit holds is, of linear models, mostly its sums: a cell for each pair of items that somebody "
+            "chose. What is solved of them, block by block, is smaller. Machines are counted as if each held the sums "
+            "of some items; this version adds sums up on several workers, but solves on one machine that holds all"
+        )
     return found
 
 

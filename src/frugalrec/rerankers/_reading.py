@@ -19,7 +19,7 @@ from frugalrec.data.shape import DataShape
 from frugalrec.errors import ConfigError, DataError, NotFittedError
 from frugalrec.interfaces import Bounded, LanguageModel
 from frugalrec.rerankers._order import reordered, standard
-from frugalrec.work import Expected, Stages, Work
+from frugalrec.work import Expected, Stages, Work, weights_name
 
 TITLES_A_CALL = 256
 CHARACTERS_A_TOKEN = 4.0
@@ -118,8 +118,7 @@ class Reading(ABC):
 
         FLOPs are unknown before the model is loaded; seconds need its rate in the machine profile.
         """
-        name = str(getattr(self.model, "model", ""))
-        work = [Work("prompt", tokens, model=name) for tokens in (read, asked)]
+        work = [Work("prompt", tokens, model=weights_name(self.model)) for tokens in (read, asked)]
         fit, score = (Expected((each,), None, each.amount, 0.0, None, None, spread) for each in work)
         return Stages(fit, score)
 

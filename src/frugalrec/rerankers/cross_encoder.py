@@ -18,7 +18,7 @@ from frugalrec.data.interactions import FloatArray, IntArray
 from frugalrec.data.shape import DataShape
 from frugalrec.errors import ConfigError, NotFittedError
 from frugalrec.interfaces import Recommender
-from frugalrec.rerankers._expected import FOUND, UNKNOWN_FOUND
+from frugalrec.rerankers._expected import FOUND, UNKNOWN_FOUND, expected_practice
 from frugalrec.rerankers._order import reordered, standard
 from frugalrec.rerankers._packed import Method, PackedTransformer, Request, read_scores
 from frugalrec.rerankers._pairs import Pairs
@@ -152,19 +152,26 @@ class CrossEncoder:
         return self
 
     def expected(self, shape: DataShape) -> Stages:
-        """Return what `fit` and a request take, at four characters a token; the retriever's part is not known here.
+        """Return what `fit` and a request take, at four characters a token; a fit has the retriever's in it.
 
-        FLOPs are unknown before the model is loaded.
+        FLOPs are unknown before the model is loaded, and so is memory.
         """
+        practised = expected_practice(shape, self.retriever, self.depth, requests=self.requests, tail=self.tail)
         texts = shape.texts or ("",)
         title = 1.0 + min(1.5 * self.words, sum(map(len, texts)) / len(texts) / 4.0)
-        length = 1.0 + title * (min(float(self.history_length), shape.mean_history) + self.depth)
-        asked = Expected((Work("encode", length, length),), None, length, 0.0, None, None, 2.0)
-        lists = FOUND * min(float(self.requests), self.tail * shape.n_users)
-        # Going back through the model takes twice as long as through it, and reads nothing.
-        tokens = lists * (self.epochs + 1.0) * length
-        learnt = replace(asked.times(lists * (3.0 * self.epochs + 1.0)), tokens_in=tokens, spread=UNKNOWN_FOUND)
-        return Stages(learnt, asked)
+
+        def reading(history: float, candidates: float) -> Expected:
+            length = 1.0 + title * (min(float(self.history_length), history) + candidates)
+            return Expected((Work("encode", length, length),), None, length, 0.0, None, None, 2.0)
+
+        # Going back through the model takes twice as long as through it, and reads nothing. Users held out are read
+        # after each epoch, and once more to weigh what was learnt.
+        lists, one = FOUND * practised.lists, reading(practised.history, practised.length)
+        held = lists * VALIDATED * (self.epochs + 1.0)
+        trained = lists * (1.0 - VALIDATED) * self.epochs
+        read = one.times(held + 3.0 * trained)
+        read = replace(read, tokens_in=one.times(held + trained).tokens_in, spread=UNKNOWN_FOUND)
+        return Stages(practised.took + read, reading(shape.mean_history, self.depth))
 
     def rerank(self, queries: Sequence[Query], rankings: Sequence[Ranking]) -> list[Ranking]:
         """Return each ranking with its first ``depth`` items reordered; raises `NotFittedError` before ``fit``."""

@@ -14,9 +14,10 @@ from frugalrec.data.dataset import Dataset, Query, Ranking
 from frugalrec.data.interactions import FloatArray, IntArray
 from frugalrec.data.shape import DataShape
 from frugalrec.errors import ConfigError, NotFittedError
-from frugalrec.interfaces import Expects, Matrix, Reranker, TextEncoder
+from frugalrec.interfaces import Matrix, Reranker, TextEncoder
+from frugalrec.rerankers._expected import stages_of, width_of
 from frugalrec.rerankers._order import reordered, standard
-from frugalrec.work import Stages
+from frugalrec.work import Expected, Stages, Work
 
 
 @dataclass
@@ -90,14 +91,22 @@ class SemanticCache:
         self.reranker.fit(dataset)
         vectors = self.encoder.encode(dataset.catalog.texts(), role="item")
         known = vectors.any(axis=1, keepdims=True)
-        self.vectors_ = _unit(np.where(known, vectors - vectors.sum(axis=0) / max(1, known.sum()), 0.0))
+        self.vectors_ = _unit(np.where(known, vectors - vectors.sum(axis=0) / max(1, int(known.sum())), 0.0))
         with self._lock:
             self._kept, self._next, self.hits, self.misses = [], 0, 0, 0
         return self
 
     def expected(self, shape: DataShape) -> Stages:
-        """Return what the reranker takes, every request a miss."""
-        return self.reranker.expected(shape) if isinstance(self.reranker, Expects) else Stages()
+        """Return what the reranker takes, every request a miss, with the item vectors and a look at a full cache."""
+        width = width_of(self.encoder)
+        if width is None:
+            return Stages()
+        inner, size = stages_of(self.reranker, shape), 4.0 * shape.items * width
+        # The encoder's vectors, the mean taken off, and two copies on the way to unit length, of which one stays.
+        vectors = Expected((Work("stream", 6.0 * size, size),), 0.0, 0.0, 0.0, 4.0 * size, size)
+        kept = 4.0 * self.size * width
+        look = Expected((Work("query", 1.0), Work("scan", kept, kept)), 2.0 * self.size * width, 0.0, 0.0, kept, 0.0)
+        return Stages(inner.fit + vectors, look + inner.score, look + inner.in_batch)
 
     def rerank(self, queries: Sequence[Query], rankings: Sequence[Ranking]) -> list[Ranking]:
         """Return each ranking in the order of an earlier one like it, or of the reranker.

@@ -76,6 +76,25 @@ def toy_dataset(
     return Dataset(events, _catalog(items, texts) if text else Catalog(items), "toy")
 
 
+def long_tailed(n_users: int, n_items: int, length: int, seed: int = 0) -> Dataset:
+    """Return ``length`` events of each user, the i-th item in proportion to i^-0.7; texts of twelve of 4,000 words.
+
+    Nothing can be learned from them, but they are quickly made: for costs at size.
+
+    >>> data = long_tailed(100, 50, 20)
+    >>> data.n_items, len(data.interactions)
+    (50, 2000)
+    """
+    rng = np.random.default_rng(seed)
+    share = 1.0 / np.arange(1, n_items + 1) ** 0.7
+    item = rng.choice(n_items, size=n_users * length, p=share / share.sum()).astype(np.int32)
+    user = np.repeat(np.arange(n_users), length).astype(np.int32)
+    items = _ids("item", n_items)
+    texts = [" ".join(f"word{w}" for w in rng.integers(0, 4000, 12)) for _ in range(n_items)]
+    events = Interactions.from_events(user, item, _ids("user", n_users), items)
+    return Dataset(events, _catalog(items, texts), "long-tailed")
+
+
 def toy_ratings(n_users: int = 40, n_items: int = 20, seed: int = 0, *, share: float = 0.5) -> Dataset:
     """Return ratings of 1 to 5 where users differ in generosity, items in quality, and tastes come in two kinds.
 
@@ -108,4 +127,4 @@ def _catalog(items: IdMap, titles: list[str]) -> Catalog:
     return Catalog(items, {"title": titles}, text=("title",))
 
 
-__all__ = ["checkerboard", "toy_dataset", "toy_ratings"]
+__all__ = ["checkerboard", "long_tailed", "toy_dataset", "toy_ratings"]
