@@ -58,16 +58,19 @@ def test_judging_takes_its_time_a_query_and_a_score(dataset: Dataset) -> None:
     assert judged(judge=1e3) == pytest.approx(queries * dataset.n_items * (2 + tail) / 1e3)
 
 
-def test_vectors_are_stored_once_and_fetched_for_a_fit(dataset: Dataset) -> None:
+def test_vectors_are_stored_once_and_fetched_where_a_search_made_them(dataset: Dataset) -> None:
     rates = {kind: {1: ((1.0, 1e30),)} for kind in UNITS} | {
         kind: {1: ((1.0, rate),)} for kind, rate in (("store", 10.0), ("fetch", 100.0))
     }
-    found = estimates(dataset, configured(tuning={"seconds": 0.0}), Profile(hardware(), rates))["content-words"]
     texts = len(set(dataset.catalog.texts()))
-    for stage, rate in (("encode", 10.0), ("fit", 100.0)):
-        seconds = found.stages[stage].seconds
-        assert seconds is not None
-        assert seconds.expected == pytest.approx(texts / rate)
+    for seconds, expected in ((0.0, texts / 10), (60.0, texts / 10 + texts / 100)):
+        config = configured(tuning={"seconds": seconds})
+        found = estimates(dataset, config, Profile(hardware(), rates))["content-words"].stages
+        encode, fit = found["encode"].seconds, found["fit"].seconds
+        assert encode is not None
+        assert fit is not None
+        assert encode.expected == pytest.approx(expected)
+        assert fit.expected == pytest.approx(0.0, abs=1e-9)
 
 
 def test_ranges_add_up() -> None:

@@ -202,7 +202,7 @@ def test_a_sample_is_the_seed_s_and_leaves_the_rest_unknown() -> None:
 def test_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     split = LeaveLastOut().split(toy_dataset(n_users=23))
     whole = tried(split, spec=Spec("item-knn"))
-    monkeypatch.setattr(evaluation, "_BLOCK_BYTES", 4 * 40 * 7)
+    monkeypatch.setattr(evaluation, "BLOCK_BYTES", 4 * 40 * 7)
     parts = tried(split, spec=Spec("item-knn"))
     np.testing.assert_array_equal(parts.values, whole.values)
     assert (parts.quality, parts.slices, parts.lists) == (whole.quality, whole.slices, whole.lists)

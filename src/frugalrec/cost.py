@@ -268,6 +268,14 @@ if hasattr(os, "register_at_fork"):
 _ambient: contextvars.ContextVar[Span | None] = contextvars.ContextVar("frugalrec_span", default=None)
 
 
+def outermost() -> Span | None:
+    """Return the outermost open stage around this call; while it is open, its ``cpu_seconds`` is when it began."""
+    span = _ambient.get()
+    while span is not None and span.parent is not None:
+        span = span.parent
+    return span
+
+
 def charge(**amounts: float | None) -> None:
     """Add what only the component knows (FLOPs, tokens) to the stage it runs in; outside a span, do nothing.
 
@@ -399,6 +407,7 @@ __all__ = [
     "Span",
     "charge",
     "charge_reused",
+    "outermost",
     "threads",
     "with_context",
 ]

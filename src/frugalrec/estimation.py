@@ -11,7 +11,7 @@ from frugalrec.config import Config
 from frugalrec.cost import Cost
 from frugalrec.data.shape import DataShape
 from frugalrec.errors import AssetError, FrugalrecError, PriceError
-from frugalrec.evaluation import HEAD_SHARE
+from frugalrec.evaluation import BLOCK_BYTES, COPIES, HEAD_SHARE
 from frugalrec.forecast import DAYS_A_MONTH, Traffic
 from frugalrec.interfaces import Expects, ExpectsText, TextEncoder
 from frugalrec.machine_profile import Profile
@@ -185,16 +185,18 @@ class Estimator:
         judged = batch + ranking("judge", self.shape.items, 2.0 + self.shape.tail(HEAD_SHARE))
         fits = [found.fit, *([] if stages is None else self._alternatives(plan, recommender))]
         fits = [fit + more.fit for fit in fits]
-        for encoder in pipeline.encoders:
-            # What was encoded before is fetched from the store for a fit.
-            fetched = self._kept("fetch", self._encoded[repr(encoder)])
-            fits = [fetched + fit for fit in fits]
+        if self.config.tuning.seconds > 0 and open_settings:
+            # What was encoded for the search is fetched from the store for what comes out of it.
+            for encoder in pipeline.encoders:
+                encode += self._kept("fetch", self._encoded[repr(encoder)])
         fit = self._stage("fit", fits[0], key, why, fits[1:])
         test, validation = self.queries
         limit = float(self.config.evaluation.lm_queries) if plan.language_model == "per request" else 0.0
         test = min(test, limit) if limit else test
         alone = float(min(self.config.evaluation.timed_queries, test or self.config.evaluation.timed_queries))
+        touched = COPIES * min(float(BLOCK_BYTES), 4.0 * self.shape.items * test)
         asked = judged.times(test) + request.times(alone + 1)
+        asked += Expected((Work("touch", touched),), 0.0, 0.0, 0.0, 0.0, 0.0)
         if request.work is None:
             teller = label if found.score.work is None or plan.reranker is None else plan.reranker.component
             why = why or f"{teller} cannot tell what a request takes"

@@ -28,8 +28,13 @@ HEAD_SHARE = 0.2
 SLICES = ("warm", "cold", "tail")
 """Parts of the test fold that are looked at by themselves: see `slice_masks`."""
 
+BLOCK_BYTES = 16 * 2**20
+"""So many scores are judged at once. The allocator keeps room for these; larger blocks are new memory each time."""
+
+COPIES = 5.0
+"""How many such blocks there are at once: scores, what is masked of them, and comparisons."""
+
 _PHASES = {"once": "once", "refresh": "per_refresh", "request": "per_request"}
-_BLOCK_BYTES = 128 * 2**20
 _LIST_LENGTH = 10
 
 
@@ -222,6 +227,8 @@ def _judge(
     places: dict[str, list[IntArray]] = {name: [np.empty(0, dtype=np.int32)] for name in slices}
     lists: list[IntArray] = []
     start, rows = 0, 1
+    if stage:
+        progress.report(stage, start, len(fold))
     while start < len(fold):
         queries, relevant = fold.queries[start : start + rows], fold.relevant[start : start + rows]
         scores = mask_scores(pipeline.score(queries), queries)
@@ -234,7 +241,7 @@ def _judge(
         if slices:
             lists.append(_padded(top_k(scores, _LIST_LENGTH)[0]))
         start += len(queries)
-        rows = max(1, _BLOCK_BYTES // (4 * scores.shape[1]))
+        rows = max(1, BLOCK_BYTES // (4 * scores.shape[1]))
         if stage:
             progress.report(stage, start, len(fold))
     return (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -111,11 +111,17 @@ def estimate_words(expected: PlanEstimate) -> str:
 
 
 def keep_comparison(
-    path: Path, trial: Trial, before: PlanEstimate, estimator: Estimator, entries: Sequence[Entry]
+    path: Path,
+    trial: Trial,
+    before: PlanEstimate,
+    estimator: Estimator,
+    entries: Sequence[Entry],
+    refined: Mapping[str, float],
 ) -> Range | None:
     """Add to ``path`` what was expected of each stage beside what it took; return how long until ready was expected.
 
-    Of the fit, with the settings that tuning chose; of the rest, as it was before the plan was begun.
+    Of the fit, with the settings that tuning chose; of the rest, as it was before the plan was begun. ``refined``: what
+    stages would take by their first batches, where they told.
     """
     with_settings = estimator.estimate(trial.plan)
     stages = {**with_settings.stages, "tune": before.stages["tune"]}
@@ -134,6 +140,7 @@ def keep_comparison(
             "plan": trial.name,
             "component": component[name],
             "expected": stages[name].to_dict(),
+            "refined": refined.get(name),
             "actual": cost.to_dict(),
             "profile": None if estimator.profile is None else estimator.profile.created,
             "correction": estimator.correction(component[name], name),

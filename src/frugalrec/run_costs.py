@@ -245,7 +245,8 @@ class Error:
     """How past estimates of one kind turned out: actual over expected seconds, of ``n`` stages.
 
     ``within``: share of stages within a factor of 1.3. ``memory``: median of actual over expected peak memory, where
-    enough was taken to tell. ``correction``: what to multiply uncorrected estimates by; None where all of them were
+    enough was taken to tell. ``refined``: median of actual over what the first batches told, of stages that told how
+    far they were. ``correction``: what to multiply uncorrected estimates by; None where all of them were
     made with another profile than the one asked about.
     """
 
@@ -256,6 +257,7 @@ class Error:
     highest: float
     within: float
     memory: float | None = None
+    refined: float | None = None
     correction: float | None = None
 
 
@@ -271,6 +273,7 @@ def errors(
     """
     ratios: dict[str, list[float]] = {}
     memory: dict[str, list[float]] = {}
+    refined: dict[str, list[float]] = {}
     corrections: dict[str, list[float]] = {}
     seen = 0
     for folder in folders:
@@ -294,6 +297,8 @@ def errors(
             ratios.setdefault(key, []).append(actual / expected["expected"])
             if peaks[0] and peaks[1] and min(peaks) >= _LEAST_BYTES:
                 memory.setdefault(key, []).append(peaks[1] / peaks[0])
+            if (told := table.get("refined")) is not None and told > 0:
+                refined.setdefault(key, []).append(actual / told)
             if profile is not None and made_with == profile:
                 # What was expected had a correction in it already: twice the same runs must not correct twice.
                 corrections.setdefault(key, []).append(used * actual / expected["expected"])
@@ -310,6 +315,7 @@ def errors(
             max(values),
             sum(1 / tolerance <= value <= tolerance for value in values) / len(values),
             statistics.median(memory[key]) if key in memory else None,
+            statistics.median(refined[key]) if key in refined else None,
             statistics.median(corrections[key]) if key in corrections else None,
         )
         for key, values in sorted(ratios.items())

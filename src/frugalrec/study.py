@@ -41,6 +41,7 @@ from frugalrec.interfaces import ArrayStore
 from frugalrec.machine import available_memory_bytes
 from frugalrec.machine_profile import Profile
 from frugalrec.narrowing import BASELINES, Dropped, Looked
+from frugalrec.pace import Pace
 from frugalrec.pipeline import Pipeline
 from frugalrec.plan import Plan, Spec
 from frugalrec.plan_search import SPARE, Halving, seconds_of
@@ -408,23 +409,27 @@ class Study:
 
     def _finish(self, one: _Begun, trials: dict[str, Trial]) -> bool:
         """Try a plan in full, in this process; whether that could be done."""
+        pace = Pace(one.attempt.plan.name, one.expected.stages, self.say)
         try:
-            trial = self._trying(one.attempt)
+            with pace.watching():
+                trial = self._trying(one.attempt)
         except NOT_TRIED as error:
             self._skip(one.attempt.plan.name, str(error) or "out of memory")
             return False
         if one.look is not None and not trial.tuning:
             known = one.look.share == 1.0 and one.look.tried and trial.plan.reranker is None
             trial = replace(trial, validation=one.look.mean if known else None, tuning=one.look.tried)
-        self._note(one, trial, trials)
+        self._note(one, trial, trials, pace.refined)
         return True
 
-    def _note(self, one: _Begun, trial: Trial, trials: dict[str, Trial]) -> None:
+    def _note(
+        self, one: _Begun, trial: Trial, trials: dict[str, Trial], refined: Mapping[str, float] | None = None
+    ) -> None:
         with self.ledger.span("keep", plan="(study)", phase="once"):
             self._files.keep(trial, one.key)
             trials[trial.name] = trial
             compared = keep_comparison(
-                self.folder / "estimates.jsonl", trial, one.expected, self.estimator, self.ledger.entries
+                self.folder / "estimates.jsonl", trial, one.expected, self.estimator, self.ledger.entries, refined or {}
             )
         self.say(told(trial, compared))
 

@@ -38,7 +38,7 @@ ROWS: list[set[str]] = [
     {"config", "portfolio"},
     {"datasets", "run_folder", "estimation", "run_costs", "narrowing"},
     {"look_files", "forecast_rows"},
-    {"run_cost_exports", "run_trackers", "scale", "plan_search", "batch", "expectations", "trial_files"},
+    {"run_cost_exports", "run_trackers", "scale", "plan_search", "batch", "expectations", "trial_files", "pace"},
     {"trying", "plan_weights"},
     {"study"},
     {"report"},

@@ -11,15 +11,18 @@ import numpy as np
 from scipy import linalg, sparse
 
 from frugalrec.calibration._bench import Bench
-from frugalrec.calibration._made_up import log_of
+from frugalrec.calibration._made_up import log_of, scattered
 from frugalrec.interfaces import Matrix
+from frugalrec.machine import available_memory_bytes
 from frugalrec.recommenders._approximate import times
+from frugalrec.recommenders._base import as_wide
 from frugalrec.recommenders._expected import expected_gram
 from frugalrec.recommenders._ridge import invert
+from frugalrec.recommenders._statistics import add_transpose
 from frugalrec.work import Work
 
 _FACTOR_SIZES = (512, 1024, 3072)
-_TOUCHED = 1 << 28
+_TOUCHED, _TOUCHED_AGAIN, _TOUCHED_BYTES = 16, 4, 1 << 26
 
 
 def products(bench: Bench) -> None:
@@ -65,14 +68,17 @@ def memory(bench: Bench) -> None:
         (8_000, 40_000, 10),
         (3_000, 60_000, 40),
         (1_500, 90_000, 150),
-        (800, 90_000, 300),
+        (800, 200_000, 300),
     ):
         chosen = log_of(n_items, n_events, length=length).matrix().astype(np.float64)
         products, cells = _products(chosen)
         bench.measure("sparse-product", products / cells, products, _gram, chosen)
-    few = log_of(30_000, 100_000, length=20).matrix().astype(np.float64)
-    products, cells = _products(few)
-    bench.measure("sparse-product-wide", products / cells, products, _gram, few)
+    # Long rows whose cells are far apart: requests that meet weights of a large catalogue.
+    n, met = 30_000, 400
+    weights = scattered(n, met)
+    asked = as_wide(log_of(n, 2_000, length=16).matrix().astype(np.float32), weights)
+    pairs = float(asked.nnz * met)
+    bench.measure("sparse-product-wide", pairs / (asked @ weights).nnz, pairs, operator.matmul, asked, weights)
     # In a large log, each row that is looked up for it comes from memory.
     for n_items, n_events in ((8_000, 100_000), (30_000, 1_000_000)):
         chosen = log_of(n_items, n_events, length=20).matrix().astype(np.float64)
@@ -99,25 +105,29 @@ def turned(bench: Bench) -> None:
     """Measure what joining the halves of a square table takes."""
     for n in (1_000, 4_000):
         table = np.ones((n, n))
-        bench.measure("turn", n, float(n * n), _joined, table)
-
-
-def _joined(table: np.ndarray[Any, Any]) -> None:
-    table[:] = table + table.T
+        bench.measure("turn", n, float(n * n), add_transpose, table)
 
 
 def _touch(bench: Bench) -> None:
-    """Measure what memory costs that is written for the first time: in the (geometric) middle, and at worst.
+    """Measure what memory costs that is written for the first time: at worst, and in the (geometric) middle.
 
-    A virtual machine whose host takes freed memory back may need ten times as long, or not, as it happens.
+    A virtual machine whose host takes freed memory back needs up to twenty times as long for that as for what was freed
+    a moment ago, and a stage finds some of either kind. New memory is held, so that it is not found again; at last some
+    is.
     """
-    taken = []
-    for _ in range(6):
+    free = available_memory_bytes()
+    parts = _TOUCHED if free is None else max(2, min(_TOUCHED, int(free // (8 * _TOUCHED_BYTES))))
+    held: list[np.ndarray[Any, Any]] = []
+    taken: list[float] = []
+    for part in range(parts + _TOUCHED_AGAIN):
+        if part >= parts:
+            held.pop()
         began = time.process_time()
-        np.ones(_TOUCHED // 8)
+        held.append(np.ones(_TOUCHED_BYTES // 8))
         taken.append(max(time.process_time() - began, 1e-9))
-    for kind, seconds in (("touch", (min(taken) * max(taken)) ** 0.5), ("touch-worst", max(taken))):
-        bench.rates[kind] = {1: [(1.0, _TOUCHED / seconds)]}
+    worst = max(taken)
+    for kind, seconds in (("touch", (min(taken) * worst) ** 0.5), ("touch-worst", worst)):
+        bench.rates[kind] = {1: [(1.0, _TOUCHED_BYTES / seconds)]}
 
 
 def definite_of(n: int, dtype: type[np.floating[Any]]) -> np.ndarray[Any, Any]:

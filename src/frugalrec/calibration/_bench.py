@@ -55,7 +55,7 @@ class Bench:
         threads: int = 1,
         beside: Sequence[Work] = (),
     ) -> None:
-        """Add the rate of ``amount`` units a call: the median of several, the first of which only warms up.
+        """Add the rate of ``amount`` units a call: of several, the first of which only warms up.
 
         A call does the work ``beside`` as well, whose rates are known by now; its time is taken off.
         """
@@ -95,7 +95,11 @@ class Bench:
         self.rates.setdefault(kind, {}).setdefault(threads, []).append((float(size), rate))
 
     def _seconds(self, call: Callable[..., Any], given: Sequence[Any], threads: int) -> float:
-        """Return the median time of several calls after one that warms up: of CPU, or with threads by the clock."""
+        """Return what a call takes, of several after one that warms up: of CPU, or with threads by the clock.
+
+        It is the lower quartile: a host that lends the processor to others for milliseconds at a time counts that as
+        time of the call, and of many short calls in a row more than half may be hit, where long stages are by a little.
+        """
         with threadpool_limits(limits=threads):
             taken: list[float] = []
             begun = time.perf_counter()
@@ -109,7 +113,7 @@ class Bench:
                 if threads == 1 and cpu > 1e-3:
                     self._ratios.append(wall / cpu)
                 taken.append(max(cpu if threads == 1 else wall, 1e-9))
-        return statistics.median(taken[1:])
+        return sorted(taken[1:])[(len(taken) - 1) // 4]
 
 
 def by_the_clock(call: Callable[[], Any], amount: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy import sparse
 
 from frugalrec.data.catalog import Catalog
 from frugalrec.data.dataset import Dataset
@@ -23,6 +24,13 @@ def dataset_of(n_items: int, n_events: int, *, length: int = 40) -> Dataset:
     """Return `log_of` as data without texts."""
     log = log_of(n_items, n_events, length=length)
     return Dataset(log, Catalog(log.items), "made up")
+
+
+def scattered(n: int, kept: int) -> sparse.csr_array:
+    """Return float32 weights ``(n, n)``, ``kept`` a row, anywhere: a table that the caches do not hold."""
+    columns = np.random.default_rng(0).integers(0, n, n * kept, dtype=np.int32)
+    offsets = np.arange(n + 1, dtype=np.int32) * kept
+    return sparse.csr_array((np.ones(n * kept, dtype=np.float32), columns, offsets), shape=(n, n))
 
 
 def _ids(prefix: str, n: int) -> IdMap:

@@ -55,6 +55,8 @@ def texts(bench: Bench) -> None:
             "encoder: not measured, its weights are not cached (frugalrec assets fetch all-minilm-l6-v2-int8)"
         )
         return
+    model = assets.fetch(Onnx.model, offline=True).files["model.onnx"]
+    bench.measure("load", 1, float(model.stat().st_size), lambda: Onnx(threads=1).encode([""]))
     for length in _LENGTHS:
         _encode(bench, length, Onnx(threads=1), "encode")
 

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import sparse
 
 from frugalrec.calibration._bench import Bench
-from frugalrec.calibration._made_up import dataset_of, log_of
+from frugalrec.calibration._made_up import dataset_of, log_of, scattered
 from frugalrec.cost import Ledger
 from frugalrec.data.dataset import Dataset, Fold, Query, Split
 from frugalrec.data.interactions import Interactions
@@ -39,20 +39,23 @@ _DECAYS = (Decay(3.0, "positions"),)
 
 
 def pairs(bench: Bench) -> None:
-    """Measure sums over pairs of events."""
+    """Measure passes over a log, and sums over pairs of its events."""
+    for n_events in (60_000, 2_000_000):  # a log that the caches hold, and one that they do not
+        data = dataset_of(2_000, n_events)
+        bench.measure("events", n_events, float(n_events), Popularity().fit, data)
     for kind, n_items, n_events in (
         ("pairs-dense", 800, 40_000),
-        ("pairs-dense", 2_000, 120_000),
-        ("pairs-dense", 4_000, 200_000),
+        ("pairs-dense", 2_000, 200_000),
+        ("pairs-dense", 2_000, 800_000),
         ("pairs-sparse", 8_000, 60_000),
         ("pairs-sparse", 30_000, 60_000),
     ):
         dense = kind == "pairs-dense"
-        log = log_of(n_items, n_events, length=120 if dense else 9)
+        log = log_of(n_items, n_events, length=60 if dense else 9)
         tables = dense_tables(n_items, 1, len(log)) if dense else ()
         bench.measure(
             kind,
-            n_items,
+            len(log) if dense else n_items,
             _terms(log),
             lambda x=log: accumulate_states(x, [Decay(3.0, "positions")], 1.0),
             beside=tables,
@@ -75,7 +78,6 @@ def answers(bench: Bench) -> None:
         bench.together(kinds, middle.items, amounts, partial(_Judging.run, kind=kind), (small, middle))
         query = [Work(f"{kind}-query", large.queries)]
         bench.measure(kind, large.items, large.scores(kind), large.run, kind, beside=query)
-    bench.measure("events", 1, 60_000.0, Popularity().fit, dataset_of(2_000, 60_000))
 
 
 def solving(bench: Bench) -> None:
@@ -129,6 +131,9 @@ def scores(bench: Bench) -> None:
         rows, chosen_by = _histories(people, 40), people.interactions.matrix().T.tocsr().astype(np.float32)
         met = float(sum(np.diff(chosen_by.indptr)[row.indices].sum() for row in rows))
         bench.measure("sparse-alone", met / sum(row.nnz for row in rows), met, _each, product, rows, chosen_by)
+    weights = scattered(30_000, 400)
+    rows = _histories(dataset_of(30_000, 8_000, length=80), 100)
+    bench.measure("sparse-cold", 400, 400.0 * sum(row.nnz for row in rows), _each, product, rows, weights)
     for n_items in (1_000, 4_000):
         data = dataset_of(n_items, 60_000)
         member = Popularity()
@@ -154,7 +159,7 @@ def als(bench: Bench) -> None:
     logs = [dataset_of(n_items, 60_000, length=length) for n_items, length in ((300, 200), (1_500, 6))]
     kinds = ("als", "als-events")
     for factors in (64, 128):
-        model = Als(factors=factors, iterations=2)
+        model = Als(factors=factors, iterations=8)
         works = [{w.kind: w for w in model.expected(DataShape.of(log)).fit.work or ()} for log in logs]
         bench.together(kinds, factors, [[w[kind].amount for kind in kinds] for w in works], model.fit, logs)
 

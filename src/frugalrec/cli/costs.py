@@ -211,6 +211,8 @@ def calibrate(
 ) -> None:
     """Report how far past estimates were off, and correct this machine's profile by the median of each kind.
 
+    "refined" compares with what the first batches of a stage told, where it reports how far it is.
+
     \b
     Examples:
       frugalrec costs calibrate shop-run
@@ -235,17 +237,19 @@ def calibrate(
         profile = replace(profile, corrections=corrected(profile.corrections, found))
         profile.save()
     if as_json:
-        names = ("key", "n", "median", "lowest", "highest", "within", "memory", "correction")
+        names = ("key", "n", "median", "lowest", "highest", "within", "memory", "refined", "correction")
         shown = [{name: getattr(e, name) for name in names} for e in found]
         kept = {} if profile is None else dict(profile.corrections)
         typer.echo(json.dumps({"actual_over_expected": shown, "corrections": kept}, indent=2))
         return
     about = "actual over expected CPU seconds"
-    typer.echo(f"{about:<34}{'stages':>8}{'median':>9}{'lowest':>9}{'highest':>9}{'within 1.3':>12}{'memory':>9}")
+    headings = f"{'stages':>8}{'median':>9}{'lowest':>9}{'highest':>9}{'within 1.3':>12}{'memory':>9}{'refined':>9}"
+    typer.echo(f"{about:<34}{headings}")
     for e in found:
         typer.echo(
             f"{e.key:<34}{e.n:>8}{e.median:>9.2f}{e.lowest:>9.2f}{e.highest:>9.2f}{e.within:>12.0%}"
             f"{'' if e.memory is None else f'{e.memory:.2f}':>9}"
+            f"{'' if e.refined is None else f'{e.refined:.2f}':>9}"
         )
     n = sum(e.n for e in found)
     if n:

@@ -13,6 +13,8 @@ from frugalrec import cost, progress
 from frugalrec.encoders._spread import BATCH, at_once, encode_spread
 from frugalrec.interfaces import ArrayStore, Matrix, Role, TextEncoder
 
+_OVERHEAD = 8  # what a text takes however short it is, in characters
+
 
 @runtime_checkable
 class Inspects(Protocol):
@@ -58,8 +60,9 @@ class Cached:
         vectors = {key: vector for key, (vector, _) in found.items()}
         missing = sorted((text for text, key in keys.items() if key not in vectors), key=len, reverse=True)
         size = self.batch_size if self.batch_size != BATCH else at_once()
+        work = np.cumsum([0.0, *(len(text) + _OVERHEAD for text in missing)])
         for start in range(0, len(missing), size):
-            progress.report("encode", len(vectors), len(keys))
+            progress.report("encode", len(vectors), len(keys), share=float(work[start] / work[-1]))
             batch = missing[start : start + size]
             encoded, shares = self._priced(batch, role)
             fresh = {keys[text]: (vector, share) for text, vector, share in zip(batch, encoded, shares, strict=True)}
@@ -78,8 +81,9 @@ class Cached:
         with cost.Ledger().span("encode") as span:
             vectors = encode_spread(self.encoder, batch, role=role)
         assert span.entry is not None
-        lengths = np.array([len(text) + 1 for text in batch], dtype=np.float64)
-        return vectors, [span.entry.cost * float(share) for share in lengths / lengths.sum()]
+        lengths = [len(text) + 1 for text in batch]
+        of_length = {length: span.entry.cost * (length / sum(lengths)) for length in set(lengths)}
+        return vectors, [of_length[length] for length in lengths]
 
 
 def _sum(prices: Sequence[cost.Cost]) -> cost.Cost:

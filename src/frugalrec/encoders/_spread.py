@@ -37,6 +37,22 @@ def encode_spread(encoder: TextEncoder, texts: Sequence[str], *, role: Role = "i
     return np.concatenate([found.load()["vectors"] for found in executor.map(function, shards, stage="on workers")])
 
 
+def padded(texts: Sequence[str], lengths: Sequence[int], batch_size: int) -> dict[int, int]:
+    """Return how many texts are read at each length, padding included, when `Cached` hands them over.
+
+    ``lengths``: tokens of each text. Texts come `BATCH` at a time, the longest first; ``batch_size`` of these with like
+    numbers of tokens together are as long as the longest of them.
+    """
+    found: dict[int, int] = {}
+    order = sorted(range(len(texts)), key=lambda i: len(texts[i]), reverse=True)
+    for start in range(0, len(order), BATCH):
+        group = sorted(lengths[i] for i in order[start : start + BATCH])
+        for first in range(0, len(group), batch_size):
+            batch = group[first : first + batch_size]
+            found[batch[-1]] = found.get(batch[-1], 0) + len(batch)
+    return found
+
+
 def _can_be_sent(encoder: Any) -> bool:
     if not dataclasses.is_dataclass(encoder) or hasattr(encoder, "price"):
         return False
@@ -64,4 +80,4 @@ class _Encode:
         return {"vectors": self.encoder.encode(texts, role=role)}
 
 
-__all__ = ["BATCH", "at_once", "encode_spread"]
+__all__ = ["BATCH", "at_once", "encode_spread", "padded"]

@@ -20,6 +20,7 @@ from frugalrec.encoders._files import digest_of, files_in, meaningless_tokens, o
 from frugalrec.encoders._onnx_graph import Multiplications, count_multiplications
 from frugalrec.encoders._rows import unit_rows
 from frugalrec.encoders._sample import LEAST_AGREEMENT, SAMPLE, agreement
+from frugalrec.encoders._spread import padded
 from frugalrec.errors import AssetError, ConfigError, FrugalrecError
 from frugalrec.interfaces import Matrix, Role
 from frugalrec.text.language import unsupported_share
@@ -149,7 +150,7 @@ class Onnx:
         """Return what encoding each different item text once takes: tokens and FLOPs are counted, not guessed.
 
         Nothing is fetched for it: without the files, tokens are guessed from the number of characters, and FLOPs are
-        unknown. Beyond 20,000 texts a sample is counted.
+        unknown. Beyond 20,000 texts a sample is counted. Time is told by tokens with their padding.
         """
         texts, scale = shape.sampled_texts()
         prefixed = [self.item_prefix + t for text in texts if (t := prepared(text, self.text))]
@@ -161,12 +162,11 @@ class Onnx:
             tokenizer = open_tokenizer(files[1], self.max_tokens)
             lengths = [len(tokenizer.encode(text).ids) for text in prefixed]
             counted = count_multiplications(files[0])
-        groups: dict[int, int] = {}
-        for length in lengths:
-            groups[length] = groups.get(length, 0) + 1
-        work = [Work("encode", scale * length * n, float(length)) for length, n in sorted(groups.items())]
+        groups = padded(prefixed, lengths, self.batch_size)
         longest = max(lengths, default=0)
         weights = 0.0 if files is None else float(files[0].stat().st_size)
+        work = [Work("encode", scale * length * n, float(length)) for length, n in sorted(groups.items())]
+        work.append(Work("load", weights))
         peak = None
         if files is not None:
             # The libraries, the weights as stored and as computed with, and the activations of the longest texts.

@@ -9,7 +9,7 @@ import numpy as np
 from frugalrec.data.interactions import FloatArray
 from frugalrec.interfaces import Lists
 
-_BLOCK_BYTES = 32 * 2**20
+_BLOCK_BYTES = 8 * 2**20
 
 
 @dataclass(frozen=True)

@@ -24,13 +24,20 @@ from frugalrec.recommenders._statistics import (
     Decay,
     dtype_of,
 )
+from frugalrec.recommenders._text import TEXT_ROWS
 from frugalrec.work import Expected, Stages, Work
 
-NARROW, WIDE = 4_000.0, 16_000.0
-"""Columns of a product's row that the nearest cache holds, and that it does not."""
+ALIKE = 16.0
+"""Neighbouring columns of a product's row that come from memory together."""
 
-VISITS = 4.0
-"""Columns of the log that sums look up at an event: items, decays, and how far its state reaches."""
+NARROW, WIDE = 250.0, 1_000.0
+"""So many such parts of a product's row the nearest cache holds, and so many it does not."""
+
+CACHED_BYTES = 2.0**25
+"""Of larger tables, the rows that one request meets come from memory."""
+
+PASSES = 10.0
+"""How often sums go through the log for each block: to order it, to find how far states reach, and what they weigh."""
 
 SOURCES_MEET = 3.0
 """Sources of a block have so many times the entries of an average row."""
@@ -87,15 +94,16 @@ def expected_states(
     window = min(past / K + events, WINDOW_PAIRS)
     if dense:
         held = 8.0 * n * n * K * (K + 1)
-        # Blocks below the diagonal are filled last, when the copy of a block that is turned is gone.
+        # Blocks below the diagonal are filled last, when windows are gone.
         filled = passes * 8.0 * n * n * (K * (K + 1) / 2 + K)
         # A window's product is held sparse and dense before it is added; windows are alike where codes are in no order.
         # The allocator keeps what a window took for the next one, and after the last.
         product = n * n * min(1.0, window / max(past / K + events, 1.0))
-        peak = max(held, filled + 24.0 * window + max(8.0 * n * n, 12.0 * min(window, product) + 8.0 * product))
+        peak = max(held, filled + 24.0 * window + 12.0 * min(window, product) + 8.0 * product)
         peak += columns
         filled, cells = (n * K) ** 2, n * n * K
-        work = (Work(kind, terms, n), *dense_tables(n, K, passes * events))
+        # What is known of events that come in the order of their items is looked up in the whole log.
+        work = (Work(kind, terms, events), *dense_tables(n, K, passes * events), Work("touch", columns + 24.0 * window))
     else:
         lag = max(d.half_life * -math.log2(NEGLIGIBLE) for d in decays if d.unit == "positions" or len(decays) == 1)
         lag = min(lag, LONGEST_REACH)
@@ -115,10 +123,9 @@ def dense_tables(n: float, blocks: int, events: float) -> tuple[Work, ...]:
     """Return the work of making dense sums of so many blocks over so many events, their terms aside."""
     size = 8.0 * n * n * blocks * (blocks + 1)
     # The tables themselves; a window is made, and added to its table; the halves of the square blocks are joined.
-    # Events come in the order of their items, and what is known of each and of those before it in that of users.
-    found = Work("visit", VISITS * blocks * events, 8.0 * events)
+    found = Work("events", PASSES * blocks * events, events)
     turned = Work("turn", blocks * n * n, n)
-    return Work("touch", size + 8.0 * n * n), Work("stream", 4.0 * size, size), turned, found
+    return Work("touch", size), Work("stream", 4.0 * size, size), turned, found
 
 
 def is_dense(shape: DataShape, decays: Sequence[Decay]) -> bool:
@@ -156,7 +163,9 @@ def expected_solve(n: float, blocks: int, cells: float, *, sparse: bool, precisi
         flops += size**3 / 3 + substituted
         work += [Work(f"factor-{name}", size**3 / 3, size), Work(f"substitute-{name}", substituted, size)]
         work.append(Work("stream", 12.0 * size * (size + 2 * n), width * size * n))
-        peak = width * (size * size + 2 * size * n)
+        work.append(Work("touch", width * size * (size + n)))
+        # Weights of several blocks are put in the other order of memory; those of one are turned where they are.
+        peak = width * size * (size + n + (n if blocks > 1 else 0.0))
     return Expected(tuple(work), flops, 0.0, 0.0, max(peak, width * size * size + extra), width * size * n)
 
 
@@ -188,13 +197,15 @@ def expected_text_space(shape: DataShape, dim: int, whitening: float) -> Expecte
     """Return what `TextSpace.fit` and ``project`` take for the catalogue; FLOPs as they charge them."""
     n, rows, d = shape.items, shape.n_texts, float(dim)
     flops = rows * d + 4.0 * n * d
-    work = [Work("space", n * d)]
-    peak = 4.0 * n * d * 4
+    work = [Work("space", n * d), Work("touch", 8.0 * n * d)]
+    # As they were encoded, and as they are here; some rows at a time.
+    peak = 8.0 * n * d + 14.0 * min(n, TEXT_ROWS) * d
     if whitening:
         fitted = 2.0 * rows * d * d
         flops += fitted + 9.0 * d**3 + d * d + 2.0 * n * d * d
-        work += [Work("gemm-f64", fitted, d), Work("eigen-f64", 9.0 * d**3, d), Work("gemm-f32", 2.0 * n * d * d, d)]
-        peak = max(peak, 4.0 * n * d * 2 + 12.0 * rows * d + 24.0 * d * d)
+        # Of the product of a table with itself one half is computed.
+        work += [Work("gemm-f64", fitted / 2, d), Work("eigen-f64", 9.0 * d**3, d), Work("gemm-f32", 2 * n * d * d, d)]
+        peak += 24.0 * d * d
     return Expected(tuple(work), flops, 0.0, 0.0, peak, 8.0 * n * d)
 
 
@@ -203,15 +214,17 @@ def expected_gram(chosen: float, products: float, cells: float, columns: float) 
 
     Its ``products`` fall into so many ``cells`` of ``columns``; for each entry a row of the table is looked up.
     """
-    return *_sparse_product(products, cells, columns), Work("visit", chosen, 8.0 * chosen)
+    found = Work("visit", chosen, 8.0 * chosen)
+    return *_sparse_product(products, cells, columns, cells / max(columns, 1.0)), found
 
 
-def _sparse_product(pairs: float, cells: float, columns: float) -> tuple[Work, ...]:
-    """Return the work of adding ``pairs`` into ``cells``, a row of ``columns`` at a time.
+def _sparse_product(pairs: float, cells: float, columns: float, row: float) -> tuple[Work, ...]:
+    """Return the work of adding ``pairs`` into ``cells``, a row of ``columns`` at a time of which ``row`` are filled.
 
     A row that does not fit into the nearest cache takes longer where it is met again and again.
     """
-    wide = math.log(max(columns, 1.0) / NARROW) / math.log(WIDE / NARROW)
+    parts = columns / ALIKE * -math.expm1(-ALIKE * row / max(columns, 1.0))
+    wide = math.log(max(parts, 1.0) / NARROW) / math.log(WIDE / NARROW)
     wide = min(1.0, max(0.0, wide))
     size = max(1.0, pairs / max(cells, 1.0))
     return Work("sparse-product", (1.0 - wide) * pairs, size), Work("sparse-product-wide", wide * pairs, size)
@@ -232,22 +245,39 @@ def expected_product(nonzeros: float, met: float, rows: float, columns: float, *
         return (Work("gather", nonzeros * columns, columns),)
     pairs = nonzeros * met
     if alone:
-        return (Work("sparse-alone", pairs, max(1.0, met)),)
-    return _sparse_product(pairs, columns * -math.expm1(-pairs / max(columns, 1.0)), columns)
+        kind = "sparse-alone" if 8.0 * rows * met <= CACHED_BYTES else "sparse-cold"
+        return (Work(kind, pairs, max(1.0, met)),)
+    filled = columns * -math.expm1(-pairs / max(columns, 1.0))
+    return *_sparse_product(pairs, filled, columns, filled), Work("stream", 12.0 * columns, 4.0 * columns)
 
 
-def expected_weights(n: float, nonzeros: float, *, dense: bool, alone: bool = True, states: bool = False) -> Expected:
+def expected_weights(
+    shape: DataShape, nonzeros: float, *, dense: bool, alone: bool = True, states: bool = False
+) -> Expected:
     """Return what one query with ``nonzeros`` history entries takes against item × item weights.
 
     A query ``alone`` pays for looking up its own history, more where ``states`` are made of it.
     """
+    n = shape.items
     own = (Work("state" if states else "query", 1.0),) if alone else ()
     if dense:
         gather = Work("gather-alone" if alone else "gather", nonzeros * n, n)
         return Expected((*own, gather), 2.0 * nonzeros * n, 0.0, 0.0, 4.0 * n, 0.0)
-    met = min(float(KEPT), n)
+    met = _met(shape)
     work = (*own, *expected_product(nonzeros, met, n, n, alone=alone))
     return Expected(work, 2.0 * nonzeros * met, 0.0, 0.0, 16.0 * n, 0.0, UNSOLVED_SPREAD)
+
+
+def _met(shape: DataShape) -> float:
+    """Return how many weights are kept for an item of a history, where `KEPT` are for each item that is scored.
+
+    Popular items, of which histories are made, say more of others: as the root of their popularity, in logs looked at.
+    """
+    popularity, items = shape.popularity
+    said = items * np.sqrt(popularity)
+    average = max(float(said.sum()) / shape.items, 1e-300)
+    events = max(float(items @ popularity), 1e-300)
+    return min(shape.items, min(float(KEPT), shape.items) * float(said @ popularity) / events / average)
 
 
 __all__ = [

@@ -12,7 +12,7 @@ from scipy import linalg
 from frugalrec.cost import charge
 from frugalrec.errors import DataError
 from frugalrec.recommenders._base import COLUMNS
-from frugalrec.recommenders._statistics import Statistics, Table
+from frugalrec.recommenders._statistics import Statistics, Table, tiles, transpose
 
 
 @dataclass(frozen=True)
@@ -110,10 +110,26 @@ def solve(statistics: Statistics, prior: Prior, dtype: type[np.floating[Any]] = 
     potrf, potrs = linalg.get_lapack_funcs(("potrf", "potrs"), (gram,))
     factor, info = potrf(gram.T, lower=False, overwrite_a=True, clean=False)
     check_definite(info)
-    weights, info = potrs(factor, np.asfortranarray(dense(cross, dtype)), lower=False, overwrite_b=True)
+    if isinstance(cross, np.ndarray):
+        targets = np.array(cross, dtype=dtype, order="F")
+    else:
+        targets = cross.astype(dtype).toarray(order="F")
+    weights, info = potrs(factor, targets, lower=False, overwrite_b=True)
     check_definite(info)
     charge(flops=size**3 / 3 + 2.0 * size**2 * n)
-    return np.ascontiguousarray(weights)
+    return row_by_row(weights)
+
+
+def row_by_row(weights: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return what LAPACK wrote column by column in the other order of memory, a square table in its own memory.
+
+    Columns would be turned round at every request.
+    """
+    if weights.shape[0] != weights.shape[1] or not weights.flags.f_contiguous:
+        return np.ascontiguousarray(weights)
+    turned = weights.T
+    transpose(turned)
+    return np.asarray(turned)
 
 
 def check_definite(info: int) -> None:
@@ -125,14 +141,8 @@ def check_definite(info: int) -> None:
         )
 
 
-def _mirror_upper(matrix: np.ndarray[Any, Any], tile: int = 512) -> None:
-    # LAPACK fills one triangle; copying the other tile by tile needs no second matrix.
-    n = len(matrix)
-    for i in range(0, n, tile):
-        for j in range(i, n, tile):
-            block = matrix[i : i + tile, j : j + tile]
-            if i == j:
-                block = np.triu(block) + np.triu(block, 1).T
-                matrix[i : i + tile, i : i + tile] = block
-            else:
-                matrix[j : j + tile, i : i + tile] = block.T
+def _mirror_upper(matrix: np.ndarray[Any, Any]) -> None:
+    """Copy the triangle that LAPACK fills to the other."""
+    for one, mirrored in tiles(matrix):
+        whole = np.triu(one) + np.triu(one, 1).T if np.shares_memory(one, mirrored) else one
+        mirrored[:] = whole.T

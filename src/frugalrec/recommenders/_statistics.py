@@ -259,6 +259,29 @@ def _windows(log: Interactions, reach: Codes) -> Iterator[tuple[range, Codes]]:
         first = last
 
 
+def add_transpose(square: np.ndarray[Any, Any]) -> None:
+    """Add its transpose to ``square``, in place."""
+    for one, mirrored in tiles(square):
+        one += mirrored.T
+        mirrored[:] = one.T
+
+
+def transpose(square: np.ndarray[Any, Any]) -> None:
+    """Transpose ``square`` in place."""
+    for one, mirrored in tiles(square):
+        one[:], mirrored[:] = mirrored.T.copy(), one.T.copy()
+
+
+def tiles(square: np.ndarray[Any, Any], side: int = 512) -> Iterator[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
+    """Yield the tiles on and above the diagonal of ``square``, each with the one that it is mirrored by.
+
+    What is done tile by tile needs no second table: new memory can cost more than what is done with it.
+    """
+    for i in range(0, len(square), side):
+        for j in range(i, len(square), side):
+            yield square[i : i + side, j : j + side], square[j : j + side, i : i + side]
+
+
 def _by_item(log: Interactions, items: range, events: Codes, weights: FloatArray) -> sparse.csr_array:
     """Return float64 CSR ``(len(items), len(events))`` with each event's weight in the row of its item."""
     bounds = np.searchsorted(log.item[events], np.arange(items.start, items.stop + 1)).astype(np.int32)
@@ -326,7 +349,11 @@ class _Dense:
         """Set the rows ``items`` of block (k, m); of a square table, below the diagonal, those of its transpose."""
         rows = slice(items.start, items.stop)
         if self.columns == 1 or k == m:
-            self._block(k, m)[rows] = window.toarray()
+            target = self._block(k, m)[rows]
+            if target.flags.c_contiguous:
+                window.toarray(out=target)
+            else:
+                target[:] = window.toarray()
         elif k < m:
             self._block(k, m)[rows] += window.toarray()
         else:
@@ -335,8 +362,7 @@ class _Dense:
     def symmetric(self, diagonals: Sequence[Sequence[FloatArray]]) -> Table:
         """Return the table plus its transpose plus the diagonals of its blocks, on and above the diagonal."""
         for k in range(self.rows):
-            block = self._block(k, k)
-            block[:] = block + block.T
+            add_transpose(self._block(k, k))
             for m in range(k, self.columns):
                 np.einsum("ii->i", self._block(k, m))[:] += diagonals[k][m]
         return self._table
@@ -347,8 +373,7 @@ class _Dense:
     def transposed(self) -> Table:
         """Return the table with each of its blocks transposed."""
         for k in range(self.rows):
-            block = self._block(k, 0)
-            block[:] = block.T.copy()
+            transpose(self._block(k, 0))
         return self._table
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
 from frugalrec.cost import charge
 from frugalrec.data.catalog import Catalog
 from frugalrec.interfaces import Matrix, TextEncoder
+
+TEXT_ROWS = 1024
+"""Vectors are made comparable so many at a time: the allocator keeps room for these, and all at once are new memory."""
 
 NEGLIGIBLE = 1e-5
 """Singular values below this part of the largest, and rows shorter than this, are rounding errors."""
@@ -34,19 +37,24 @@ class TextSpace:
 
         FLOPs for n rows of d: nd for the mean; when whitening 2nd² for the covariance, 9d³ for its eigenvectors and d².
         """
-        rows = encoded[encoded.any(axis=1)]
-        n, dim = rows.shape
-        mean = rows.mean(axis=0) if n else np.zeros(dim, dtype=np.float32)
+        told, dim = np.asarray(encoded.any(axis=1)), encoded.shape[1]
+        n, sums = int(np.count_nonzero(told)), np.zeros(dim)
+        for block in _blocks(encoded):
+            sums += block.sum(axis=0, dtype=np.float64)  # rows of zeros add nothing
+        mean = (sums / max(n, 1)).astype(np.float32)
         charge(flops=float(n * dim))
         if whitening == 0 or n == 0:
-            return cls(mean.astype(np.float32), None)
-        centred = (rows - mean).astype(np.float64)
-        squares, axes = np.linalg.eigh(centred.T @ centred)
+            return cls(mean, None)
+        covariance = np.zeros((dim, dim))
+        for block, with_text in zip(_blocks(encoded), _blocks(told), strict=True):
+            centred = (block[with_text] - mean).astype(np.float64)
+            covariance += centred.T @ centred
+        squares, axes = np.linalg.eigh(covariance)
         singular = np.sqrt(squares.clip(min=0.0))
         kept = singular > NEGLIGIBLE * max(1.0, singular.max())
         stretch = np.where(kept, np.where(kept, singular, 1.0) ** -whitening, 0.0)
         charge(flops=2.0 * n * dim**2 + 9.0 * dim**3 + dim**2)
-        return cls(mean.astype(np.float32), (axes * stretch).astype(np.float32))
+        return cls(mean, (axes * stretch).astype(np.float32))
 
     def turned(self) -> Self:
         """Return this space with its axes turned at random, the same way each time; lengths and angles stay.
@@ -67,13 +75,22 @@ class TextSpace:
 
         FLOPs for n rows of d: nd to centre, 2nd² to whiten, 3nd for unit norms.
         """
-        projected = np.where(encoded.any(axis=1, keepdims=True), encoded - self.mean, np.float32(0))
-        projected[np.linalg.norm(projected, axis=1) < NEGLIGIBLE] = 0.0
+        projected = np.empty(encoded.shape, dtype=np.float32)
+        for block, found in zip(_blocks(encoded), _blocks(projected), strict=True):
+            centred = np.where(block.any(axis=1, keepdims=True), block - self.mean, np.float32(0))
+            centred[np.linalg.norm(centred, axis=1) < NEGLIGIBLE] = 0.0
+            if self.transform is not None:
+                centred = centred @ self.transform
+            found[:] = unit_rows(centred) if unit else centred
         charge(flops=float(encoded.size) * (4.0 if unit else 1.0))
         if self.transform is not None:
-            projected = projected @ self.transform
             charge(flops=2.0 * encoded.size * encoded.shape[1])
-        return unit_rows(projected) if unit else projected.astype(np.float32, copy=False)
+        return projected
+
+
+def _blocks(rows: np.ndarray[Any, Any]) -> Iterator[np.ndarray[Any, Any]]:
+    """Yield ``rows``, some at a time: what is computed of all at once would be new memory, several times over."""
+    return (rows[start : start + TEXT_ROWS] for start in range(0, len(rows), TEXT_ROWS))
 
 
 def encode_items(catalog: Catalog, encoder: TextEncoder) -> Matrix:
@@ -81,6 +98,8 @@ def encode_items(catalog: Catalog, encoder: TextEncoder) -> Matrix:
     texts = catalog.texts()
     described = np.array([bool(text.strip()) for text in texts], dtype=bool)
     found = encoder.encode([text for text, is_ in zip(texts, described, strict=True) if is_], role="item")
+    if described.all():
+        return found
     encoded = np.zeros((len(texts), found.shape[1]), dtype=np.float32)
     encoded[described] = found
     return encoded

@@ -113,7 +113,11 @@ class Als(Scores):
         loading = 24.0 * shape.n_chosen + 4.0 * f * max(shape.users, n)
         peak = _LIBRARY_BYTES + 4.0 * f * (shape.users + n) + max(8.0 * f * n, loading)
         held = 4.0 * f * n + 8.0 * f * f
-        learned = (Work("als", squares, f), Work("als-events", flops - squares, f), Work("events", shape.n_events))
+        learned = (
+            Work("als", squares, f),
+            Work("als-events", flops - squares, f),
+            Work("events", shape.n_events, shape.n_events),
+        )
         fit = Expected(learned, flops, 0.0, 0.0, peak, held)
         own = 0.0 if self.alpha == 1.0 else 2 * f**2 * shape.mean_distinct
         scoring = 2 * f**2 + 2 * f * n + 2 * f * shape.mean_distinct + own

@@ -32,7 +32,7 @@ from frugalrec.recommenders._expected import (
     width_of,
 )
 from frugalrec.recommenders._linear import Linear
-from frugalrec.recommenders._ridge import Prior, dense, invert
+from frugalrec.recommenders._ridge import Prior, dense, invert, row_by_row
 from frugalrec.recommenders._statistics import DENSE_ROWS, Statistics, dtype_of
 from frugalrec.recommenders._text import TextSpace
 from frugalrec.work import Expected, Stages, Work
@@ -116,7 +116,10 @@ class Ease(Linear):
         PC = P @ C
         charge(flops=2.0 * float(self.n_items_) ** 3)
         correction = (1.0 + self.text_weight * np.diag(PC)) / np.diag(P)
-        self.weights_ = np.ascontiguousarray(self.text_weight * PC - P * correction, dtype=dtype)
+        PC *= self.text_weight
+        P *= correction
+        PC -= P
+        self.weights_ = np.ascontiguousarray(PC, dtype=dtype)
         np.fill_diagonal(self.weights_, 0.0)
         return self
 
@@ -140,7 +143,7 @@ class Ease(Linear):
         peak = max(2.0 * entry * cells, entry * cells + held if dense else 0.0) + 24.0 * shape.n_chosen
         work = (
             *expected_gram(shape.n_chosen, shape.squares, cells, n),
-            Work("events", shape.n_events),
+            Work("events", shape.n_events, shape.n_events),
             # Turning a product's columns into rows costs as much as moving some 250 bytes a cell.
             Work("stream", 250.0 * cells + 2 * held, 12.0 * cells),
             Work("touch", 24.0 * cells + (held if dense else 0.0)),
@@ -148,17 +151,18 @@ class Ease(Linear):
         sums = Expected(work, 2.0 * shape.squares, 0.0, 0.0, peak, held, 1.0 if dense else 1.15)
         # Counting items takes 2 FLOPs a cell of each pair; whatever text adds comes on top.
         text = expected_text_space(shape, dim, self.whitening) if dim else Expected.nothing()
+        text = replace(text, held_bytes=text.peak_bytes)  # the allocator keeps what was used in passing
 
         def asked(*, dense: bool) -> tuple[Expected, Expected]:
-            alone, among = (expected_weights(n, shape.mean_distinct, dense=dense, alone=a) for a in (True, False))
+            alone, among = (expected_weights(shape, shape.mean_distinct, dense=dense, alone=a) for a in (True, False))
             return alone, among
 
         if is_sparse(self.solver, int(n)):
             solved = expected_blockwise(shape, 1, dim, cells, cells)
             return Stages(replace(sums + text + solved, held_bytes=solved.held_bytes), *asked(dense=False))
         flops, steps = n**3, [Work(f"invert-{name}", n**3, n), Work("stream", 8 * width * n * n, width * n * n)]
-        steps.append(Work("touch", 2 * width * n * n))
-        beside = 2.0
+        steps.append(Work("touch", width * n * n))
+        beside = 1.0
         if dim:
             similar = 2.0 * n * n * dim
             flops = 2.0 * n**3 + similar + 2.0 * n**3
@@ -167,9 +171,9 @@ class Ease(Linear):
                 Work(f"gemm-{name}", 2.0 * n**3, n),
                 Work(f"gemm-{name}", similar, dim),
                 Work("stream", 24 * width * n * n, width * n * n),
-                Work("touch", 5 * width * n * n),
+                Work("touch", 4 * width * n * n),
             ]
-            beside = 5.0
+            beside = 3.0
         solved = Expected(tuple(steps), flops, 0.0, 0.0, beside * width * n * n, width * n * n)
         return Stages(replace(sums + text + solved, held_bytes=width * n * n), *asked(dense=True))
 
@@ -186,8 +190,7 @@ def _zero_diagonal(gram: np.ndarray[Any, Any], ridge: float) -> np.ndarray[Any, 
     weights = invert(gram)
     weights /= -np.diag(weights).copy()
     np.fill_diagonal(weights, 0.0)
-    # LAPACK's order of elements would be turned round at every request.
-    return np.ascontiguousarray(weights)
+    return row_by_row(weights)
 
 
 __all__ = ["Ease"]

@@ -117,7 +117,7 @@ class FutureRidge(Linear):
                 for t, c in zip((squares, crossed), cells, strict=True)
                 for w in expected_gram(shape.n_chosen, t, c, n)
             ),
-            Work("events", 4.0 * len(self.cuts) * shape.n_events),
+            Work("events", 4.0 * len(self.cuts) * shape.n_events, shape.n_events),
             # Tables of one cut and of all before it become a new one.
             Work("stream", 36.0 * len(self.cuts) * sum(cells), 1 << 26),
             Work("touch", held),
@@ -130,7 +130,7 @@ class FutureRidge(Linear):
         else:
             solved = expected_solve(n, 1, cells[1], sparse=not dense, precision="float32", prior_dim=0)
         alone, batch = (
-            expected_weights(n, shape.mean_distinct, dense=not is_sparse(self.solver, int(n)), alone=alone)
+            expected_weights(shape, shape.mean_distinct, dense=not is_sparse(self.solver, int(n)), alone=alone)
             for alone in (True, False)
         )
         return Stages(replace(sums + solved, held_bytes=solved.held_bytes), alone, batch)

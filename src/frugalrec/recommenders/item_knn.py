@@ -99,7 +99,7 @@ class ItemKnn(Scores):
         work = (
             *expected_gram(chosen, products, cells, n) * int(twice),
             Work("rows", n, max(1.0, cells / n)),
-            Work("events", 2.0 * shape.n_events),
+            Work("events", 2.0 * shape.n_events, shape.n_events),
             Work("stream", 40.0 * cells, 8.0 * block),
             Work("touch", 8.0 * twice * block),
         )
@@ -109,8 +109,7 @@ class ItemKnn(Scores):
         def scored(*, alone: bool) -> Expected:
             product = expected_product(shape.mean_distinct, met, n, n, alone=alone)
             own = (Work("query", 1.0),) if alone else ()
-            work = (*own, *product, Work("stream", 12.0 * n))
-            return Expected(work, flops_a_query, 0.0, 0.0, 8.0 * n, 0.0, 1.5)
+            return Expected((*own, *product), flops_a_query, 0.0, 0.0, 8.0 * n, 0.0, 1.5)
 
         spread = 1.15 if self.shrinkage > 0 else 1.0
         fit = Expected(work, flops, 0.0, 0.0, peak, held, spread)
@@ -145,8 +144,13 @@ def _weighted(chosen: sparse.csr_array, weighting: str) -> sparse.csr_array:
 def _blocks(chosen_by: sparse.csr_array, activity: np.ndarray[Any, Any]) -> Iterator[slice]:
     """Yield runs of items whose pairs fit into a block (16 bytes a pair, at most one a chooser's other item)."""
     n_items = chosen_by.shape[0]
-    meetings = np.concatenate([[0], np.cumsum(activity[chosen_by.indices], dtype=np.int64)])[chosen_by.indptr]
-    pairs = np.concatenate([[0], np.cumsum(np.minimum(np.diff(meetings), n_items))])
+    chosen = np.flatnonzero(np.diff(chosen_by.indptr))
+    meetings = np.zeros(n_items, dtype=np.int64)
+    # As narrow as they are: there are as many of these as events.
+    met = activity.astype(np.int32)[chosen_by.indices]
+    if len(chosen):
+        meetings[chosen] = np.add.reduceat(met, chosen_by.indptr[chosen], dtype=np.int64)
+    pairs = np.concatenate([[0], np.cumsum(np.minimum(meetings, n_items))])
     start = 0
     while start < n_items:
         stop = int(np.searchsorted(pairs, pairs[start] + BLOCK_BYTES // 16, side="right")) - 1

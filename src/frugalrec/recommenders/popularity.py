@@ -71,7 +71,7 @@ class Popularity(Scores):
         weighted = self.half_life_days > 0 and shape.has_times
         n, events = shape.items, shape.n_events
         fit = Expected(
-            (Work("events", events), Work("stream", 40.0 * n)),
+            (Work("events", events, shape.n_events), Work("stream", 40.0 * n)),
             events * (5.0 if weighted else 1.0),
             0.0,
             0.0,

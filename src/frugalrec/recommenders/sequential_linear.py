@@ -170,7 +170,7 @@ class SequentialLinear(Linear):
         reaches = [-np.log2(_FAINT) * d.half_life if d.unit == "positions" else 0.0 for d in decays]
         seen = sum(shape.mean_reached(float(reach)) for reach in reaches)
         score, batch = (
-            expected_weights(n, seen, dense=not sparse, alone=alone, states=True) for alone in (True, False)
+            expected_weights(shape, seen, dense=not sparse, alone=alone, states=True) for alone in (True, False)
         )
         if any(d.unit == "seconds" for d in decays):
             # How many items lie within seconds of the newest, only the queries know.
@@ -182,7 +182,8 @@ class SequentialLinear(Linear):
             )
             batch += Expected((Work("gemm-f32", flops, dim),), flops, 0.0, 0.0, 8.0 * n, 0.0)
         held = (solved.held_bytes or 0.0) + 8.0 * n * dim
-        beside = 4.0 * n * dim  # what was encoded is there already
+        # What was encoded is there already; the allocator keeps what was used in passing.
+        beside = (text.peak_bytes or 0.0) - 4.0 * n * dim
         fit = expected_encoded(shape, dim) + sums + replace(text, held_bytes=beside) + solved
         return Stages(replace(fit, held_bytes=held), score, batch)
 

@@ -69,7 +69,14 @@ class UserKnn(Scores):
     def expected(self, shape: DataShape) -> Stages:
         """Return what fitting and scoring take for data of ``shape``."""
         users = shape.users
-        fit = Expected((Work("events", shape.n_events),), 0.0, 0.0, 0.0, 40.0 * shape.n_events, 16.0 * shape.n_chosen)
+        fit = Expected(
+            (Work("events", shape.n_events, shape.n_events),),
+            0.0,
+            0.0,
+            0.0,
+            40.0 * shape.n_events,
+            16.0 * shape.n_chosen,
+        )
         read = shape.mean_distinct * shape.mean_popularity
         kept = min(float(self.neighbours), users)
         voted = kept * shape.mean_distinct

@@ -30,11 +30,13 @@ CREATE TABLE arrays (key TEXT PRIMARY KEY, shape TEXT NOT NULL, data BLOB NOT NU
                      price TEXT NOT NULL, used REAL NOT NULL);
 CREATE INDEX arrays_used ON arrays (used);
 """
-_GET = "SELECT shape, data, checksum, price, used FROM arrays WHERE key = ?"
+_GET = "SELECT key, shape, data, checksum, price, used FROM arrays WHERE key IN"
 _PUT = "INSERT OR IGNORE INTO arrays VALUES (?, ?, ?, ?, ?, ?)"
 _TOUCH = "UPDATE arrays SET used = ? WHERE key = ?"
 _DELETE = "DELETE FROM arrays WHERE key = ?"
 _EVICT = "DELETE FROM arrays WHERE rowid IN (SELECT rowid FROM arrays ORDER BY used, rowid LIMIT ?)"
+
+_ASKED_AT_ONCE = 250  # a query for each key takes several times as long; SQLite has had room for 999 since ever
 
 _TOUCH_AFTER_SECONDS = 3600.0  # finer than that, reading would mean writing
 _BUSY_SECONDS = 10.0
@@ -81,18 +83,16 @@ class ArrayCache:
             found: dict[str, tuple[Matrix, Cost]] = {}
             stale: list[str] = []
             broken: list[str] = []
-            for key in keys:
-                row = connection.execute(_GET, (key,)).fetchone()
-                if row is None:
-                    continue
-                *content, used = row
-                try:
-                    found[key] = _decoded(*content)
-                except (TypeError, ValueError):
-                    broken.append(key)
-                    continue
-                if used < now - _TOUCH_AFTER_SECONDS:
-                    stale.append(key)
+            for start in range(0, len(keys), _ASKED_AT_ONCE):
+                asked = keys[start : start + _ASKED_AT_ONCE]
+                for key, *content, used in connection.execute(f"{_GET} ({', '.join('?' * len(asked))})", asked):
+                    try:
+                        found[key] = _decoded(*content)
+                    except (TypeError, ValueError):
+                        broken.append(key)
+                        continue
+                    if used < now - _TOUCH_AFTER_SECONDS:
+                        stale.append(key)
             return found, stale, broken
 
         result = self._attempt(read)
@@ -229,8 +229,14 @@ class ArrayCache:
 
 def _encoded(array: Matrix, price: Cost) -> tuple[str, bytes, int, str]:
     shape, data = json.dumps(array.shape), np.ascontiguousarray(array, dtype=np.float32).tobytes()
-    known = json.dumps({name: amount for name, amount in price.to_dict().items() if amount is not None})
+    known = _written(price)
     return shape, data, _checksum(shape, data, known), known
+
+
+@lru_cache(maxsize=4096)
+def _written(price: Cost) -> str:
+    # Texts of one length in one batch cost the same.
+    return json.dumps({name: amount for name, amount in price.to_dict().items() if amount is not None})
 
 
 def _decoded(shape: str, data: bytes, checksum: int, price: str) -> tuple[Matrix, Cost]:
@@ -248,7 +254,7 @@ def _shape(text: str) -> tuple[int, ...]:
 
 @lru_cache(maxsize=4096)
 def _price(text: str) -> Cost:
-    return Cost.from_dict(json.loads(text))  # texts of one length in one batch cost the same to the digit
+    return Cost.from_dict(json.loads(text))
 
 
 def _checksum(shape: str, data: bytes, price: str) -> int:
