@@ -15,13 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frugalrec import registry
-from frugalrec.cost import Ledger
+from frugalrec.cost import Cost, Ledger
 from frugalrec.data.dataset import Dataset, Query, Ranking, Reason
 from frugalrec.encoders._cached import Cached, Inspects
 from frugalrec.encoders.bag_of_words import BagOfWords
 from frugalrec.encoders.bm25 import Bm25
 from frugalrec.encoders.onnx import Onnx
 from frugalrec.errors import ConfigError, DataError, NotFittedError
+from frugalrec.learned import Learned, Ready
 from frugalrec.pipeline import Metered, Pipeline, Remembering
 from frugalrec.plan import Plan, Spec
 from frugalrec.recommenders._base import Scores, mask_scores, top_k
@@ -72,6 +73,28 @@ def test_fitting_opens_a_span_a_stage(dataset: Dataset) -> None:
     assert fit.cost.flops
     Plan("plain", Spec("popularity")).build().fit(dataset, ledger)
     assert ledger.total(plan="plain", phase="once").flops == 0.0
+
+
+def test_what_is_ready_is_not_fitted_but_charged_as_spared(dataset: Dataset) -> None:
+    plan = Plan("p", Spec("hybrid", {"members": (Spec("ease"), CONTENT)}))
+    first = plan.build().fit(dataset)
+    took = Cost(seconds=3.0, cpu_seconds=2.0, gpu_seconds=0.0, flops=5e9, tokens_in=7.0, peak_bytes=2.0**40)
+    for cost in (took, replace(took, flops=None, fees=None, peak_bytes=None)):
+        ledger = Ledger()
+        ready = Ready(plan.recommender, Learned.of(first.recommender), cost)
+        pipeline = plan.build().fit(dataset, ledger, ready)
+        np.testing.assert_array_equal(pipeline.score(queries_of(dataset)), first.score(queries_of(dataset)))
+        assert pipeline.model_bytes == first.model_bytes
+        assert pipeline.encoders[0] is not first.encoders[0]
+        encode, fit = ledger.entries
+        assert encode.cost.flops  # texts are encoded as always
+        known = cost.flops is not None
+        assert fit.cost.flops == (0.0 if known else None)
+        assert fit.cost.cpu_seconds < 1.0  # type: ignore[operator]
+        assert (fit.whole.flops, fit.whole.fees, fit.whole.peak_bytes) == (cost.flops, cost.fees, cost.peak_bytes)
+        assert fit.whole.tokens_in == 7.0
+        assert fit.whole.cpu_seconds == pytest.approx(2.0, abs=1.0)
+        assert ledger.total(phase="refresh", reused=False).tokens_in == 0.0
 
 
 def test_an_encoder_in_two_places_encodes_each_text_once(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:

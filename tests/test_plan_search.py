@@ -8,14 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from frugalrec import plan_search
 from frugalrec.config import parse_config
-from frugalrec.cost import Ledger
+from frugalrec.cost import Cost, Ledger
 from frugalrec.data.dataset import Split
 from frugalrec.data.splits.leave_last_out import LeaveLastOut
 from frugalrec.floors import Floor
+from frugalrec.learned import Learned, Ready
 from frugalrec.narrowing import Looked, Narrowed, narrowed
 from frugalrec.plan import Plan, Spec
-from frugalrec.plan_search import Halving, _Rung
+from frugalrec.plan_search import Halving
+from frugalrec.rungs import Rung
 from frugalrec.testing.data import toy_dataset
 
 USERS = 400
@@ -168,7 +171,7 @@ class Recording(Halving):
     """Looks at nothing: keeps what each plan may take, and finds that fitting ``member`` takes 30 s."""
 
     def _look(
-        self, plan: Plan, rung: _Rung, step: int, fits: float, seconds: float, seen: Mapping[str, Looked]
+        self, plan: Plan, rung: Rung, step: int, fits: float, seconds: float, seen: Mapping[str, Looked]
     ) -> Looked:
         self.asked = {**getattr(self, "asked", {}), plan.name: (fits, seconds)}
         return replace(self.found[plan.name], fit_seconds=30.0 if plan.name == "member" else 1.0)
@@ -187,13 +190,13 @@ def test_what_others_leave_on_all_users_is_for_more_fits_but_for_what_the_best_p
         plans = [one.plan for one in looks.values()]
         halving = Recording(plans, split, config, 60.0, "", tmp_path / "search.jsonl", Ledger())
         halving.found, halving.judged = dict(looks), frozenset(looks)
-        halving._climb(_Rung(split, share, lambda plan, rung: 1.0), 1, 3.0, 18.0)
+        halving._climb(Rung(split, share, lambda plan, rung: 1.0), 1, 3.0, 18.0)
         assert halving.asked["member"][0] == expected
         # 60 s, but for 2 of the blend's look, and the blend with its member as it is now: not more than twice 3 · 2 s.
         assert halving.asked["other"][1] == pytest.approx(12.0)
     halving = Recording(plans, split, config, 37.0, "", tmp_path / "search.jsonl", Ledger())
     halving.found, halving.judged = dict(looks), frozenset(looks)
-    halving._climb(_Rung(split, 1.0, lambda plan, rung: 1.0), 1, 3.0, 18.0)
+    halving._climb(Rung(split, 1.0, lambda plan, rung: 1.0), 1, 3.0, 18.0)
     fits, seconds = halving.asked["other"]
     assert seconds == pytest.approx(37.0 - 30.0 - 2.0, abs=0.5)
     assert fits == pytest.approx(seconds / 2.0)
@@ -246,7 +249,7 @@ def test_what_an_affordable_plan_is_built_on_stays_and_so_does_the_cheapest_of_a
     spec = Spec("hybrid", {"members": (Spec("plan", {"name": "member"}),)})
     took = {"member": (30.0, Spec("ease")), "blend": (0.0, spec), "dear": (80.0, Spec("ease"))}
     looks = [Looked(Plan(n, one), np.ones(2), seconds, 1e-3, 1.0) for n, (seconds, one) in took.items()]
-    rung = _Rung(LeaveLastOut().split(toy_dataset(n_users=20, n_items=20)), 1 / 8, lambda plan, rung: 1.0)
+    rung = Rung(LeaveLastOut().split(toy_dataset(n_users=20, n_items=20)), 1 / 8, lambda plan, rung: 1.0)
     halving = halving_of(looks, 60.0, tmp_path)
     halving._afford(rung)
     assert list(halving.found) == ["member", "blend"]
@@ -256,10 +259,77 @@ def test_what_an_affordable_plan_is_built_on_stays_and_so_does_the_cheapest_of_a
 
 
 def test_time_is_kept_back_for_the_best_unless_it_needs_more_than_half_of_the_budget(tmp_path: Path) -> None:
-    rung = _Rung(LeaveLastOut().split(toy_dataset(n_users=20, n_items=20)), 1 / 8, lambda plan, rung: 1.0)
+    rung = Rung(LeaveLastOut().split(toy_dataset(n_users=20, n_items=20)), 1 / 8, lambda plan, rung: 1.0)
     cheap = replace(look("cheap", 0.4), fit_seconds=1.0)
     for best_seconds, look_seconds, over in ((40.0, 50.0, False), (40.0, 70.0, True), (70.0, 70.0, False)):
         looks = [replace(look("best", 0.5), fit_seconds=best_seconds), cheap, look("next", 0.0)]
         halving = halving_of(looks, 100.0, tmp_path)
         halving.weighs = lambda plan, split, seconds=look_seconds: seconds
         assert halving._out_of_time("next", rung, {one.plan.name: one for one in looks[:2]}) == over
+
+
+def test_the_models_of_what_is_to_be_judged_wait_for_it(tmp_path: Path) -> None:
+    split = LeaveLastOut().split(toy_dataset(n_users=450, n_items=24))
+    config = parse_config({"data": {"interactions": "x.csv"}}, "a test")
+    on = Spec("hybrid", {"members": (Spec("plan", {"name": "sequential"}), Spec("plan", {"name": "item-knn"}))})
+    kinds = {"chance": "chance", "item-knn": "item-knn", "als": "popularity", "sequential": "sequential-linear"}
+    plans = [*(Plan(name, Spec(kind)) for name, kind in kinds.items()), Plan("both", on)]
+    searches = []
+    for _ in range(2):
+        searches.append(Halving(plans, split, config, 60.0, "", tmp_path / "search.jsonl", Ledger()))
+        searches[-1].run()
+    first, again = searches
+    assert first.ready.keys() == set(first.finalists)
+    assert {"chance", "sequential"} <= first.ready.keys()
+    assert first.found["chance"].share == 1.0
+    for name, model in first.ready.items():
+        assert model.fits(first.found[name].plan)
+        afresh = first.found[name].plan.build().fit(split.train)
+        handed = first.found[name].plan.build().fit(split.train, ready=model)
+        np.testing.assert_array_equal(handed.score(split.test.queries), afresh.score(split.test.queries))
+    # A later run has none of them, and counts their fits as spent.
+    assert not first.lost
+    assert not again.ready
+    assert again.lost >= first.ready.keys()
+    for name in first.finalists:
+        assert again.whole(again.found[name]) == first.whole(first.found[name])
+    best = first.found["sequential"]
+    asked = best.query_seconds * len(split.test)
+    assert first.whole(best) == pytest.approx(asked)
+    assert first._whole("sequential", first.found) == pytest.approx(asked)
+    first.ready.clear()
+    assert first.whole(best) == pytest.approx(best.fit_seconds + asked)
+    left = again.left
+    again.note("judged", 5.0, fitted_again=best.fit_seconds + 3.0)
+    assert again.left == pytest.approx(left + best.fit_seconds + 3.0, abs=0.5)
+    kept = (tmp_path / "search.jsonl").read_text(encoding="utf-8").splitlines()[-1]
+    assert f'"cpu_seconds": {2.0 - best.fit_seconds}' in kept
+
+
+def test_models_wait_only_while_they_take_a_quarter_of_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = np.zeros(30, dtype=np.int8)
+    own = {name: np.zeros(size, dtype=np.int8) for name, size in {"a": 10, "b": 50, "c": 20, "d": 30}.items()}
+    means = {"a": 0.2, "b": 0.5, "c": 0.4, "d": 0.3}
+    looks = {name: look(name, mean) for name, mean in means.items()}
+    spec, cost = Spec("ease"), Cost.zero()
+    # From the best to the last: 50, 20, 30 beside 30 that it shares with the last, and 10.
+    for free, kept in (
+        (None, "abcd"),
+        (420.0, "abcd"),
+        (419.0, "bcd"),
+        (380.0, "bcd"),
+        (379.0, "abc"),
+        (250.0, "bc"),
+        (60.0, "b"),
+        (59.0, "c"),
+        (0.0, "c"),
+    ):
+        monkeypatch.setattr(plan_search, "available_memory_bytes", lambda free=free: free)
+        halving = halving_of(list(looks.values()), 100.0, tmp_path)
+        for name, values in own.items():
+            parts = {"x_": values, **({"y_": shared} if name in "ad" else {})}
+            halving.ready[name] = Ready(spec, Learned(parts, {}), cost)
+        halving._hold(looks)
+        assert "".join(sorted(halving.ready)) == "".join(sorted(kept)), free

@@ -548,6 +548,44 @@ def test_what_a_search_tried_is_told_of_the_plans_that_it_left(tmp_path: Path) -
     assert line["tuning"] == json.loads(json.dumps(list(best.tuning)))
 
 
+def test_what_was_fitted_to_all_users_is_judged_as_it_is(tmp_path: Path) -> None:
+    whole = tmp_path / "whole"
+    done = study(LARGE, whole, searching())
+    decision = done.run()
+    looks = [json.loads(line) for line in (whole / "search.jsonl").read_text(encoding="utf-8").splitlines()]
+    ready = {line["plan"]["name"] for line in looks if line.get("ready")}
+    judged = {choice.name: choice.trial for choice in decision.choices}
+    assert {"popularity", str(decision.plan)} <= set(judged) <= ready
+    fits = {entry.plan: entry for entry in done.ledger.entries if entry.name == "fit" and entry.depth == 0}
+    assert fits.keys() == judged.keys()
+    for name, fit in fits.items():
+        assert fit.cost.flops == 0.0  # what it took is in the search
+        assert fit.whole.flops == judged[name].cost["refresh"].flops
+        assert judged[name].cost["refresh"].seconds > fit.cost.seconds  # type: ignore[operator]
+    kept = [json.loads(line) for line in (whole / "estimates.jsonl").read_text(encoding="utf-8").splitlines()]
+    actual = [line["actual"] for line in kept if line["plan"] == decision.plan]
+    assert judged[str(decision.plan)].cost["refresh"].to_dict() in actual
+
+    # An interruption before anything is judged loses the models: they are fitted again, and the decision is the same.
+    cut = tmp_path / "cut"
+    cut.mkdir()
+    lines = [line for line in looks if "values" in line]
+    (cut / "search.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    resumed = study(LARGE, cut, searching())
+    again = resumed.run()
+    assert again.plan == decision.plan
+    assert qualities(again) == qualities(decision)
+    assert [d.plan for d in resumed.dropped] == [d.plan for d in done.dropped]
+    for choice in again.choices:
+        assert choice.trial.cost["refresh"].flops == pytest.approx(judged[choice.name].cost["refresh"].flops, rel=1e-12)
+        assert choice.trial.model_bytes == judged[choice.name].model_bytes
+        np.testing.assert_array_equal(choice.trial.values, judged[choice.name].values)
+    spent = {entry.plan: entry.cost.flops for entry in resumed.ledger.entries if entry.name == "fit"}
+    assert all(
+        spent[name] == choice.trial.cost["refresh"].flops for name, choice in zip(spent, again.choices, strict=True)
+    )
+
+
 def test_few_users_need_no_rungs(dataset: Dataset, tmp_path: Path) -> None:
     both = {"name": "both", "recommender": {"component": "hybrid", "members": [{"plan": "ease"}, {"plan": "timed"}]}}
     timed = {"name": "timed", "recommender": {"component": "sequential-linear", "gap_half_life": 60.0}}

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from frugalrec import metrics, progress, tuning
+from frugalrec import metrics, progress, refitting, tuning
 from frugalrec.cost import Ledger
 from frugalrec.data.catalog import Catalog
 from frugalrec.data.dataset import Dataset, Fold, Query, Split
@@ -23,8 +23,9 @@ from frugalrec.plan import Plan, Spec
 from frugalrec.recommenders import ease, sequential_linear
 from frugalrec.recommenders._base import Scores
 from frugalrec.recommenders._recalled import Recalled
+from frugalrec.refitting import Fitted
 from frugalrec.testing.data import toy_dataset
-from frugalrec.tuning import Fitted, Search, Tuned, _Climb, tune
+from frugalrec.tuning import Search, Tuned, _Climb, tune
 from frugalrec.tuning_space import search_space
 
 METRIC = "ndcg@10"
@@ -258,8 +259,12 @@ def test_the_search_is_on_nobody_s_bill_but_its_own(split: Split) -> None:
     assert set(heard) == {"tune p"}
 
 
+@dataclass(init=False)
 class Opinion(Scores):
     """Scores that do not depend on the query; counts how often it is asked."""
+
+    best: tuple[int, ...]
+    asked: int
 
     def __init__(self, *best: int) -> None:
         self.best, self.asked = best, 0
@@ -291,8 +296,8 @@ def test_each_member_gets_a_weight_of_its_own_and_is_asked_once() -> None:
     # The first member is no better: with it alone at weight 0, the value is reached too.
     assert first < 1.0 or found.value == max(entry["value"] for entry in found.tried if entry["settings"]["weights"][0])
     # Once to learn the scale of its scores, once for the first block of the fold, once for the rest.
-    assert climb._pipeline is not None
-    assert [member.asked for member in climb._pipeline.recommender.members] == [3, 3, 3]
+    assert climb._model.pipeline is not None
+    assert [member.asked for member in climb._model.pipeline.recommender.members] == [3, 3, 3]
     assert found.value == max(entry["value"] for entry in found.tried)
     # Members that are known are not fitted again, and stay as they are; what they took is told.
     assert [one.recommender.asked for one in known] == [0, 0, 0]
@@ -336,7 +341,12 @@ def test_a_search_keeps_what_it_fitted_with_the_chosen_settings(split: Split) ->
         queries = split.validation.queries
         again = found.plan.build().fit(split.train).recommender
         np.testing.assert_array_equal(found.fitted.recommender.score(queries), again.score(queries))
+        assert found.fitted.cost is None  # nobody asked
         assert tune(plan, split, METRIC, Search(500.0), Ledger()).fitted is None
+        costed = tune(plan, split, METRIC, Search(500.0, keep=True, costed=True), Ledger()).fitted
+        assert costed is not None
+        assert costed.spec == found.fitted.spec
+        assert costed.cost is not None
 
 
 def test_members_are_set_for_the_whole_unless_the_plan_was_written_with_their_settings(split: Split) -> None:
@@ -393,7 +403,7 @@ def test_on_a_large_catalogue_sums_are_chosen_on_a_miniature(split: Split, monke
 
 
 def test_on_a_large_catalogue_the_search_solves_block_by_block(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tuning, "DENSE_ITEMS", 20)
+    monkeypatch.setattr(refitting, "DENSE_ITEMS", 20)
     solvers: list[str] = []
     solve = ease.Ease.solve
 

@@ -104,7 +104,10 @@ _NOTHING = Cost.zero()
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One closed span of a `Ledger`. ``cost`` was spent now; ``reused`` is what a cache spared, at its first price."""
+    """One closed span of a `Ledger`. ``cost`` was spent now; ``reused`` is what a cache spared, at its first price.
+
+    What a search has fitted and another stage takes over is spared there too.
+    """
 
     name: str
     plan: str

@@ -20,7 +20,7 @@ NUMBERS = ("fit_seconds", "query_seconds", "cpu_seconds", "growth", "share", "fi
 def line_of(looked: Looked) -> dict[str, Any]:
     """Return a look as a table that goes into a file."""
     values = [None if np.isnan(v) else round(float(v), 6) for v in looked.values]
-    found = {"plan": looked.plan.to_dict(), "values": values, "stopped_at": looked.stopped_at}
+    found = {"plan": looked.plan.to_dict(), "values": values, "stopped_at": looked.stopped_at, "ready": looked.ready}
     return found | {"tried": list(looked.tried)} | {n: getattr(looked, n) for n in NUMBERS}
 
 
@@ -28,8 +28,8 @@ def looked_of(line: Mapping[str, Any]) -> Looked:
     """Return what `line_of` was made of."""
     values = np.array([np.nan if v is None else v for v in line["values"]], dtype=np.float64)
     numbers = {n: float(line[n]) for n in NUMBERS}
-    plan, tried = Plan.from_dict(line["plan"]), line.get("tried", ())
-    return Looked(plan, values, **numbers, stopped_at=line["stopped_at"], tried=tried)
+    plan, tried, ready = Plan.from_dict(line["plan"]), line.get("tried", ()), bool(line.get("ready", False))
+    return Looked(plan, values, **numbers, stopped_at=line["stopped_at"], tried=tried, ready=ready)
 
 
 def lines_of(path: Path) -> dict[str, dict[str, Any]]:

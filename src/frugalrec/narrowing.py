@@ -31,6 +31,7 @@ class Looked:
     a fit on everything is expected to take as one on this ``share`` of the users. ``fits`` were made, counted by
     their work; each with the settings that need none took ``setting_seconds`` of CPU. ``stopped_at`` is the setting at
     which there was no room for more: the next rung goes on there. ``tried``: notes on the settings that were tried.
+    ``ready``: whether there is, or was, a model of just these settings fitted to everything.
     """
 
     plan: Plan
@@ -44,6 +45,7 @@ class Looked:
     fits: float = 1.0
     setting_seconds: float = 0.0
     tried: Sequence[Mapping[str, Any]] = ()
+    ready: bool = False
 
     @property
     def mean(self) -> float:
@@ -57,9 +59,10 @@ class Looked:
             return self.setting_seconds
         return self.setting_seconds * float(self.growth ** (1 - math.log(share) / math.log(self.share)))
 
-    def whole_seconds(self, queries: int) -> float:
-        """Return what fitting to all users and answering ``queries`` are expected to take."""
-        return self.fit_seconds * self.growth + self.query_seconds * math.sqrt(self.growth) * queries
+    def whole_seconds(self, queries: int, *, fitted: bool = False) -> float:
+        """Return what fitting to all users, unless it is ``fitted``, and answering ``queries`` are expected to take."""
+        fit_seconds = 0.0 if fitted else self.fit_seconds * self.growth
+        return fit_seconds + self.query_seconds * math.sqrt(self.growth) * queries
 
 
 @dataclass(frozen=True)

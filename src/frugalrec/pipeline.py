@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import struct
@@ -17,7 +16,7 @@ from numpy.lib.npyio import NpzFile
 from scipy import sparse
 
 from frugalrec import registry
-from frugalrec.cost import Ledger, charge
+from frugalrec.cost import Ledger, charge, charge_reused
 from frugalrec.data.dataset import Dataset, Query, Ranking, Reason
 from frugalrec.data.interactions import IntArray
 from frugalrec.encoders._cached import Cached, Inspects
@@ -34,6 +33,7 @@ from frugalrec.interfaces import (
     Role,
     TextEncoder,
 )
+from frugalrec.learned import Learned, Ready, learned_by, parts_of, size_of
 from frugalrec.llms._cached import CachedLanguageModel
 from frugalrec.plan import Plan, Spec, map_specs
 from frugalrec.spending import Rate, computing
@@ -123,15 +123,24 @@ class Pipeline:
         """The plan's encoders, each after those it is made of."""
         return tuple(encoder.component for encoder in self._encoders)
 
-    def fit(self, dataset: Dataset, ledger: Ledger | None = None) -> Self:
-        """Encode the catalogue, then learn from the events."""
+    def fit(self, dataset: Dataset, ledger: Ledger | None = None, ready: Ready | None = None) -> Self:
+        """Encode the catalogue, then learn from the events.
+
+        What is ``ready``, made of these data by these settings, is not learned again: it is charged as reused.
+        """
         ledger = ledger if ledger is not None else Ledger()
         give_back_memory()
         with ledger.span("encode", plan=self.plan.name, phase="once", units=dataset.n_items):
             self.encode(dataset)
         give_back_memory()
         with ledger.span("fit", plan=self.plan.name, phase="refresh"):
-            self.recommender.fit(dataset)
+            if ready is None:
+                self.recommender.fit(dataset)
+            else:
+                ready.learned.give(self.recommender)
+                # Nothing is spent on it; what nobody knows of its fit stays unknown of the whole.
+                charge(**{name: None if amount is None else 0.0 for name, amount in ready.cost.to_dict().items()})
+                charge_reused(ready.cost)
             if self.reranker is not None:
                 self.reranker.fit(dataset)
         return self
@@ -186,7 +195,7 @@ class Pipeline:
         Arrays that are mapped from a file are not among them: they are `disk_bytes`.
         """
         models = [*self._models, *_asked(self.reranker)]
-        return sum(map(_size, self._state())) + sum(getattr(model, "weights_bytes", 0) for model in models)
+        return sum(map(size_of, self._state())) + sum(getattr(model, "weights_bytes", 0) for model in models)
 
     @property
     def models(self) -> tuple[LanguageModel, ...]:
@@ -245,9 +254,9 @@ class Pipeline:
     def _state(self) -> Iterator[Any]:
         for part in (self.recommender, self.reranker):
             if part is not None:
-                yield from _walk_arrays(part)
+                yield from Learned.of(part).arrays()
         for encoder in self._encoders:
-            yield from (value for _, value in _learned(encoder.component))
+            yield from (value for _, value in learned_by(encoder.component))
 
     def _shape(self) -> Any:
         """Return the components and settings as they come back from JSON; what a plan is called does not matter."""
@@ -300,52 +309,20 @@ class _Shared:
     models: dict[str, LanguageModel] = field(default_factory=dict)
 
 
-def _children(component: Any) -> Iterator[tuple[str, Any]]:
-    for declared in dataclasses.fields(component):
-        if registry.kind_of(str(declared.type)) in ("recommender", "reranker"):
-            value = getattr(component, declared.name)
-            for i, part in enumerate(value if isinstance(value, tuple) else (value,)):
-                if part is not None:
-                    yield f"{declared.name}.{i}", part
-
-
-def _learned(component: Any) -> Iterator[tuple[str, Any]]:
-    for name, value in vars(component).items():
-        if name.endswith("_") and not name.startswith("_"):
-            yield name, value
-
-
 def _asked(reranker: Any) -> Iterator[Any]:
     """Yield a reranker and those in it, as far as they run on requests."""
     if reranker is not None and not getattr(reranker, "frees_requests", False):
         yield reranker
-        for name, part in _children(reranker):
+        for name, part in parts_of(reranker):
             if name.startswith("reranker"):
                 yield from _asked(part)
 
 
-def _walk_arrays(component: Any) -> Iterator[Any]:
-    for _, value in _learned(component):
-        yield value
-    for _, part in _children(component):
-        yield from _walk_arrays(part)
-
-
-def _size(value: Any) -> int:
-    if isinstance(value, np.ndarray):
-        return 0 if isinstance(value, np.memmap) else int(value.nbytes)
-    if sparse.issparse(value):
-        return int(value.data.nbytes + value.indices.nbytes + value.indptr.nbytes)
-    if isinstance(value, str):
-        return len(value.encode("utf-8", "surrogatepass"))
-    return sum(map(_size, value)) if isinstance(value, list | tuple) else 0
-
-
 def _freeze(component: Any, path: str, arrays: dict[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
     state: dict[str, Any] = {}
-    for name, value in _learned(component):
+    for name, value in learned_by(component):
         state[name] = _frozen(value, f"{path}/{name}", arrays)
-    children = {key: _freeze(part, f"{path}/{key}", arrays) for key, part in _children(component)}
+    children = {key: _freeze(part, f"{path}/{key}", arrays) for key, part in parts_of(component)}
     return {"state": state, "children": children}
 
 
@@ -366,7 +343,7 @@ def _frozen(value: Any, path: str, arrays: dict[str, np.ndarray[Any, Any]]) -> A
 def _thaw(component: Any, tree: Mapping[str, Any], arrays: NpzFile) -> None:
     for name, frozen in tree["state"].items():
         setattr(component, name, _thawed(frozen, arrays))
-    for key, part in _children(component):
+    for key, part in parts_of(component):
         _thaw(part, tree["children"][key], arrays)
 
 

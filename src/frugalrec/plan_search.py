@@ -27,17 +27,16 @@ from frugalrec.errors import AssetError, BudgetError, DataError, MissingExtraErr
 from frugalrec.evaluation import quick_values
 from frugalrec.floors import Floor
 from frugalrec.interfaces import ArrayStore
+from frugalrec.learned import Learned, Ready, distinct_bytes
 from frugalrec.look_files import line_of, lines_of, looked_of
+from frugalrec.machine import available_memory_bytes
 from frugalrec.narrowing import BASELINES, Dropped, Looked, narrowed
 from frugalrec.plan import Plan
 from frugalrec.portfolio import references_of
 from frugalrec.prices import PriceSheet
-from frugalrec.tuning import Fitted, Search, tune
+from frugalrec.rungs import Rung, rungs
+from frugalrec.tuning import Search, tune
 from frugalrec.tuning_space import kin, search_space
-
-FIRST_SHARE = 1 / 8
-LEAST_USERS = 400
-"""The first rung has this share of the users, or so many where that is more."""
 
 SPARE = 1.5
 """How many times the time that fitting and judging the best plan is expected to take is kept back for it."""
@@ -51,6 +50,9 @@ STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 ROOM = 2.0
 """How many times the time that its fits are expected to take a plan may have on a rung; on the last, as many fits."""
 
+HELD_SHARE = 0.25
+"""The share of the memory that is free which models may fill that wait to be judged."""
+
 LEAST_SECONDS = 0.01
 """Whatever the budget, the settings that a search begins with are tried."""
 
@@ -63,7 +65,9 @@ class Halving:
     ``seconds`` is CPU time for everything, this and what follows. What was looked at is kept in ``path``, a line each,
     so that an interrupted search goes on; what it took then counts as spent where it is taken up. ``refuses`` says why
     a plan is not to be tried, ``expects`` how long fitting it to everything will take at least, where that is known,
-    and ``weighs`` how much time it needs beside others, on everything or on a smaller split.
+    and ``weighs`` how much time it needs beside others, on everything or on a smaller split. Of plans that were looked
+    at on all users, ``ready`` has the models, so that they are judged without another fit, and ``lost`` the names of
+    those whose models went with an interrupted run.
     """
 
     plans: Sequence[Plan]
@@ -83,6 +87,8 @@ class Halving:
     members: tuple[Dropped, ...] = ()
     dropped: list[Dropped] = field(default_factory=list)
     skipped: list[Dropped] = field(default_factory=list)
+    ready: dict[str, Ready] = field(default_factory=dict)
+    lost: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._by_name = {plan.name: plan for plan in self.plans}
@@ -109,8 +115,10 @@ class Halving:
         placed = [name for n in ordered for name in ((twins[n], n) if twins[n] in ordered else (n,))]
         return list(dict.fromkeys(placed))
 
-    def note(self, key: str, seconds: float) -> None:
-        """Keep for a later run what one more step took."""
+    def note(self, key: str, seconds: float, fitted_again: float = 0.0) -> None:
+        """Keep for a later run what one more step took; a fit that was ``lost`` was on the budget once."""
+        self._began += fitted_again
+        seconds = max(0.0, seconds - fitted_again)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"key": key, "cpu_seconds": seconds}) + "\n")
 
@@ -153,11 +161,11 @@ class Halving:
                 return share, fits, part
         return shares[0], 0.0, 0.0
 
-    def _rung(self, share: float) -> _Rung | None:
+    def _rung(self, share: float) -> Rung | None:
         split = sampled(self.split, share, max_queries=self.config.tuning.max_queries, seed=self.config.seed)
-        return _Rung(split, share, self._growth) if len(split.validation) else None
+        return Rung(split, share, self._growth) if len(split.validation) else None
 
-    def _growth(self, plan: str, rung: _Rung) -> float:
+    def _growth(self, plan: str, rung: Rung) -> float:
         """Return how many times as long a fit on everything is expected to take as one on ``rung``, or judging it."""
         if rung.share == 1:
             return 1.0
@@ -184,7 +192,7 @@ class Halving:
             return math.inf
         return 1.0 + sum(len(values) - 1 for stage, values in search_space(spec).values() if stage != "score")
 
-    def _climb(self, rung: _Rung, step: int, fits: float, seconds: float) -> dict[str, Looked] | None:
+    def _climb(self, rung: Rung, step: int, fits: float, seconds: float) -> dict[str, Looked] | None:
         """Look at every plan left on one rung; None where not all could be seen, and others had been before."""
         first = step == 0
         seen: dict[str, Looked] = {}
@@ -222,11 +230,12 @@ class Halving:
                 most = min(most, max(1.0, limit / max(expected, LEAST_SECONDS)))
             try:
                 seen[name] = self._look(resolved, rung, step, most, limit, seen)
+                self._hold(seen)
             except (DataError, MissingExtraError, AssetError, BudgetError, MemoryError) as error:
                 self._skip(name, str(error) or "out of memory")
         return seen or None
 
-    def _narrow(self, rung: _Rung, shares: Sequence[float]) -> None:
+    def _narrow(self, rung: Rung, shares: Sequence[float]) -> None:
         """Leave out plans that are not to be looked at on one of ``shares``; without any, those not to be judged."""
         if shares:
             self._afford(rung)
@@ -246,10 +255,11 @@ class Halving:
         self.dropped += left.dropped
         self._order, self.judged, self.members = list(left.order), left.judged, left.members
         self.found = {name: seen[name] for name in left.order}
+        self.ready = {name: model for name, model in self.ready.items() if name in left.judged}
         on, users = ", ".join(left.order), len(rung.split.validation)
         self.say(f"search: {len(seen)} plans at {users:,} users; on with {on} ({self.left:.0f} s left)")
 
-    def _afford(self, rung: _Rung) -> None:
+    def _afford(self, rung: Rung) -> None:
         """Leave out plans that cannot be fitted to everything and judged in what is left, but for the cheapest one."""
         needed = {name: self._whole(name, self.found) for name in self.found}
         kept = {name for name, seconds in needed.items() if seconds <= self.left} or {
@@ -288,7 +298,7 @@ class Halving:
             f"fitting it is expected to take at least {needed:.3g} s of CPU, and {max(0.0, self.left):.3g} s are left"
         )
 
-    def _out_of_time(self, name: str, rung: _Rung, seen: Mapping[str, Looked]) -> bool:
+    def _out_of_time(self, name: str, rung: Rung, seen: Mapping[str, Looked]) -> bool:
         """Whether a first look at a plan would not leave enough to fit the best so far to everything.
 
         What needs more than half of the budget for that is no reason to leave plans unseen that may do with less.
@@ -298,16 +308,31 @@ class Halving:
         kept = needed[max(modest, key=lambda n: seen[n].mean)] if modest else 0.0
         return kept + (self.weighs(self._by_name[name].resolved(self._by_name), rung.split) or 0.0) > self.left
 
-    def _short(self, name: str, rung: _Rung, seen: Mapping[str, Looked]) -> bool:
+    def _short(self, name: str, rung: Rung, seen: Mapping[str, Looked]) -> bool:
         """Whether looking at a plan again would not leave enough to fit the best so far to everything."""
         before, best = seen[name], max(seen.values(), key=lambda one: one.mean)
         return before.fit_seconds * before.growth / rung.growth(name) + self.whole(best) > self.left
 
     def whole(self, one: Looked) -> float:
-        """Return what fitting a plan to all users and judging it are expected to take."""
-        asked = self.config.evaluation
+        """Return what fitting a plan to all users, unless its model waits, and judging it are expected to take."""
+        asked, name = self.config.evaluation, one.plan.name
         limits = (asked.max_queries, asked.lm_queries if one.plan.language_model == "per request" else 0)
-        return one.whole_seconds(min([len(self.split.test), *(limit for limit in limits if limit)]))
+        queries = min([len(self.split.test), *(limit for limit in limits if limit)])
+        return one.whole_seconds(queries, fitted=one.ready and (name in self.ready or name in self.lost))
+
+    def _hold(self, seen: Mapping[str, Looked]) -> None:
+        """Let go of models of lesser plans where all of them would fill too much of the memory."""
+        if not self.ready:
+            return
+        held = distinct_bytes(model.learned for model in self.ready.values())
+        if (free := available_memory_bytes()) is None or held <= HELD_SHARE * (free + held):
+            return
+        kept: dict[str, Ready] = {}
+        for name in sorted(self.ready, key=lambda n: -seen[n].mean):
+            more = {**kept, name: self.ready[name]}
+            if distinct_bytes(model.learned for model in more.values()) <= HELD_SHARE * (free + held):
+                kept = more
+        self.ready = kept
 
     def _whole(self, name: str, seen: Mapping[str, Looked]) -> float:
         """Return the same, with members as found by now."""
@@ -332,11 +357,13 @@ class Halving:
         }
 
     def _look(
-        self, plan: Plan, rung: _Rung, step: int, fits: float, seconds: float, seen: Mapping[str, Looked]
+        self, plan: Plan, rung: Rung, step: int, fits: float, seconds: float, seen: Mapping[str, Looked]
     ) -> Looked:
         key = self._key(plan.name, rung.share, step)
         if self.taken(key):
-            return looked_of(self._kept[key])
+            looked = looked_of(self._kept[key])
+            self.lost |= {plan.name} if looked.ready else set()
+            return looked
         config, began = self.config, time.process_time()
         before = self.found.get(plan.name)
         # A twin with text is judged by what text adds: what both have is what was found without, rung by rung.
@@ -355,7 +382,8 @@ class Halving:
             seed=config.seed,
             first="" if before is None else before.stopped_at,
             fits=fits,
-            keep=plan.name in self._members,
+            keep=plan.name in self._members or (rung.share == 1 and plan.reranker is None),
+            costed=rung.share == 1,
             again=rung.share == 1,
         )
         with self.ledger.span("search", plan=f"{plan.name} (search)", phase="once"):
@@ -363,7 +391,7 @@ class Halving:
             tuned = tune(
                 plan, rung.split, config.quality.metric, search, Ledger(), self.store, settings, written, rung.fitted
             )
-            if tuned.fitted is not None:
+            if tuned.fitted is not None and plan.name in self._members:
                 rung.fitted.append(tuned.fitted)
             timed = tuned.fit_seconds, tuned.query_seconds
             looked = Looked(
@@ -377,29 +405,32 @@ class Halving:
                 tuned.fits,
                 tuned.setting_seconds,
             )
+            ready = None if tuned.fitted is None else tuned.fitted.ready()
             if not len(tuned.values) or plan.reranker is not None:
-                looked = self._as_it_is(tuned.plan, rung)
+                looked, ready = self._as_it_is(tuned.plan, rung)
+        if rung.share == 1 and ready is not None and ready.fits(looked.plan):
+            looked, self.ready[plan.name] = replace(looked, ready=True), ready
         tried = tuned.tried if rung.share == 1 else [{**note, "share": rung.share} for note in tuned.tried]
         looked = replace(looked, tried=tried, cpu_seconds=time.process_time() - began)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"key": key, **line_of(looked)}) + "\n")
         return looked
 
-    def _as_it_is(self, plan: Plan, rung: _Rung) -> Looked:
+    def _as_it_is(self, plan: Plan, rung: Rung) -> tuple[Looked, Ready]:
         """Fit a plan without a search; one that asks a language model on every request answers few queries."""
         fold = rung.split.validation
         few = self.config.evaluation.lm_queries if plan.language_model == "per request" else len(fold)
         rows = np.sort(np.random.default_rng(self.config.seed).permutation(len(fold))[:few])
         began = time.process_time()
-        pipeline = plan.build(self.store).fit(rung.split.train)
+        pipeline = plan.build(self.store).fit(rung.split.train, ledger := Ledger())
         fitted = time.process_time()
+        ready = Ready(plan.recommender, Learned.of(pipeline.recommender), ledger.entries[-1].whole)
         values = np.full(len(fold), np.nan)
         values[rows] = quick_values(pipeline, fold.take(rows), metrics.parse(self.config.quality.metric))
         done = time.process_time()
         each = (done - fitted) / max(1, len(rows))
-        return Looked(
-            plan, values, fitted - began, each, 0.0, rung.growth(plan.name), rung.share, setting_seconds=done - began
-        )
+        seconds = fitted - began, each, 0.0, rung.growth(plan.name)
+        return Looked(plan, values, *seconds, rung.share, setting_seconds=done - began), ready
 
     def _key(self, name: str, share: float, step: int) -> str:
         config = self.config
@@ -410,40 +441,6 @@ class Halving:
         ).hexdigest()[:16]
 
 
-@dataclass
-class _Rung:
-    """A share of the users; ``growth`` tells how many times as long a plan takes on everything as on these.
-
-    ``fitted`` are the models that others may be built of.
-    """
-
-    split: Split
-    share: float
-    measured: Callable[[str, _Rung], float]
-    known: dict[str, float] = field(default_factory=dict)
-    fitted: list[Fitted] = field(default_factory=list)
-
-    def growth(self, plan: str) -> float:
-        if plan not in self.known:
-            self.known[plan] = self.measured(plan, self)
-        return self.known[plan]
-
-
-def rungs(users: int) -> list[float]:
-    """Return the shares of users of each rung, doubling while that saves something, then all; none for few users.
-
-    >>> rungs(10_000), rungs(900), rungs(150)
-    ([0.125, 0.25, 0.5, 1.0], [0.4444444444444444, 1.0], [])
-    """
-    share = max(FIRST_SHARE, LEAST_USERS / max(1, users))
-    if share >= 1:
-        return []
-    found = [share]
-    while (share := 2 * share) <= 0.5:
-        found.append(share)
-    return [*found, 1.0]
-
-
 def seconds_of(seconds: float | None, dollars: float | None, prices: PriceSheet) -> float | None:
     """Return a search budget in CPU seconds: the lesser of time, and of what money buys at ``prices``."""
     hour = prices.price(Cost(cpu_seconds=3600.0, gpu_seconds=0.0, fees=0.0))
@@ -451,4 +448,4 @@ def seconds_of(seconds: float | None, dollars: float | None, prices: PriceSheet)
     return min((limit for limit in (seconds, bought) if limit is not None), default=None)
 
 
-__all__ = ["SPARE", "Halving", "rungs", "seconds_of"]
+__all__ = ["SPARE", "Halving", "seconds_of"]

@@ -12,7 +12,7 @@ from frugalrec.expectations import estimator_for
 from frugalrec.machine_profile import Profile
 from frugalrec.plan import Plan
 from frugalrec.prices import PriceSheet
-from frugalrec.tuning import DENSE_ITEMS
+from frugalrec.refitting import DENSE_ITEMS
 
 NOMINAL_FLOPS = 2e10
 """A second of a core without a profile, in FLOPs; only used to share out a search's time."""
@@ -34,7 +34,7 @@ class Weights:
     def __call__(self, plan: Plan, split: Split | None) -> float | None:
         """Return the weight of ``plan`` on everything, or on ``split``; None where nothing is known of it.
 
-        On a smaller split, large catalogues are solved block by block: see `frugalrec.tuning`.
+        On a smaller split, large catalogues are solved block by block: see `frugalrec.refitting`.
         """
         estimator = self.estimator
         if split is not None:

@@ -38,6 +38,7 @@ from frugalrec.expectations import (
 from frugalrec.floors import Floor, parse_slices
 from frugalrec.forecast import Traffic, bill
 from frugalrec.interfaces import ArrayStore
+from frugalrec.learned import Ready
 from frugalrec.machine import available_memory_bytes
 from frugalrec.machine_profile import Profile
 from frugalrec.narrowing import BASELINES, Dropped, Looked
@@ -50,7 +51,7 @@ from frugalrec.planner import Decision, decide
 from frugalrec.portfolio import references_of
 from frugalrec.prices import PriceSheet
 from frugalrec.spending import SpendCap, metering
-from frugalrec.trial_files import TrialFiles
+from frugalrec.trial_files import TrialFiles, key_of
 from frugalrec.trying import (
     NOT_TRIED,
     Attempt,
@@ -249,7 +250,8 @@ class Study:
         attempt = self._attempt(resolved, start, self.config.tuning.seconds)
         if attempt.plan != resolved:
             self.say(f"{plan.name}: solved block by block, as one dense system is not expected to fit into memory")
-        return self._expected(attempt, self._key(attempt.plan, start), finished, trials)
+        key = key_of(attempt.plan, start, self.config, self.data_fingerprint)
+        return self._expected(attempt, key, finished, trials)
 
     def _beside_others(self, one: _Begun, workers: Executor) -> bool:
         """Whether as many plans like this one as there are workers fit into memory, and no cap on money is shared."""
@@ -349,12 +351,15 @@ class Study:
                     found = {n: v for n, v in start.settings.items() if n in search_space(plan.recommender)}
                     plan = replace(plan, recommender=plan.recommender.with_settings(**found))
             began = time.process_time()
-            own = f"{key}-{self._key(by_name[name], None)}"
-            begun = self._expected(self._attempt(plan, start, seconds, first), own, finished, trials)
+            own = f"{key}-{key_of(by_name[name], None, self.config, self.data_fingerprint)}"
+            attempt = self._attempt(plan, start, seconds, first, halving.ready.get(name))
+            begun = self._expected(attempt, own, finished, trials)
             if begun is None:
                 halving.taken(own)
             elif self._finish(replace(begun, look=look), trials):
-                halving.note(own, time.process_time() - began)
+                again = look.fit_seconds if look is not None and name in halving.lost else 0.0
+                halving.note(own, time.process_time() - began, again)
+            halving.ready.pop(name, None)
         progress.report("plans", len(names), len(names))
 
     def _rest_of_search(
@@ -381,9 +386,12 @@ class Study:
             with suppress(*NOT_TRIED), self.ledger.span("encode", plan="(study)", phase="once"):
                 plan.build(self.store).encode(self.split.train)
 
-    def _attempt(self, plan: Plan, start: Spec | None, seconds: float, first: str = "") -> Attempt:
-        by_name = {p.name: p for p in self.plans()}
-        return Attempt(self._within_memory(plan), by_name[plan.name].resolved(by_name), start, seconds, first)
+    def _attempt(
+        self, plan: Plan, start: Spec | None, seconds: float, first: str = "", ready: Ready | None = None
+    ) -> Attempt:
+        by_name, lean = {p.name: p for p in self.plans()}, self._within_memory(plan)
+        ready = ready if ready is not None and ready.fits(lean) else None
+        return Attempt(lean, by_name[plan.name].resolved(by_name), start, seconds, first, ready)
 
     def _within_memory(self, plan: Plan) -> Plan:
         gib = self.config.budget.memory_gib
@@ -400,6 +408,8 @@ class Study:
             return None
         with self.ledger.span("estimate", plan="(study)", phase="once"):
             expected = self.estimator.estimate(plan, attempt.start.settings if attempt.start else None)
+        if attempt.ready is not None:
+            return _Begun(attempt, key, expected)
         if (reason := too_large(expected, available_memory_bytes())) is not None:
             self._skip(plan.name, reason)
             return None
@@ -457,19 +467,3 @@ class Study:
     def _skip(self, plan: str, reason: str) -> None:
         self.skipped.append(Skipped(plan, reason))
         self.say(f"{plan}: not tried ({reason.splitlines()[0]})")
-
-    def _key(self, plan: Plan, start: Spec | None) -> str:
-        config = self.config
-        parts: list[Any] = [
-            frugalrec.__version__,
-            self.data_fingerprint,
-            plan.to_dict(),
-            config.split.model_dump(),
-            config.quality.metric,
-            config.tuning.model_dump(),
-            config.evaluation.model_dump(),
-            config.seed,
-            threads(),
-            *([start.to_dict()] if start else []),
-        ]
-        return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

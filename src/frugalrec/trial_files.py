@@ -5,13 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+import frugalrec
+from frugalrec.config import Config
+from frugalrec.cost import threads
 from frugalrec.data.interactions import FloatArray
 from frugalrec.errors import FrugalrecError
 from frugalrec.evaluation import SLICES, Trial
+from frugalrec.plan import Plan, Spec
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,23 @@ class TrialFiles:
             except (ValueError, KeyError, TypeError, OSError, EOFError, FrugalrecError):
                 self.say("one trial of an earlier run could not be read and is done again")
         return found
+
+
+def key_of(plan: Plan, start: Spec | None, config: Config, data_fingerprint: str) -> str:
+    """Return what stands for all that the trial of ``plan`` depends on; its search begins at ``start``."""
+    parts: list[Any] = [
+        frugalrec.__version__,
+        data_fingerprint,
+        plan.to_dict(),
+        config.split.model_dump(),
+        config.quality.metric,
+        config.tuning.model_dump(),
+        config.evaluation.model_dump(),
+        config.seed,
+        threads(),
+        *([start.to_dict()] if start else []),
+    ]
+    return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def values_of(trial: Trial) -> FloatArray:

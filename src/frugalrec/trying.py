@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextvars
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from frugalrec.errors import AssetError, BudgetError, DataError, MissingExtraErr
 from frugalrec.estimation import Range
 from frugalrec.evaluation import Evaluation, Trial, evaluate
 from frugalrec.interfaces import ArrayStore, Matrix, TextEncoder
+from frugalrec.learned import Ready
 from frugalrec.plan import Plan, Spec
 from frugalrec.prices import PriceSheet
 from frugalrec.spending import SpendCap, metering
@@ -34,13 +35,17 @@ NOT_TRIED = (DataError, MissingExtraError, AssetError, BudgetError, MemoryError)
 
 @dataclass(frozen=True)
 class Attempt:
-    """A plan to try: resolved, as it was ``written`` with all references resolved, and where its search begins."""
+    """A plan to try: resolved, as it was ``written`` with all references resolved, and where its search begins.
+
+    What a search has fitted of it is ``ready``, and is not sent to workers.
+    """
 
     plan: Plan
     written: Plan
     start: Spec | None = None
     seconds: float = 0.0
     first: str = ""
+    ready: Ready | None = field(default=None, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready form."""
@@ -89,7 +94,8 @@ class Trying:
         refusals = self.cap.refusals
         begin = attempt.start.settings if attempt.start else {}
         tuned = tune(plan, self.split, how.metric, search, self.ledger, self.store, begin, attempt.written)
-        pipeline = tuned.plan.build(self.store).fit(self.split.train, self.ledger)
+        ready = attempt.ready if tuned.plan == plan else None
+        pipeline = tuned.plan.build(self.store).fit(self.split.train, self.ledger, ready)
         limit = config.evaluation.lm_queries if per_request else 0
         with self.ledger.span("evaluate", plan=f"{plan.name} (evaluation)", phase="once"):
             trial = evaluate(pipeline, self.split, how, self.ledger, max_queries=limit, vectors=self.vectors)

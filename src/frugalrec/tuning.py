@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,17 +17,9 @@ from frugalrec.data.samples import miniature
 from frugalrec.errors import DataError
 from frugalrec.evaluation import quick_values
 from frugalrec.interfaces import ArrayStore
-from frugalrec.pipeline import Pipeline
-from frugalrec.plan import Plan, Spec
-from frugalrec.recommenders._recalled import Recalled
-from frugalrec.recommenders._sharded import accumulated
-from frugalrec.tuning_space import default_of, members_space, of_member, place_of, placed, search_space
-
-RECALL_BYTES = 2**30
-"""How much of their members' scores a search over fused recommenders may keep."""
-
-DENSE_ITEMS = 6_000
-"""On a larger catalogue, settings are compared with block by block solutions, where a component can choose."""
+from frugalrec.plan import Plan
+from frugalrec.refitting import Fitted, Refitted
+from frugalrec.tuning_space import default_of, members_space, of_member, placed, search_space
 
 SMALL_ITEMS, SMALL_EVENTS = 1_500, 200_000
 """The size of a miniature of the data, on which settings that change the sums are compared at a small price."""
@@ -65,15 +56,6 @@ class Tuned:
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """A recommender that a search has fitted to its data as ``spec`` says, and the CPU seconds that took."""
-
-    spec: Spec
-    recommender: Any
-    seconds: float
-
-
-@dataclass(frozen=True)
 class Search:
     """How long to search and on how much: CPU ``seconds`` a plan (0 = no tuning), ``max_queries`` validation queries.
 
@@ -81,7 +63,8 @@ class Search:
     ``passes``: how often each setting is reconsidered after others have moved. ``first``: the setting to begin with, of
     those that need a fit; the others follow in their order, round and round. ``fits``: how many fits there may be, that
     of the settings to begin with being one and another as much as it has more work. ``keep``: whether what was fitted
-    with the chosen settings is kept. ``again``: whether that is to be fitted once more within the same seconds.
+    with the chosen settings is kept; ``costed``: and says what a fit from nothing takes. ``again``: whether the time
+    of one more fit is left of these seconds.
     """
 
     seconds: float = 60.0
@@ -91,6 +74,7 @@ class Search:
     first: str = ""
     fits: float = float("inf")
     keep: bool = False
+    costed: bool = False
     again: bool = False
 
 
@@ -163,7 +147,7 @@ def _on_miniature(
     start: Mapping[str, Any],
 ) -> Tuned:
     small = miniature(split, n_items=SMALL_ITEMS, n_events=SMALL_EVENTS, n_queries=search.max_queries, seed=search.seed)
-    deadline = time.process_time() + search.seconds / 2
+    deadline, search = time.process_time() + search.seconds / 2, replace(search, keep=False, costed=False)
     if limited := search.fits < float("inf"):
         # What only solving depends on is left to the whole: there is time for few fits, and sums gain more.
         solving = {name: start[name] for name, (stage, _) in space.items() if stage == "solve" and name in start}
@@ -191,26 +175,24 @@ class _Climb:
         *,
         miniature: bool = False,
     ) -> None:
-        self._plan, self._split, self._search, self._store, self._space = plan, split, search, store, space
-        self._known, self._miniature = known, miniature
+        self._plan, self._search, self._space, self._miniature = plan, search, space, miniature
         self._metric = metrics.parse(metric)
         self._fold: Fold = split.validation.sample(search.max_queries, search.seed)
         self._deadline = deadline
-        self._pipeline: Pipeline | None = None
-        given = {name.replace("_", "-"): value for name, value in plan.recommender.settings.items()}
-        self._plan_limit = float(given.get("cpu-seconds", 0.0))
-        self._fitted: dict[str, Any] = {}
-        self._statistics: tuple[tuple[Any, ...], Any] | None = None
+        limit = search.seconds / TRAININGS
+        data = plan, split.train, space, self._fold, store, known
+        self._model = Refitted(*data, training_seconds=limit, costed=search.costed)
+        self._own = self._model.own
         self._complete = True
         self._values: dict[tuple[Any, ...], float] = {}
         self._per_query: dict[tuple[Any, ...], FloatArray] = {}
-        self._fit_seconds = self._sum_seconds = self._lent_seconds = self._query_seconds = 0.0
+        self._query_seconds = 0.0
         self._best: Fitted | None = None
+        self._best_seconds: float | None = None
         self._tried: list[dict[str, Any]] = []
         self._seconds_per_work = 0.0
         self._first_work = self._fits = 0.0
         defaults = registry.settings_of(registry.load("recommender", plan.recommender.component))
-        self._own = [name for name in space if not name.startswith("members.")]
         self._settings = {name: start.get(name, default_of(defaults[name.replace("_", "-")])) for name in self._own}
         for name in space.keys() - set(self._own):
             self._settings[name] = of_member(name, start, plan.recommender)
@@ -228,7 +210,7 @@ class _Climb:
         # The first fit must be done anyway. Where it leaves nothing of the time, what costs no other is searched still.
         whole, least = self._deadline, time.process_time() + LEAST_SHARE * self._search.seconds
         self._deadline = max(whole, least)
-        whole -= self._fit_seconds if self._search.again and dear else 0.0
+        whole -= self._model.seconds if self._search.again and dear else 0.0
         best, value = self._with_cheap(start, self._search.passes)
         self._note_best(best)
         self._deadline = whole
@@ -251,23 +233,19 @@ class _Climb:
                         self._note_best(best)
             if not moved:
                 break
-        plan = replace(self._plan, recommender=self._spec(best))
+        plan = replace(self._plan, recommender=self._model.spec(best))
         per_query = self._per_query.get(tuple(best.values()), np.empty(0))
-        timed = self._fit_seconds if self._best is None else self._best.seconds, self._query_seconds
-        fits, fitted = max(1.0, self._fits), self._best if self._search.keep else None
+        timed = self._model.seconds if self._best_seconds is None else self._best_seconds, self._query_seconds
+        fits = max(1.0, self._fits)
         each = (time.process_time() - began) / fits
-        return Tuned(plan, value, self._tried, self._complete, per_query, *timed, stopped_at, fits, each, fitted)
+        return Tuned(plan, value, self._tried, self._complete, per_query, *timed, stopped_at, fits, each, self._best)
 
-    def _note_best(self, settings: Mapping[str, Any]) -> None:
+    def _note_best(self, settings: dict[str, Any]) -> None:
         """Keep what the last fit took, if it was one with the dear ones of ``settings``, and what it made if asked."""
-        dear = [name for name, (stage, _) in self._space.items() if stage != "score"]
-        self._best = None
-        if self._pipeline is None or not self._fitted or any(self._fitted[n] != settings[n] for n in dear):
-            return
-        model: Any = copy.copy(self._pipeline.recommender) if self._search.keep else None
-        for name in self._own if self._search.keep else ():
-            setattr(model, name, settings[name])
-        self._best = Fitted(self._spec(settings), model, self._fit_seconds)
+        self._best, self._best_seconds = None, None
+        if self._model.is_fitted(settings):
+            self._best_seconds = self._model.seconds
+            self._best = self._model.kept(settings) if self._search.keep else None
 
     def _start(self) -> dict[str, Any]:
         """Return where to begin: with members as they were found alone, or as they are by default, if that is better.
@@ -282,17 +260,6 @@ class _Climb:
         other, reached = self._with_cheap({**self._settings, **default}, self._search.passes, members=False)
         return other if reached > value else alone
 
-    def _spec(self, settings: Mapping[str, Any]) -> Spec:
-        """Return the recommender with ``settings``, those of its members among them."""
-        spec = self._plan.recommender.with_settings(**{name: settings[name] for name in self._own})
-        for name in settings.keys() - set(self._own):
-            place, setting = place_of(name)
-            members = spec.settings["members"]
-            spec = spec.with_settings(
-                members=placed(members, place, members[place].with_settings(**{setting: settings[name]}))
-            )
-        return spec
-
     def _out_of_time(self, needed_seconds: float = 0.0) -> bool:
         late = time.process_time() + needed_seconds > self._deadline
         self._complete = self._complete and not late
@@ -300,21 +267,12 @@ class _Climb:
 
     def _no_room(self, settings: Mapping[str, Any]) -> bool:
         """Whether time or the number of fits leave no room for another, going by the ``work`` of both."""
-        work = self._work(settings)
+        work = self._model.work(settings)
         fits = work / self._first_work if self._first_work else 1.0
         # Fits on a miniature are cheap; one as dear on the whole as all that there may be is none to choose.
         over = (fits if self._miniature else self._fits + fits) > self._search.fits + 1e-9
         self._complete = self._complete and not over
         return over or self._out_of_time(self._seconds_per_work * work)
-
-    def _work(self, settings: Mapping[str, Any]) -> float:
-        """Return how much work fitting with ``settings`` is, as the recommender says; 0 where it does not."""
-        if self._pipeline is None or not hasattr(self._pipeline.recommender, "work"):
-            return 0.0
-        candidate: Any = copy.copy(self._pipeline.recommender)
-        for name, value in settings.items():
-            setattr(candidate, name, value)
-        return float(candidate.work(self._split.train.n_items))
 
     def _with_cheap(
         self, settings: dict[str, Any], passes: int, *, members: bool = True
@@ -359,12 +317,12 @@ class _Climb:
         note: dict[str, Any] = {"settings": {k: list(v) if isinstance(v, tuple) else v for k, v in settings.items()}}
         try:
             self._prepare(settings)
-            assert self._pipeline is not None
+            assert self._model.pipeline is not None
             started = time.process_time()
-            per_query = quick_values(self._pipeline, self._fold, self._metric)
+            per_query = quick_values(self._model.pipeline, self._fold, self._metric)
             each = (time.process_time() - started) / len(self._fold)
             # Members' scores are found once: with them it is what another query takes.
-            before = self._query_seconds if hasattr(self._pipeline.recommender, "members") else 0.0
+            before = self._query_seconds if hasattr(self._model.pipeline.recommender, "members") else 0.0
             self._query_seconds = max(before, each)
             note["value"] = value = float(np.nanmean(per_query))
             self._per_query[key] = per_query
@@ -377,74 +335,14 @@ class _Climb:
         return value
 
     def _prepare(self, settings: dict[str, Any]) -> None:
-        """Make the model what ``settings`` say. Members are fitted once; only how they score may change."""
-        train = self._split.train
-        if self._pipeline is None:
-            self._pipeline = self._built(settings)
-        recommender: Any = self._pipeline.recommender
-        different = [n for n, v in settings.items() if n not in self._fitted or self._fitted[n] != v]
-        changed = {self._space[name][0] for name in different}
-        for name in self._own:
-            setattr(recommender, name, settings[name])
-        if "cpu-seconds" in registry.settings_of(type(recommender)):
-            part = self._search.seconds / TRAININGS
-            recommender.cpu_seconds = min(self._plan_limit or part, part)
-        if not changed <= {"score"} or not self._fitted:
-            self._fitted = {}  # whatever fails below leaves the model neither here nor there
-            started, spared = time.process_time(), self._lent_seconds
-            if hasattr(recommender, "accumulate"):
-                spared += self._solve(recommender, settings)
-            else:
-                recommender.fit(train)
-            took = time.process_time() - started
-            self._fit_seconds = took + spared
-            if hasattr(recommender, "members"):
-                self._deadline += took  # members were searched as plans of their own
-            work = self._work(settings)
-            self._first_work = self._first_work or work
-            self._fits += work / self._first_work if work else 1.0
-            if work:
-                self._seconds_per_work = took / work
-        elif of_members := [name for name in different if name not in self._own]:
-            for name in of_members:
-                place, setting = place_of(name)
-                recommender.members[place].change(setting, settings[name])
-            recommender.rescale(train, {place_of(name)[0] for name in of_members})
-        self._fitted = dict(settings)
-
-    def _built(self, settings: dict[str, Any]) -> Pipeline:
-        """Return the plan's pipeline, members that are known fitted already."""
-        train = self._split.train
-        pipeline = replace(self._plan, recommender=self._spec(settings), reranker=None).build(self._store).encode(train)
-        recommender: Any = pipeline.recommender
-        for part in (recommender, *getattr(recommender, "members", ())):
-            if train.n_items > DENSE_ITEMS and getattr(part, "solver", "") == "auto":
-                part.solver = "sparse"
-            if getattr(part, "recalled", {}) is None:
-                part.recalled = {}
-        if not hasattr(recommender, "members"):
-            return pipeline
-        members, limit = list(recommender.members), RECALL_BYTES // len(recommender.members)
-        known = {}
-        for place, spec in enumerate(self._plan.recommender.settings["members"]):
-            if (lent := next((one for one in self._known if one.spec == spec), None)) is not None:
-                known[place], members[place] = train, copy.copy(lent.recommender)
-                self._lent_seconds += lent.seconds
-        for name in settings.keys() - set(self._own):
-            place, setting = place_of(name)
-            setattr(members[place], setting, settings[name])
-        recommender.members = tuple(Recalled(m, self._fold, limit, known.get(p)) for p, m in enumerate(members))
-        return pipeline
-
-    def _solve(self, recommender: Any, settings: dict[str, Any]) -> float:
-        """Fit from sums; return the CPU seconds that those took which an earlier fit had made."""
-        recommender.read(self._split.train.catalog)
-        key = tuple(settings[n] for n, (stage, _) in self._space.items() if stage == "accumulate")
-        spared = self._sum_seconds
-        if self._statistics is None or self._statistics[0] != key:
-            self._statistics = None  # frees the old sums before the new ones are made
-            began, spared = time.process_time(), 0.0
-            self._statistics = (key, accumulated(recommender, self._split.train.interactions))
-            self._sum_seconds = time.process_time() - began
-        recommender.solve(self._statistics[1])
-        return spared
+        """Make the model what ``settings`` say, and count it where that was a fit."""
+        if (took := self._model.fit(settings)) is None:
+            return
+        assert self._model.pipeline is not None
+        if hasattr(self._model.pipeline.recommender, "members"):
+            self._deadline += took  # members were searched as plans of their own
+        work = self._model.work(settings)
+        self._first_work = self._first_work or work
+        self._fits += work / self._first_work if work else 1.0
+        if work:
+            self._seconds_per_work = took / work

@@ -158,7 +158,7 @@ def test_settings_that_the_data_could_not_support_are_counted(trials: list[Trial
 
 
 def test_what_the_caches_spared_is_told(page: Page) -> None:
-    assert "caches spared 12.4 s" in page.sections["cost"]
+    assert "caches, and fits of its search, spared 12.4 s" in page.sections["cost"]
 
 
 def test_unknown_is_said_and_never_zero(trials: list[Trial], page: Page) -> None:

@@ -26,6 +26,11 @@ class Recalled:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._member, name)
 
+    @property
+    def member(self) -> Any:
+        """The member itself."""
+        return self._member
+
     def fit(self, dataset: Dataset) -> Self:
         """Fit a copy of the member, unless it is fitted to ``dataset`` already."""
         if dataset is not self._dataset:

@@ -147,14 +147,14 @@ def _corrected(pairs: int) -> str:
 def cost(decision: Decision, context: Context, entries: Sequence[Entry]) -> Markup:
     """Return what every stage takes."""
     about = (
-        "Bars are true to scale within each panel. What a cache spared is counted at its first price, so these are "
+        "Bars are true to scale within each panel. What was there already is counted at its first price, so these are "
         "costs from nothing."
     )
     outermost = [e for e in entries if e.depth == 0]
     if outermost:
         spent = words.duration(_total(e.cost.seconds for e in outermost))
         spared = words.duration(_total(e.reused.seconds for e in outermost))
-        about += f" This run itself spent {spent} on its stages; caches spared {spared}."
+        about += f" This run itself spent {spent} on its stages; caches, and fits of its search, spared {spared}."
     crossings = _crossings(decision, context)
     return section(
         "cost",
