@@ -22,7 +22,7 @@ _PATIENCE = 4
 _MOST = 40  # times that what is fast is repeated
 _PULSES, _CALM = 4, 1.15
 _WAIT, _TRIES = 0.4, 4  # seconds to wait for a calm moment, and how often for one rate
-_SPARE = 0.2  # of the time for all, for what is measured again
+_SPARE = 0.1  # of the time for all, for what is measured again
 
 
 class Bench:
