@@ -16,7 +16,7 @@ def busy(seconds: float) -> None:
         pass
 
 
-def reported(pace: Pace, stage: str, batches: list[tuple[float, float]], span: str = "encode") -> None:
+def reported(pace: Pace, stage: str, batches: list[tuple[float, float]], span: str = "tune") -> None:
     """Report shares of work, each after so many CPU seconds."""
     with pace.watching(), Ledger().span(span):
         for seconds, share in batches:
@@ -40,14 +40,22 @@ def test_the_first_batches_tell_and_later_ones_do_not_change_it() -> None:
     assert pace.refined == before
 
 
+def test_two_encoders_add_up() -> None:
+    pace = Pace("plan", {})
+    for _ in range(2):
+        reported(pace, "encode", [(0.0, 0.0), (0.01, 0.1), (0.12, 0.2), (0.0, 1.0)])
+    assert pace.refined["encode"] == pytest.approx(2 * (0.01 + 0.12 * 9), rel=0.2)
+
+
 @pytest.mark.parametrize(
     ("stage", "span", "batches"),
     [
-        ("encode", "tune", [(0.0, 0.1), (0.15, 0.3)]),  # a part of a search
-        ("encode", "encode", [(0.0, 0.1), (LEAST_SECONDS / 4, 0.3)]),  # too short to tell
-        ("encode", "encode", [(0.0, 0.1), (0.15, 0.11)]),  # too little of it
-        ("encode", "encode", [(0.0, 0.1), (0.15, 1.0)]),  # over
-        ("evaluate plan", "evaluate", [(0.0, 0.1), (0.15, 0.2)]),  # much of a short one is none of its batches
+        ("encode", "evaluate", [(0.0, 0.0), (0.0, 0.1), (0.15, 0.3)]),  # texts of requests
+        ("encode", "encode", [(0.0, 0.0), (0.0, 0.1), (LEAST_SECONDS / 4, 0.3)]),  # too short to tell
+        ("encode", "encode", [(0.0, 0.0), (0.0, 0.1), (0.15, 0.11)]),  # too little of it
+        ("encode", "encode", [(0.0, 0.0), (0.0, 0.1), (0.15, 1.0)]),  # over
+        ("encode", "encode", [(0.0, 0.1), (0.15, 0.3)]),  # nobody knows when it began
+        ("evaluate plan", "evaluate", [(0.0, 0.0), (0.0, 0.1), (0.15, 0.2)]),  # much of a short one is no batch
     ],
 )
 def test_nothing_is_told_that_is_not_known(stage: str, span: str, batches: list[tuple[float, float]]) -> None:
@@ -59,10 +67,10 @@ def test_nothing_is_told_that_is_not_known(stage: str, span: str, batches: list[
 def test_a_long_stage_that_leaves_its_range_is_said() -> None:
     said: list[str] = []
     pace = Pace("words", {"encode": StageEstimate("encode", Range(1.0, 2.0, 3.0))}, said.append)
-    reported(pace, "encode", [(0.0, 0.01), (0.11, 0.0301)])  # two hundredths in .11 s
+    reported(pace, "encode", [(0.0, 0.0), (0.0, 0.01), (0.11, 0.0301)])  # two hundredths in .11 s
     assert said == []
     pace = Pace("words", {"encode": StageEstimate("encode", Range(1.0, 2.0, 3.0))}, said.append)
-    reported(pace, "encode", [(0.0, 0.01), (0.55, 0.0301)])
+    reported(pace, "encode", [(0.0, 0.0), (0.0, 0.01), (0.55, 0.0301)])
     assert len(said) == 1
     assert said[0].startswith("words: encode takes about 2")
     assert said[0].endswith("at this pace; 1 to 3 s were expected")

@@ -22,18 +22,28 @@ LONG_SECONDS = 20.0
 
 
 @dataclass
+class _Pass:
+    """One way through a stage: when it began, and when its first batch ended, with the share done by then."""
+
+    began: float
+    first: tuple[float, float] | None = None
+    told: bool = False
+
+
+@dataclass
 class Pace:
     """Watches one plan being tried. ``refined``: CPU seconds of each stage that reports, as its first batches tell.
 
     ``expected`` is what was expected of the stages before. All up to the end of the first batch counts once, for that
-    is when weights are loaded; the batches after it tell the pace.
+    is when weights are loaded; the batches after it tell the pace. A plan with two encoders encodes twice, and what
+    they take adds up.
     """
 
     plan: str
     expected: Mapping[str, StageEstimate]
     say: Callable[[str], None] = field(default=lambda line: None)
     refined: dict[str, float] = field(default_factory=dict)
-    _first: dict[str, tuple[float, float, float]] = field(default_factory=dict, init=False, repr=False)
+    _passes: dict[str, _Pass] = field(default_factory=dict, init=False, repr=False)
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -42,25 +52,33 @@ class Pace:
             yield
 
     def _note(self, stage: str, share: float) -> None:
+        name, now = stage.split(" ")[0], time.process_time()
         span = outermost()
-        # Texts that are encoded while settings are searched are a part of that stage, not one of their own.
-        if share <= 0 or span is None or span.name != stage.split(" ")[0] or span.name in self.refined:
+        if name == "encode" and span is not None and span.name == "evaluate":
+            return  # texts of requests, which are a part of answering them
+        if share <= 0:
+            self._passes[name] = _Pass(now)
             return
-        now = time.process_time()
-        if span.name not in self._first:
-            self._first[span.name] = now, now - span.cpu_seconds, share
+        passed = self._passes.get(name)
+        if passed is None or passed.told or share >= 1:
             return
-        then, before, begun = self._first[span.name]
-        if share - begun < LEAST_SHARE or now - then < LEAST_SECONDS or share >= 1:
+        if passed.first is None:
+            passed.first = now, share
             return
-        seconds = before + (now - then) * (1 - begun) / (share - begun)
-        if seconds < NOT_ALL.get(span.name, 0.0):
+        then, begun = passed.first
+        if share - begun < LEAST_SHARE or now - then < LEAST_SECONDS:
             return
-        self.refined[span.name] = seconds
-        known = self.expected.get(span.name)
+        passed.told = True
+        seconds = then - passed.began + (now - then) * (1 - begun) / (share - begun)
+        if seconds >= NOT_ALL.get(name, 0.0):
+            self.refined[name] = self.refined.get(name, 0.0) + seconds
+            self._say(name, self.refined[name])
+
+    def _say(self, name: str, seconds: float) -> None:
+        known = self.expected.get(name)
         was = None if known is None else known.seconds
         if seconds >= LONG_SECONDS and (was is None or not was.within(seconds)):
-            self.say(f"{self.plan}: {span.name} takes about {seconds:.0f} s at this pace{_instead(was)}")
+            self.say(f"{self.plan}: {name} takes about {seconds:.0f} s at this pace{_instead(was)}")
 
 
 def _instead(was: Range | None) -> str:
