@@ -5,7 +5,7 @@
     python benchmarks/compute/estimates.py beauty synthetic-50k synthetic-20m --data DIR --out runs/estimates.jsonl
     python benchmarks/compute/estimates.py movielens-1m --rounds 3 --out runs/estimates.jsonl
     python benchmarks/compute/estimates.py movielens-1m --share 0.1 --out runs/shapes.jsonl
-    python benchmarks/compute/estimates.py movielens-1m --users 0.1 --out runs/tenth.jsonl
+    python benchmarks/compute/estimates.py movielens-1m --users 0.1 --rounds 6 --out runs/tenth.jsonl
     python benchmarks/compute/estimates.py --forecast runs/tenth.jsonl --again runs/estimates.jsonl --out runs/all.jsonl
     python benchmarks/compute/estimates.py --again runs/estimates.jsonl --data DIR --out runs/again.jsonl
     python benchmarks/compute/estimates.py --summary runs/estimates.jsonl
