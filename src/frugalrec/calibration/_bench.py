@@ -16,13 +16,13 @@ from frugalrec.work import Work
 
 Points = list[tuple[float, float]]
 
-_SLICE = 0.15  # seconds for one rate, at least
+_SLICE = 0.12  # seconds for one rate, at least
 _SLOW = 0.4  # seconds a call, above which one is enough
 _PATIENCE = 4
 _MOST = 40  # times that what is fast is repeated
 _PULSES, _CALM = 4, 1.15
-_WAIT, _TRIES = 0.4, 4  # seconds to wait for a calm moment, and how often for one rate
-_SPARE = 0.1  # of the time for all, for what is measured again
+_WAIT, _TRIES = 0.2, 4  # seconds to wait for a calm moment, and how often for one rate
+_SPARE = 0.08  # of the time for all, for what is measured again
 
 
 class Bench:
