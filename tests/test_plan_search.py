@@ -17,8 +17,8 @@ from frugalrec.floors import Floor
 from frugalrec.learned import Learned, Ready
 from frugalrec.narrowing import Looked, Narrowed, narrowed
 from frugalrec.plan import Plan, Spec
-from frugalrec.plan_search import Halving
-from frugalrec.rungs import Rung
+from frugalrec.plan_search import JUDGING_SECONDS, Halving
+from frugalrec.rungs import Growth, Rung
 from frugalrec.testing.data import toy_dataset
 
 USERS = 400
@@ -144,8 +144,15 @@ def test_the_next_look_is_on_as_many_users_as_six_fits_have_time_for(tmp_path: P
         assert halving_of([ease, words], seconds, tmp_path)._next(names, set(names), shares)[:2] == (1.0, fits)
     # On a part of them six, in half of the time: 5 · 2 + 6 · 2 seconds on a quarter.
     assert halving_of([ease, words], 45.0, tmp_path)._next(names, set(names), shares)[:2] == (1 / 4, 6.0)
-    # No time for six on any share.
-    assert halving_of([ease, words], 9.5, tmp_path)._next(names, set(names), shares)[1] == 0.0
+    # No time for six on any share: all users, where what is fitted is judged as it is, at as many as there is time for.
+    looks = [replace(one, fit_seconds=1.0) for one in (ease, words)]
+    for seconds, fits in ((9.5, 0.0), (15.9, 0.0), (17.0, 1.0)):
+        assert halving_of(looks, seconds, tmp_path)._next(names, set(names), shares)[:2] == (1.0, fits)
+    # Most of what a setting takes may be the search of those that need no fit: that ends when its time does.
+    looks = [replace(one, fit_seconds=0.1) for one in (ease, words)]
+    assert halving_of(looks, 9.5, tmp_path)._next(names, set(names), shares)[:2] == (1.0, 1.0)
+    assert not halving_of(looks, 9.5, tmp_path)._affords(set(names), set(names), shares)
+    assert halving_of(looks, 45.0, tmp_path)._affords(set(names), set(names), shares)
 
 
 def test_what_others_are_only_built_on_is_fitted_once(tmp_path: Path) -> None:
@@ -159,12 +166,18 @@ def test_what_others_are_only_built_on_is_fitted_once(tmp_path: Path) -> None:
 
 def test_what_a_blend_will_take_is_known_from_its_members(tmp_path: Path) -> None:
     members = tuple(Spec("plan", {"name": name}) for name in ("a", "b"))
-    blend = Looked(Plan("blend", Spec("hybrid", {"members": members})), np.ones(2), 1.0, 0.5, 1.0, growth=4.0)
-    a, b = (Looked(Plan(name, Spec("ease")), np.ones(2), 10.0, 0.0, 1.0) for name in ("a", "b"))
+    blend = Looked(
+        Plan("blend", Spec("hybrid", {"members": members})), np.ones(2), 1.0, 0.5, 1.0, 4.0, query_growth=2.0
+    )
+    a, b = (Looked(Plan(name, Spec("ease")), np.ones(2), 10.0, each, 1.0) for name, each in (("a", 0.0), ("b", 0.25)))
     halving = halving_of([a, b, blend], 1000.0, tmp_path)
-    asked = len(halving.split.test) * 0.5 * 2.0
-    assert halving._whole("blend", {"a": a, "b": b}) == pytest.approx(20.0 + asked)
-    assert halving._whole("a", {}) == pytest.approx(10.0)
+    queries = len(halving.split.test)
+    assert halving.whole(blend) == pytest.approx(20.0 + queries * (1.0 + JUDGING_SECONDS))
+    assert halving.whole(a) == pytest.approx(10.0 + queries * JUDGING_SECONDS)
+    # Its members' scores were kept while it was looked at: judging it needs all of them.
+    slow = replace(b, query_seconds=3.0, fit_seconds=30.0)
+    assert halving.whole(blend, {"a": a, "b": slow}) == pytest.approx(40.0 + queries * (3.0 + JUDGING_SECONDS))
+    assert halving.whole(blend, fitted=True) == pytest.approx(queries * (1.0 + JUDGING_SECONDS))
 
 
 class Recording(Halving):
@@ -190,16 +203,18 @@ def test_what_others_leave_on_all_users_is_for_more_fits_but_for_what_the_best_p
         plans = [one.plan for one in looks.values()]
         halving = Recording(plans, split, config, 60.0, "", tmp_path / "search.jsonl", Ledger())
         halving.found, halving.judged = dict(looks), frozenset(looks)
-        halving._climb(Rung(split, share, lambda plan, rung: 1.0), 1, 3.0, 18.0)
+        halving._climb(Rung(split, share, lambda plan, rung: Growth()), 1, 3.0, 18.0)
         assert halving.asked["member"][0] == expected
         # 60 s, but for 2 of the blend's look, and the blend with its member as it is now: not more than twice 3 · 2 s.
         assert halving.asked["other"][1] == pytest.approx(12.0)
-    halving = Recording(plans, split, config, 37.0, "", tmp_path / "search.jsonl", Ledger())
-    halving.found, halving.judged = dict(looks), frozenset(looks)
-    halving._climb(Rung(split, 1.0, lambda plan, rung: 1.0), 1, 3.0, 18.0)
-    fits, seconds = halving.asked["other"]
-    assert seconds == pytest.approx(37.0 - 30.0 - 2.0, abs=0.5)
-    assert fits == pytest.approx(seconds / 2.0)
+    # With less, a part of the users leaves the blend still to be fitted to all; all users leave it fitted.
+    for share, expected in ((0.5, 37.0 - 30.0 - 2.0), (1.0, 12.0)):
+        halving = Recording(plans, split, config, 37.0, "", tmp_path / "search.jsonl", Ledger())
+        halving.found, halving.judged = dict(looks), frozenset(looks)
+        halving._climb(Rung(split, share, lambda plan, rung: Growth()), 1, 3.0, 18.0)
+        fits, seconds = halving.asked["other"]
+        assert seconds == pytest.approx(expected, abs=0.5)
+        assert fits == pytest.approx(min(seconds / 2.0, 3.0 if share < 1 else 6.0), abs=0.3)
 
 
 def test_a_search_whose_best_plan_cannot_be_afforded_ends_with_the_best_that_can(tmp_path: Path) -> None:
@@ -249,7 +264,7 @@ def test_what_an_affordable_plan_is_built_on_stays_and_so_does_the_cheapest_of_a
     spec = Spec("hybrid", {"members": (Spec("plan", {"name": "member"}),)})
     took = {"member": (30.0, Spec("ease")), "blend": (0.0, spec), "dear": (80.0, Spec("ease"))}
     looks = [Looked(Plan(n, one), np.ones(2), seconds, 1e-3, 1.0) for n, (seconds, one) in took.items()]
-    rung = Rung(LeaveLastOut().split(toy_dataset(n_users=20, n_items=20)), 1 / 8, lambda plan, rung: 1.0)
+    rung = Rung(LeaveLastOut().split(toy_dataset(n_users=20, n_items=20)), 1 / 8, lambda plan, rung: Growth())
     halving = halving_of(looks, 60.0, tmp_path)
     halving._afford(rung)
     assert list(halving.found) == ["member", "blend"]
@@ -259,7 +274,7 @@ def test_what_an_affordable_plan_is_built_on_stays_and_so_does_the_cheapest_of_a
 
 
 def test_time_is_kept_back_for_the_best_unless_it_needs_more_than_half_of_the_budget(tmp_path: Path) -> None:
-    rung = Rung(LeaveLastOut().split(toy_dataset(n_users=20, n_items=20)), 1 / 8, lambda plan, rung: 1.0)
+    rung = Rung(LeaveLastOut().split(toy_dataset(n_users=20, n_items=20)), 1 / 8, lambda plan, rung: Growth())
     cheap = replace(look("cheap", 0.4), fit_seconds=1.0)
     for best_seconds, look_seconds, over in ((40.0, 50.0, False), (40.0, 70.0, True), (70.0, 70.0, False)):
         looks = [replace(look("best", 0.5), fit_seconds=best_seconds), cheap, look("next", 0.0)]
@@ -294,9 +309,8 @@ def test_the_models_of_what_is_to_be_judged_wait_for_it(tmp_path: Path) -> None:
     for name in first.finalists:
         assert again.whole(again.found[name]) == first.whole(first.found[name])
     best = first.found["sequential"]
-    asked = best.query_seconds * len(split.test)
+    asked = (best.query_seconds + JUDGING_SECONDS) * len(split.test)
     assert first.whole(best) == pytest.approx(asked)
-    assert first._whole("sequential", first.found) == pytest.approx(asked)
     first.ready.clear()
     assert first.whole(best) == pytest.approx(best.fit_seconds + asked)
     left = again.left

@@ -165,7 +165,7 @@ def test_a_finished_study_does_nothing_again(dataset: Dataset, tmp_path: Path) -
     first = study(dataset, tmp_path).run()
     again = study(dataset, tmp_path)
     assert again.run().to_dict() == first.to_dict()
-    assert [e.name for e in again.ledger.entries] == ["decide"]
+    assert [e.name for e in again.ledger.entries] == ["prepare", "decide"]
     assert len(lines_of(tmp_path)) == len(CHEAP)
 
 
@@ -310,7 +310,7 @@ def test_a_reference_to_nothing_is_told_before_anything_is_tried(
 
 def test_by_default_every_plan_that_applies_is_tried(dataset: Dataset, tmp_path: Path) -> None:
     own = {"name": "mine", "recommender": {"plan": "ease"}}
-    names = [p.name for p in study(dataset, tmp_path, configured(own, only=[])).plans()]
+    names = [p.name for p in study(dataset, tmp_path, configured(own, only=[])).plans]
     assert {"chance", "ease", "content", "sequential-text", "llm-rerank"} < set(names)
     assert names[-1] == "mine"
 

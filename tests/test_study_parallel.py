@@ -166,7 +166,7 @@ def test_plans_that_do_not_fit_beside_each_other_are_tried_alone(
 
     monkeypatch.setattr("frugalrec.study.Shard", noted)
     decision = on_two(two, study)
-    assert len(decision.choices) == len(study.plans())
+    assert len(decision.choices) == len(study.plans)
     assert 0 < len(sent) < len(decision.choices)
 
 

@@ -116,7 +116,7 @@ def run_grids(data_set: str, config: Config, dataset: Dataset, folder: Path) -> 
     """
     folder.mkdir(parents=True, exist_ok=True)
     study = Study(config, dataset, PriceSheet.load(), folder)
-    plans = {plan.name: plan for plan in study.plans()}
+    plans = {plan.name: plan for plan in study.plans}
     known: dict[str, Plan] = {}
     grids: dict[str, Grid] = {}
     for name in PLANS[data_set]:

@@ -100,6 +100,7 @@ BASIS: Mapping[str, str] = {
 
 _NAMES = frozenset(AMOUNTS)
 _NOTHING = Cost.zero()
+_UNCHARGED: Mapping[str, float | None] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +166,7 @@ class Span(Usage):
     def __init__(self, ledger: Ledger, name: str, plan: str, phase: Phase, units: int) -> None:
         self.name, self.plan, self.phase, self.units = name, plan, phase, units
         self._ledger = ledger
-        self._charged: dict[str, float | None] = {}
+        self._charged: dict[str, float | None] | None = None
         self._reused = _NOTHING
         self._closed = False
         self._entry: Entry | None = None
@@ -195,7 +196,7 @@ class Span(Usage):
         """What the stage took; None until it is closed."""
         # Made when somebody asks: most spans of a run are never looked at while it runs.
         if self._entry is None and self._closed:
-            charged = self._charged
+            charged = self._charged or _UNCHARGED
             cost = Cost(
                 seconds=self.seconds,
                 cpu_seconds=_with(self.cpu_seconds, charged.get("cpu_seconds", 0.0)),
@@ -220,27 +221,23 @@ class Span(Usage):
         """
         self._add(amounts)
 
-    def _add(self, amounts: Mapping[str, float | None]) -> None:
-        for name in amounts:
-            if name not in _NAMES:
-                raise TypeError(f"not an amount of Cost: {name}")
+    def _add(self, amounts: dict[str, float | None]) -> None:
+        if not amounts.keys() <= _NAMES:
+            raise TypeError(f"not an amount of Cost: {min(amounts.keys() - _NAMES)}")
         span: Span | None = self
         with _charging:
             while span is not None:
-                if not span._closed:
-                    charged = span._charged
-                    for name, value in amounts.items():
-                        before = charged.get(name, 0.0)
-                        if before is None or value is None:
-                            charged[name] = None
-                        else:
-                            charged[name] = max(before, value) if name == "peak_bytes" else before + value
+                if span._charged is None:  # most stages are charged once
+                    if not span._closed:
+                        span._charged = amounts.copy()
+                elif not span._closed:
+                    _merge(span._charged, amounts)
                 span = span.parent
 
     @property
     def charged(self) -> dict[str, float | None]:
         """What has been charged so far, by name; what nobody has charged is left out."""
-        return dict(self._charged)
+        return dict(self._charged or _UNCHARGED)
 
     @property
     def reused(self) -> Cost:
@@ -255,6 +252,16 @@ class Span(Usage):
                 if not span._closed:
                     span._reused = span._reused + cost
                 span = span.parent
+
+
+def _merge(charged: dict[str, float | None], amounts: Mapping[str, float | None]) -> None:
+    """Add ``amounts`` to what has been ``charged``; None is unknown and stays so."""
+    for name, value in amounts.items():
+        before = charged.get(name, 0.0)
+        if before is None or value is None:
+            charged[name] = None
+        else:
+            charged[name] = max(before, value) if name == "peak_bytes" else before + value
 
 
 _charging = threading.Lock()  # held for less than a microsecond, whatever span is charged

@@ -13,7 +13,7 @@ from frugalrec.errors import FrugalrecError
 from frugalrec.narrowing import Looked
 from frugalrec.plan import Plan
 
-NUMBERS = ("fit_seconds", "query_seconds", "cpu_seconds", "growth", "share", "fits", "setting_seconds")
+NUMBERS = ("fit_seconds", "query_seconds", "cpu_seconds", "growth", "query_growth", "share", "fits", "setting_seconds")
 """What is kept of a look beside the plan and its values."""
 
 

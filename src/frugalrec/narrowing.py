@@ -28,7 +28,8 @@ class Looked:
     """What a rung found of a plan: settings, the metric of each validation query, and what it took.
 
     ``fit_seconds`` and ``query_seconds`` are CPU time of one fit and of one query; ``growth`` is how many times as long
-    a fit on everything is expected to take as one on this ``share`` of the users. ``fits`` were made, counted by
+    a fit on everything is expected to take as one on this ``share`` of the users, ``query_growth`` how many times as
+    long answering a query. ``fits`` were made, counted by
     their work; each with the settings that need none took ``setting_seconds`` of CPU. ``stopped_at`` is the setting at
     which there was no room for more: the next rung goes on there. ``tried``: notes on the settings that were tried.
     ``ready``: whether there is, or was, a model of just these settings fitted to everything.
@@ -46,6 +47,7 @@ class Looked:
     setting_seconds: float = 0.0
     tried: Sequence[Mapping[str, Any]] = ()
     ready: bool = False
+    query_growth: float = 1.0
 
     @property
     def mean(self) -> float:
@@ -59,10 +61,15 @@ class Looked:
             return self.setting_seconds
         return self.setting_seconds * float(self.growth ** (1 - math.log(share) / math.log(self.share)))
 
-    def whole_seconds(self, queries: int, *, fitted: bool = False) -> float:
-        """Return what fitting to all users, unless it is ``fitted``, and answering ``queries`` are expected to take."""
-        fit_seconds = 0.0 if fitted else self.fit_seconds * self.growth
-        return fit_seconds + self.query_seconds * math.sqrt(self.growth) * queries
+    @property
+    def whole_fit_seconds(self) -> float:
+        """What a fit to all users is expected to take."""
+        return self.fit_seconds * self.growth
+
+    @property
+    def whole_query_seconds(self) -> float:
+        """What answering one query is expected to take after a fit to all users."""
+        return self.query_seconds * self.query_growth
 
 
 @dataclass(frozen=True)

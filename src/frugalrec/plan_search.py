@@ -34,7 +34,7 @@ from frugalrec.narrowing import BASELINES, Dropped, Looked, narrowed
 from frugalrec.plan import Plan
 from frugalrec.portfolio import references_of
 from frugalrec.prices import PriceSheet
-from frugalrec.rungs import Rung, rungs
+from frugalrec.rungs import Growth, Rung, rungs
 from frugalrec.tuning import Search, tune
 from frugalrec.tuning_space import kin, search_space
 
@@ -53,6 +53,9 @@ ROOM = 2.0
 HELD_SHARE = 0.25
 """The share of the memory that is free which models may fill that wait to be judged."""
 
+JUDGING_SECONDS = 2.5e-4
+"""About how long judging a test query takes besides scores: metrics, slices, lists and their intervals."""
+
 LEAST_SECONDS = 0.01
 """Whatever the budget, the settings that a search begins with are tried."""
 
@@ -65,7 +68,8 @@ class Halving:
     ``seconds`` is CPU time for everything, this and what follows. What was looked at is kept in ``path``, a line each,
     so that an interrupted search goes on; what it took then counts as spent where it is taken up. ``refuses`` says why
     a plan is not to be tried, ``expects`` how long fitting it to everything will take at least, where that is known,
-    and ``weighs`` how much time it needs beside others, on everything or on a smaller split. Of plans that were looked
+    ``weighs`` how much time it needs beside others, on everything or on a smaller split, and ``asks`` how much a
+    request to it. Of plans that were looked
     at on all users, ``ready`` has the models, so that they are judged without another fit, and ``lost`` the names of
     those whose models went with an interrupted run.
     """
@@ -82,6 +86,7 @@ class Halving:
     refuses: Callable[[Plan], str | None] = field(default=lambda plan: None)
     expects: Callable[[Plan], float | None] = field(default=lambda plan: None)
     weighs: Callable[[Plan, Split | None], float | None] = field(default=lambda plan, split: None)
+    asks: Callable[[Plan, Split | None], float | None] = field(default=lambda plan, split: None)
     found: dict[str, Looked] = field(default_factory=dict)
     judged: frozenset[str] = frozenset()
     members: tuple[Dropped, ...] = ()
@@ -143,47 +148,73 @@ class Halving:
             if not shares:
                 return
             share, fits, seconds = self._next(self._order, self.judged, shares)
-            if fits <= 1:
+            if fits < 1:
                 return
 
     def _next(self, names: Iterable[str], judged: Set[str], shares: Sequence[float]) -> tuple[float, float, float]:
         """Return on which share of the users to look again, at how many fits a plan, and the seconds for it.
 
-        It is the largest share on which every plan can make `LEAST_FITS`, in half of the time where it is not the last;
-        on all users, `ROOM` times fewer, since a plan may make more where others leave time. Where there is none, no
-        fits: settings found on few users by few fits are worth less than a few on all. Plans that are not ``judged``,
-        on which others are built, are fitted once.
+        It is the largest share on which every plan can make enough, in half of the time where it is not the last. Where
+        there is none, it is all users, where nothing is fitted in vain: what was fitted is judged as it is. There are
+        no fits where even one of each takes longer than there is.
         """
-        seconds = max(0.0, self.left - self._reserve())
+        names = list(names)
         for share in reversed(shares):
-            part, least = (seconds, LEAST_FITS / ROOM) if share == 1 else (seconds / 2, LEAST_FITS)
-            if (fits := self._fits(names, judged, share, part)) >= least:
+            part = self._for_looks(share)
+            if (fits := self._fits(names, judged, share, part)) >= _enough(share):
                 return share, fits, part
-        return shares[0], 0.0, 0.0
+        seconds = self._for_looks(1.0)
+        # Settings that need no other fit were searched before: again, as far as there is time.
+        once = sum(self._least_seconds(name) for name in names)
+        return 1.0, max(self._fits(names, judged, 1.0, seconds), float(once <= seconds)), seconds
+
+    def _affords(self, names: Set[str], judged: Set[str], shares: Sequence[float]) -> bool:
+        share, fits, _ = self._next(names, judged, shares)
+        return fits >= _enough(share)
+
+    def _for_looks(self, share: float) -> float:
+        """Return the seconds that there are for looks at a share of the users, and no other before the last."""
+        seconds = max(0.0, self.left - self._reserve(share))
+        return seconds if share == 1 else seconds / 2
+
+    def _least_seconds(self, name: str) -> float:
+        """Return what a look at all users takes at least; what a plan is built on is looked at before it."""
+        one = self.found.get(name)
+        if one is None or references_of(self._by_name[name]):
+            return 0.0
+        return one.whole_fit_seconds if one.plan.reranker is None else one.setting_seconds_at(1.0)
 
     def _rung(self, share: float) -> Rung | None:
         split = sampled(self.split, share, max_queries=self.config.tuning.max_queries, seed=self.config.seed)
         return Rung(split, share, self._growth) if len(split.validation) else None
 
-    def _growth(self, plan: str, rung: Rung) -> float:
-        """Return how many times as long a fit on everything is expected to take as one on ``rung``, or judging it."""
+    def _growth(self, plan: str, rung: Rung) -> Growth:
+        """Return how many times as long a plan is expected to take on everything as on ``rung``."""
         if rung.share == 1:
-            return 1.0
+            return Growth()
         resolved = self._by_name[plan].resolved(self._by_name)
         whole, part = self.weighs(resolved, None), self.weighs(resolved, rung.split)
         queries = min(self.config.tuning.max_queries, len(self.split.validation)) / len(rung.split.validation)
-        return 1 / rung.share if whole is None or not part else max(1.0, queries, whole / part)
+        fit = 1 / rung.share if whole is None or not part else max(1.0, queries, whole / part)
+        asked, less = self.asks(resolved, None), self.asks(resolved, rung.split)
+        return Growth(fit, math.sqrt(fit) if asked is None or not less else max(1.0, asked / less))
 
-    def _reserve(self) -> float:
-        """Return the seconds to keep for fitting the best plan so far to everything, and judging it."""
-        return SPARE * self.whole(max(self.found.values(), key=lambda one: one.mean))
+    def _reserve(self, share: float) -> float:
+        """Return the seconds to keep, while plans are looked at on ``share``, for what the best one takes after it."""
+        return SPARE * self.whole(max(self.found.values(), key=lambda one: one.mean), fitted=share == 1)
 
     def _fits(self, names: Iterable[str], judged: Set[str], share: float, seconds: float) -> float:
         """Return how many fits each of the plans can make on a share of users in ``seconds``: of `STEPS`, or 0."""
-        most = {n: self._most_fits(n) if n in judged else 1.0 for n in names}
+        searched = self._searched(judged)
+        most = {n: self._most_fits(n) if n in searched else 1.0 for n in names}
         each = {n: (self.found[n].setting_seconds_at(share), most[n]) for n in names if n in self.found}
         fitting = (step for step in STEPS if sum(s * min(step, most) for s, most in each.values()) <= seconds)
         return float(max(fitting, default=0))
+
+    def _searched(self, judged: Set[str]) -> Set[str]:
+        """Return the plans that make more than one fit: those to be judged, and what the best so far is built on."""
+        best = max(self.found, key=lambda n: self.found[n].mean)
+        return judged | set(references_of(self._by_name[best]))
 
     def _most_fits(self, name: str) -> float:
         """Return how many fits a plan can make at most, one setting after another; where they have a weight, no end."""
@@ -200,6 +231,7 @@ class Halving:
             self.found = seen
         names = [name for name in self._by_name if name in self._order]
         weights = {n: self._takes(n) for n in names}
+        searched = set(names) if first else self._searched(self.judged)
         for i, name in enumerate(names):
             plan = self._by_name[name]
             if first and seen and self._out_of_time(name, rung, seen):
@@ -219,14 +251,14 @@ class Halving:
             before = self.found.get(name)
             expected = 0.0 if before is None else before.setting_seconds_at(rung.share)
             share = seconds * weights[name] / sum(weights[n] for n in names[i:])
-            most = fits if first or name in self.judged else 1.0
+            most = fits if name in searched else 1.0
             limit = max(ROOM * most * expected, share)
             if not first:
                 later = sum(self.found[n].setting_seconds_at(rung.share) for n in names[i + 1 :] if n in self.found)
                 best, now = max(self.found, key=lambda n: self.found[n].mean), {**self.found, **seen}
-                limit = min(limit, self.left - max(self._whole(best, now), self._whole(name, now)) - later)
+                limit = min(limit, self.left - self._after(rung, (best, name), now) - later)
                 # Nothing comes after all users: what others leave of the time is for more fits.
-                most *= ROOM if rung.share == 1 and name in self.judged else 1.0
+                most *= ROOM if rung.share == 1 and name in searched else 1.0
                 most = min(most, max(1.0, limit / max(expected, LEAST_SECONDS)))
             try:
                 seen[name] = self._look(resolved, rung, step, most, limit, seen)
@@ -248,7 +280,7 @@ class Halving:
             self._compute(seen),
             keep=keep,
             judges=len(self.split.test),
-            affords=lambda names, judged: not shares or self._next(names, judged, shares)[1] > 0,
+            affords=lambda names, judged: not shares or self._affords(names, judged, shares),
             strict=not shares,
             seed=self.config.seed,
         )
@@ -261,7 +293,7 @@ class Halving:
 
     def _afford(self, rung: Rung) -> None:
         """Leave out plans that cannot be fitted to everything and judged in what is left, but for the cheapest one."""
-        needed = {name: self._whole(name, self.found) for name in self.found}
+        needed = {name: self.whole(one) for name, one in self.found.items()}
         kept = {name for name, seconds in needed.items() if seconds <= self.left} or {
             min(needed, key=needed.__getitem__)
         }
@@ -303,7 +335,7 @@ class Halving:
 
         What needs more than half of the budget for that is no reason to leave plans unseen that may do with less.
         """
-        needed = {n: self._whole(n, seen) for n in seen}
+        needed = {n: self.whole(one, seen) for n, one in seen.items()}
         modest = [n for n in seen if needed[n] <= min(self.left, self.seconds / 2)]
         kept = needed[max(modest, key=lambda n: seen[n].mean)] if modest else 0.0
         return kept + (self.weighs(self._by_name[name].resolved(self._by_name), rung.split) or 0.0) > self.left
@@ -311,14 +343,30 @@ class Halving:
     def _short(self, name: str, rung: Rung, seen: Mapping[str, Looked]) -> bool:
         """Whether looking at a plan again would not leave enough to fit the best so far to everything."""
         before, best = seen[name], max(seen.values(), key=lambda one: one.mean)
-        return before.fit_seconds * before.growth / rung.growth(name) + self.whole(best) > self.left
+        itself = rung.share == 1 and best.plan.name == name
+        fit = before.whole_fit_seconds / rung.growth(name).fit
+        return fit + self.whole(best, fitted=itself) > self.left
 
-    def whole(self, one: Looked) -> float:
-        """Return what fitting a plan to all users, unless its model waits, and judging it are expected to take."""
+    def _after(self, rung: Rung, names: Iterable[str], seen: Mapping[str, Looked]) -> float:
+        """Return the seconds to keep for fitting and judging the dearest of ``names`` after a look on ``rung``."""
+        last = rung.share == 1
+        return max(self.whole(seen[n], seen, fitted=last) for n in names) * (SPARE if last else 1.0)
+
+    def whole(self, one: Looked, seen: Mapping[str, Looked] | None = None, *, fitted: bool = False) -> float:
+        """Return what fitting a plan to all users, unless its model waits, and judging it are expected to take.
+
+        ``seen``: what is known by now of the plans that it is built on. ``fitted``: its model will be waiting by then.
+        """
         asked, name = self.config.evaluation, one.plan.name
         limits = (asked.max_queries, asked.lm_queries if one.plan.language_model == "per request" else 0)
         queries = min([len(self.split.test), *(limit for limit in limits if limit)])
-        return one.whole_seconds(queries, fitted=one.ready and (name in self.ready or name in self.lost))
+        known = self.found if seen is None else seen
+        members = [known[member] for member in references_of(self._by_name[name]) if member in known]
+        # A search keeps what members say: with it, a query takes a blend less than all of them.
+        each = max(one.whole_query_seconds, sum(member.whole_query_seconds for member in members))
+        fit = sum(member.whole_fit_seconds for member in members) or one.whole_fit_seconds
+        waits = fitted or (one.ready and (name in self.ready or name in self.lost))
+        return (0.0 if waits else fit) + (each + JUDGING_SECONDS) * queries
 
     def _hold(self, seen: Mapping[str, Looked]) -> None:
         """Let go of models of lesser plans where all of them would fill too much of the memory."""
@@ -334,13 +382,6 @@ class Halving:
                 kept = more
         self.ready = kept
 
-    def _whole(self, name: str, seen: Mapping[str, Looked]) -> float:
-        """Return the same, with members as found by now."""
-        before = self.found.get(name) or seen[name]
-        members = [seen[member] for member in references_of(self._by_name[name])]
-        fit = sum(one.fit_seconds * one.growth for one in members) or before.fit_seconds * before.growth
-        return self.whole(replace(before, fit_seconds=fit / before.growth))
-
     def _skip(self, name: str, reason: str) -> None:
         self.skipped.append(Dropped(name, reason))
         self.found.pop(name, None)
@@ -351,8 +392,7 @@ class Halving:
         """Return about how many CPU seconds a day each plan would take, for the frontier."""
         traffic = self.config.traffic
         return {
-            name: one.query_seconds * traffic.requests_per_day
-            + one.fit_seconds * one.growth * traffic.refreshes_per_day
+            name: one.whole_query_seconds * traffic.requests_per_day + one.whole_fit_seconds * traffic.refreshes_per_day
             for name, one in seen.items()
         }
 
@@ -375,6 +415,7 @@ class Halving:
             settings = {n: v for n, v in settings.items() if space.get(n, ("", ()))[0] != "accumulate"}
         settings |= next((spec.settings for spec in alike), {})
         limit = min(max(seconds, LEAST_SECONDS), config.tuning.seconds)
+        keep = plan.name in self._members or (rung.share == 1 and plan.reranker is None)
         search = Search(
             limit,
             config.tuning.max_queries,
@@ -382,9 +423,9 @@ class Halving:
             seed=config.seed,
             first="" if before is None else before.stopped_at,
             fits=fits,
-            keep=plan.name in self._members or (rung.share == 1 and plan.reranker is None),
+            keep=keep,
             costed=rung.share == 1,
-            again=rung.share == 1,
+            again=rung.share == 1 and not keep,
         )
         with self.ledger.span("search", plan=f"{plan.name} (search)", phase="once"):
             written = self._by_name[plan.name].resolved(self._by_name)
@@ -393,17 +434,18 @@ class Halving:
             )
             if tuned.fitted is not None and plan.name in self._members:
                 rung.fitted.append(tuned.fitted)
-            timed = tuned.fit_seconds, tuned.query_seconds
+            timed, growth = (tuned.fit_seconds, tuned.query_seconds), rung.growth(plan.name)
             looked = Looked(
                 tuned.plan,
                 tuned.values,
                 *timed,
                 0.0,
-                rung.growth(plan.name),
+                growth.fit,
                 rung.share,
                 tuned.stopped_at,
                 tuned.fits,
                 tuned.setting_seconds,
+                query_growth=growth.query,
             )
             ready = None if tuned.fitted is None else tuned.fitted.ready()
             if not len(tuned.values) or plan.reranker is not None:
@@ -429,8 +471,11 @@ class Halving:
         values[rows] = quick_values(pipeline, fold.take(rows), metrics.parse(self.config.quality.metric))
         done = time.process_time()
         each = (done - fitted) / max(1, len(rows))
-        seconds = fitted - began, each, 0.0, rung.growth(plan.name)
-        return Looked(plan, values, *seconds, rung.share, setting_seconds=done - began), ready
+        growth, seconds = rung.growth(plan.name), (fitted - began, each, 0.0)
+        looked = Looked(
+            plan, values, *seconds, growth.fit, rung.share, setting_seconds=done - began, query_growth=growth.query
+        )
+        return looked, ready
 
     def _key(self, name: str, share: float, step: int) -> str:
         config = self.config
@@ -439,6 +484,11 @@ class Halving:
         return sha256(
             json.dumps([*parts, config.seed, config.search.model_dump()], sort_keys=True).encode()
         ).hexdigest()[:16]
+
+
+def _enough(share: float) -> float:
+    """Return how many fits a plan there should be on a share; on all users, plans make more where others leave time."""
+    return LEAST_FITS / ROOM if share == 1 else LEAST_FITS
 
 
 def seconds_of(seconds: float | None, dollars: float | None, prices: PriceSheet) -> float | None:

@@ -23,7 +23,10 @@ LEAST_WEIGHT = 0.1
 
 @dataclass
 class Weights:
-    """Tells about how long a fit takes, as the machine profile says or by FLOPs alone; on a smaller split as well."""
+    """Tells about how long a fit or a request takes, by the machine profile or by FLOPs alone; on a smaller split too.
+
+    On a smaller split, large catalogues are solved block by block: see `frugalrec.refitting`.
+    """
 
     config: Config
     estimator: Estimator
@@ -31,11 +34,16 @@ class Weights:
     profile: Profile | None
     _of_sample: tuple[Split, Estimator] | None = field(default=None, init=False, repr=False)
 
-    def __call__(self, plan: Plan, split: Split | None) -> float | None:
-        """Return the weight of ``plan`` on everything, or on ``split``; None where nothing is known of it.
+    def fit(self, plan: Plan, split: Split | None) -> float | None:
+        """Return the seconds of fitting ``plan`` to everything, or to ``split``; None where nothing is known of it."""
+        seconds = self._stage("fit", plan, split)
+        return None if seconds is None else LEAST_WEIGHT + seconds
 
-        On a smaller split, large catalogues are solved block by block: see `frugalrec.refitting`.
-        """
+    def request(self, plan: Plan, split: Split | None) -> float | None:
+        """Return the seconds of one request to ``plan`` fitted to everything, or to ``split``; None as in `fit`."""
+        return self._stage("request", plan, split)
+
+    def _stage(self, stage: str, plan: Plan, split: Split | None) -> float | None:
         estimator = self.estimator
         if split is not None:
             if self._of_sample is None or self._of_sample[0] is not split:
@@ -45,10 +53,10 @@ class Weights:
             known = registry.settings_of(registry.load("recommender", plan.recommender.component))
             if split.train.n_items > DENSE_ITEMS and "solver" in known and "solver" not in plan.recommender.settings:
                 plan = replace(plan, recommender=plan.recommender.with_settings(solver="sparse"))
-        fit = estimator.estimate(plan).stages["fit"]
-        if fit.seconds is None and fit.flops is None:
+        found = estimator.estimate(plan).stages[stage]
+        if found.seconds is None and found.flops is None:
             return None
-        return LEAST_WEIGHT + (fit.seconds.expected if fit.seconds is not None else (fit.flops or 0.0) / NOMINAL_FLOPS)
+        return found.seconds.expected if found.seconds is not None else (found.flops or 0.0) / NOMINAL_FLOPS
 
 
 def least_seconds(plan: Plan, estimator: Estimator) -> float | None:

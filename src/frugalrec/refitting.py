@@ -96,6 +96,25 @@ class Refitted:
         """CPU seconds of the last fit, with what earlier ones and other searches had made of it."""
         return sum(step.seconds for step in self._steps.values())
 
+    @property
+    def member_seconds(self) -> float:
+        """CPU seconds of the last fit that went into members which nobody had lent; all where it is not told apart."""
+        recommender = self._recommender
+        places = [place for place, _ in enumerate(getattr(recommender, "members", ())) if place not in self._lent]
+        if places and not hasattr(recommender, "rescale"):
+            return self.seconds
+        return sum(self._steps[f"member {place}"].seconds for place in places)
+
+    @property
+    def keeping_seconds(self) -> float:
+        """CPU seconds that `kept` is expected to take, after a fit: what it does again of that took as long."""
+        return self._steps["fit"].seconds if self._costed and hasattr(self._recommender, "rescale") else 0.0
+
+    @property
+    def _recommender(self) -> Any:
+        assert self.pipeline is not None
+        return self.pipeline.recommender
+
     def spec(self, settings: Mapping[str, Any]) -> Spec:
         """Return the recommender with ``settings``, those of its members among them."""
         spec = self.plan.recommender.with_settings(**{name: settings[name] for name in self.own})

@@ -13,6 +13,14 @@ LEAST_USERS = 400
 """The first rung has this share of the users, or so many where that is more."""
 
 
+@dataclass(frozen=True)
+class Growth:
+    """How many times as long a plan takes on everything as on a part of the users: its fit, and answering a query."""
+
+    fit: float = 1.0
+    query: float = 1.0
+
+
 @dataclass
 class Rung:
     """A share of the users; ``growth`` tells how many times as long a plan takes on everything as on these.
@@ -22,11 +30,11 @@ class Rung:
 
     split: Split
     share: float
-    measured: Callable[[str, Rung], float]
-    known: dict[str, float] = field(default_factory=dict)
+    measured: Callable[[str, Rung], Growth]
+    known: dict[str, Growth] = field(default_factory=dict)
     fitted: list[Fitted] = field(default_factory=list)
 
-    def growth(self, plan: str) -> float:
+    def growth(self, plan: str) -> Growth:
         """Return how many times as long ``plan`` takes on everything; measured once."""
         if plan not in self.known:
             self.known[plan] = self.measured(plan, self)
@@ -48,4 +56,4 @@ def rungs(users: int) -> list[float]:
     return [*found, 1.0]
 
 
-__all__ = ["Rung", "rungs"]
+__all__ = ["Growth", "Rung", "rungs"]

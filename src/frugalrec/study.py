@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -133,8 +133,9 @@ class Study:
         """Whether requests may return items of the history."""
         return bool(self.split.settings.get("repeats"))
 
+    @cached_property
     def plans(self) -> list[Plan]:
-        """Return the plans to try, those they refer to included, in an order in which references point backwards."""
+        """The plans to try, those they refer to included, in an order in which references point backwards."""
         return plans_of(self.config, self.dataset)
 
     def expected(self) -> list[PlanEstimate]:
@@ -151,7 +152,8 @@ class Study:
             return self._run()
 
     def _run(self) -> Decision:
-        plans = self.plans()
+        with self.ledger.span("prepare", plan="(study)", phase="once"):
+            plans = self.plans
         limit = seconds_of(self.config.search.seconds, self.config.search.dollars, self.prices)
         if limit is not None and self.config.compute.parallel == "trials":
             raise ConfigError(
@@ -283,6 +285,7 @@ class Study:
         """Drop plans early, then try what is left in full, within ``limit`` CPU seconds, the best first."""
         asked_for = [self.config.search.model_dump(), [plan.to_dict() for plan in plans]]
         key = sha256(json.dumps(asked_for, sort_keys=True).encode()).hexdigest()[:8]
+        weights = Weights(self.config, self.estimator, self.prices, self.profile)
         halving = Halving(
             plans,
             self.split,
@@ -295,7 +298,8 @@ class Study:
             self.say,
             refuses=lambda plan: self._not_applicable(plan, None) or self._too_large(plan),
             expects=lambda plan: least_seconds(plan, self.estimator),
-            weighs=Weights(self.config, self.estimator, self.prices, self.profile),
+            weighs=weights.fit,
+            asks=weights.request,
         )
         try:
             halving.run()
@@ -372,7 +376,7 @@ class Study:
         start = look.plan.recommender
         if (alike := found_alike(plan, list(trials.values()))) is not None:
             start = start.with_settings(**alike.settings)
-        enough = seconds > 2 * look.fit_seconds * look.growth
+        enough = seconds > 2 * look.whole_fit_seconds
         return start, min(self.config.tuning.seconds, seconds) if enough else 0.0
 
     def _encode_for(self, plans: Sequence[Plan]) -> None:
@@ -389,7 +393,7 @@ class Study:
     def _attempt(
         self, plan: Plan, start: Spec | None, seconds: float, first: str = "", ready: Ready | None = None
     ) -> Attempt:
-        by_name, lean = {p.name: p for p in self.plans()}, self._within_memory(plan)
+        by_name, lean = {p.name: p for p in self.plans}, self._within_memory(plan)
         ready = ready if ready is not None and ready.fits(lean) else None
         return Attempt(lean, by_name[plan.name].resolved(by_name), start, seconds, first, ready)
 
@@ -444,7 +448,7 @@ class Study:
         self.say(told(trial, compared))
 
     def _too_large(self, plan: Plan) -> str | None:
-        known = {p.name: p for p in self.plans()}
+        known = {p.name: p for p in self.plans}
         lean = self._within_memory(plan.resolved(known))
         return too_large(self.estimator.estimate(lean), available_memory_bytes())
 

@@ -205,9 +205,13 @@ class _Climb:
     def run(self) -> Tuned:
         began = time.process_time()
         dear = [name for name, (stage, _) in self._space.items() if stage != "score"]
+        if self._search.fits < float("inf"):
+            # There is time for few fits, and sums gain more than what only solving depends on.
+            dear.sort(key=lambda name: self._space[name][0] != "accumulate")
         start = self._start()
         self._value(start)
         # The first fit must be done anyway. Where it leaves nothing of the time, what costs no other is searched still.
+        self._deadline -= self._model.keeping_seconds if self._search.keep else 0.0
         whole, least = self._deadline, time.process_time() + LEAST_SHARE * self._search.seconds
         self._deadline = max(whole, least)
         whole -= self._model.seconds if self._search.again and dear else 0.0
@@ -338,9 +342,7 @@ class _Climb:
         """Make the model what ``settings`` say, and count it where that was a fit."""
         if (took := self._model.fit(settings)) is None:
             return
-        assert self._model.pipeline is not None
-        if hasattr(self._model.pipeline.recommender, "members"):
-            self._deadline += took  # members were searched as plans of their own
+        self._deadline += self._model.member_seconds  # they were searched as plans of their own
         work = self._model.work(settings)
         self._first_work = self._first_work or work
         self._fits += work / self._first_work if work else 1.0
