@@ -84,6 +84,26 @@ def test_what_meets_a_bad_moment_of_the_machine_is_measured_again(monkeypatch: p
     assert bench.rates["met"][1][0][1] == pytest.approx(200, rel=0.2)
 
 
+def test_what_is_slow_is_called_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = {"now": 0.0, "calls": 0}
+    monkeypatch.setattr(_bench.time, "process_time", lambda: clock["now"])
+    monkeypatch.setattr(_bench.time, "perf_counter", lambda: clock["now"])
+
+    def call(first: float, then: float) -> None:
+        clock["now"] += then if clock["calls"] else first
+        clock["calls"] += 1
+
+    found = {}
+    for first, then in ((1.0, 0.9), (0.5, 0.25), (0.2, 0.125), (0.02, 0.0125)):
+        clock["calls"] = 0
+        bench = Bench(60.0)
+        bench.measure("work", 1, 1.0, call, first, then)
+        found[first] = clock["calls"], bench.rates["work"][1][0][1]
+    # What takes a second is measured by its first call; what is fast does not count the one that warms up.
+    assert {first: calls for first, (calls, _) in found.items()} == {1.0: 1, 0.5: 2, 0.2: 3, 0.02: 8}
+    assert [rate for _, rate in found.values()] == pytest.approx([1.0, 4.0, 8.0, 80.0])
+
+
 def test_a_language_model_of_ones_own_is_measured_under_its_path(tmp_path: Path) -> None:
     pytest.importorskip("transformers", reason="needs the extra 'torch'")
     from frugalrec.llms.transformers import Transformers

@@ -127,6 +127,46 @@ def test_each_part_of_a_fit_is_done_beside_what_is_held_of_those_before(
 
 
 @dataclass
+class SlowKnn(item_knn.ItemKnn):
+    """Takes a second of the test's clock to be fitted."""
+
+    def fit(self, dataset: Any) -> Any:
+        CLOCK.append(1.0)
+        return super().fit(dataset)
+
+
+CLOCK: list[float] = []
+
+
+def test_what_members_take_is_told_apart_unless_they_were_lent(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    CLOCK.clear()
+    monkeypatch.setattr(item_knn, "ItemKnn", SlowKnn)
+    monkeypatch.setattr(refitting.time, "process_time", lambda: sum(CLOCK))
+    knn, scale = Spec("item-knn"), {"method": "scale"}
+    alone = refitted(knn, split)
+    settings = {name: getattr(Plan("p", knn).build().recommender, name) for name in search_space(knn)}
+    assert alone.fit(settings) == 1.0
+    assert (alone.member_seconds, alone.keeping_seconds) == (0.0, 0.0)
+    lent = alone.kept(settings)
+    pair = Spec("hybrid", {"members": (lent.spec, Spec("ease")), "weights": (1.0, 1.0)})
+    for known, seconds in (((), 1.0), ((lent,), 0.0)):
+        model = refitted(pair, split, known)
+        assert model.fit(dict(scale)) == seconds
+        assert model.member_seconds == seconds
+        CLOCK.append(2.0)
+        model._steps["fit"] = replace(model._steps["fit"], seconds=0.5)
+        assert model.keeping_seconds == 0.5  # scales of scores are learned again
+    # A fusion that fits its members itself does not tell them apart.
+    fusion = Spec("fusion", {"members": (lent.spec, Spec("ease"))})
+    model = refitted(fusion, split)
+    took = model.fit({"held_share": 0.0})
+    assert took == model.member_seconds
+    assert took is not None
+    assert took >= 1.0
+    assert model.keeping_seconds == 0.0
+
+
+@dataclass
 class Untold(ease.Ease):
     def accumulate(self, interactions: Interactions) -> Any:
         charge(flops=None)

@@ -28,11 +28,11 @@ _STEPS: tuple[tuple[str, Callable[[Bench], None]], ...] = (
     ("square tables", _arithmetic.turned),
     ("sums over users", _recommending.pairs),
     ("answers", _recommending.answers),
-    ("large catalogues", _recommending.solving),
     ("requests", _recommending.scores),
-    ("matrix factorisation", _recommending.als),
     ("texts", _reading.texts),
     ("threads", _hardware.threads),
+    ("large catalogues", _recommending.solving),
+    ("matrix factorisation", _recommending.als),
     ("more encoders", _reading.more_encoders),
 )
 

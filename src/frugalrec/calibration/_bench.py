@@ -16,13 +16,13 @@ from frugalrec.work import Work
 
 Points = list[tuple[float, float]]
 
-_SLICE = 0.12  # seconds for one rate, at least
-_SLOW = 0.4  # seconds a call, above which one is enough
+_SLICE = 0.1  # seconds for one rate, at least
+_SLOW, _VERY_SLOW = 0.4, 0.6  # seconds of calls, above which one is enough, beside the first, and without it
 _PATIENCE = 4
 _MOST = 40  # times that what is fast is repeated
 _PULSES, _CALM = 4, 1.15
 _WAIT, _TRIES = 0.2, 4  # seconds to wait for a calm moment, and how often for one rate
-_SPARE = 0.08  # of the time for all, for what is measured again
+_SPARE = 0.06  # of the time for all, for what is measured again
 
 
 class Bench:
@@ -125,21 +125,27 @@ class Bench:
         return took <= _CALM * self._pulse
 
     def _quartile(self, call: Callable[..., Any], given: Sequence[Any], threads: int) -> float:
-        """Return the lower quartile of several calls after one that warms up."""
+        """Return the lower quartile of several calls after one that warms up, or of that one where it is very slow."""
         with threadpool_limits(limits=threads):
             taken: list[float] = []
             begun = time.perf_counter()
-            # Many of what is fast, two of what is slow, one of what is very slow, beside the first.
-            while len(taken) < (2 if sum(taken) > _SLOW else 3) or (
-                len(taken) < _MOST and time.perf_counter() - begun < _SLICE
-            ):
+            # Many of what is fast, two of what is slow, one of what is slower, beside the first, or none.
+            while len(taken) < _least_calls(taken) or (len(taken) < _MOST and time.perf_counter() - begun < _SLICE):
                 wall, cpu = time.perf_counter(), time.process_time()
                 call(*given)
                 wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
                 if threads == 1 and cpu > 1e-3:
                     self._ratios.append(wall / cpu)
                 taken.append(max(cpu if threads == 1 else wall, 1e-9))
-        return sorted(taken[1:])[(len(taken) - 1) // 4]
+        counted = sorted(taken[1:] or taken)
+        return counted[len(counted) // 4]
+
+
+def _least_calls(taken: Sequence[float]) -> int:
+    """Return how many calls there must be, by the seconds of those there were."""
+    if taken and taken[0] > _VERY_SLOW:
+        return 1
+    return 2 if sum(taken) > _SLOW else 3
 
 
 def _pulse() -> None:
