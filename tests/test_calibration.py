@@ -102,6 +102,19 @@ def test_what_is_slow_is_called_less_often(monkeypatch: pytest.MonkeyPatch) -> N
     # What takes a second is measured by its first call; what is fast does not count the one that warms up.
     assert {first: calls for first, (calls, _) in found.items()} == {1.0: 1, 0.5: 2, 0.2: 3, 0.02: 8}
     assert [rate for _, rate in found.values()] == pytest.approx([1.0, 4.0, 8.0, 80.0])
+    # Where what is left needs more time than there is, all of it is called less often.
+    hurried = []
+    for first, then in ((0.5, 0.25), (0.16, 0.125), (0.02, 0.0125)):
+        clock["calls"] = 0
+        bench = Bench(10.0)
+        bench.hurry(11.0)
+        bench.measure("work", 1, 1.0, call, first, then)
+        hurried.append(clock["calls"])
+    assert hurried == [1, 2, 3]
+    bench.hurry(5.0)
+    clock["calls"] = 0
+    bench.measure("other", 1, 1.0, call, 0.02, 0.0125)
+    assert clock["calls"] == 8
 
 
 def test_a_language_model_of_ones_own_is_measured_under_its_path(tmp_path: Path) -> None:

@@ -21,20 +21,21 @@ from frugalrec.machine_profile import Profile, hardware
 SECONDS = 55.0
 """No measurement is begun after this many seconds of CPU, or four times as many by the clock."""
 
-_STEPS: tuple[tuple[str, Callable[[Bench], None]], ...] = (
-    ("matrix products", _arithmetic.products),
-    ("factorisations", _arithmetic.factors),
-    ("memory and sparse tables", _arithmetic.memory),
-    ("square tables", _arithmetic.turned),
-    ("sums over users", _recommending.pairs),
-    ("answers", _recommending.answers),
-    ("requests", _recommending.scores),
-    ("texts", _reading.texts),
-    ("threads", _hardware.threads),
-    ("large catalogues", _recommending.solving),
-    ("matrix factorisation", _recommending.als),
-    ("more encoders", _reading.more_encoders),
+_STEPS: tuple[tuple[str, Callable[[Bench], None], float], ...] = (
+    ("matrix products", _arithmetic.products, 2),
+    ("factorisations", _arithmetic.factors, 7),
+    ("memory and sparse tables", _arithmetic.memory, 6),
+    ("square tables", _arithmetic.turned, 0.5),
+    ("sums over users", _recommending.pairs, 6),
+    ("answers", _recommending.answers, 4),
+    ("requests", _recommending.scores, 4),
+    ("texts", _reading.texts, 8),
+    ("threads", _hardware.threads, 5),
+    ("large catalogues", _recommending.solving, 3),
+    ("matrix factorisation", _recommending.als, 3),
+    ("more encoders", _reading.more_encoders, 0),
 )
+"""What is measured, and about how many CPU seconds it takes; where there are fewer for all that is left, in a hurry."""
 
 
 def calibrate(
@@ -46,13 +47,14 @@ def calibrate(
     `ConfigError` or `MissingExtraError` before anything is measured where one is no model or cannot be run.
     """
     own = [_reading.own_model(path) for path in language_models]
-    steps = (*_STEPS, ("language models", lambda bench: _reading.language_models(bench, own)))
+    steps = (*_STEPS, ("language models", lambda bench: _reading.language_models(bench, own), 0.0))
     bench = Bench(seconds)
-    for i, (name, step) in enumerate(steps):
+    for i, (name, step, _) in enumerate(steps):
         progress.report("calibrate", i, len(steps))
         if bench.over:
             bench.notes.append(f"{name}: not measured, out of time")
             continue
+        bench.hurry(sum(needed for *_, needed in steps[i:]))
         step(bench)
     progress.report("calibrate", len(steps), len(steps))
     return Profile(

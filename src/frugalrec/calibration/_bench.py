@@ -18,6 +18,7 @@ Points = list[tuple[float, float]]
 
 _SLICE = 0.1  # seconds for one rate, at least
 _SLOW, _VERY_SLOW = 0.4, 0.6  # seconds of calls, above which one is enough, beside the first, and without it
+_HURRY = 0.3  # times these seconds where there is little time left
 _PATIENCE = 4
 _MOST = 40  # times that what is fast is repeated
 _PULSES, _CALM = 4, 1.15
@@ -35,6 +36,7 @@ class Bench:
         self.cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self._ratios: list[float] = []
         self._pulse, self._spare = float("inf"), _SPARE * seconds
+        self._pace = 1.0
 
     @property
     def over(self) -> bool:
@@ -43,6 +45,10 @@ class Bench:
         A busy machine takes longer for the same measurements, and would otherwise end with half of them.
         """
         return time.process_time() > self._until or time.perf_counter() > self._at_last
+
+    def hurry(self, needed: float) -> None:
+        """Measure faster, and less surely, from here on where there are fewer CPU seconds than ``needed``."""
+        self._pace = 1.0 if self._until - time.process_time() >= needed else _HURRY
 
     @property
     def contention(self) -> float | None:
@@ -110,7 +116,7 @@ class Bench:
             began, calm = time.process_time(), self._is_calm()
             found = min(found, self._quartile(call, given, threads))
             self._spare -= time.process_time() - began if tried else 0.0
-            if (calm and self._is_calm()) or self._spare <= 0 or self.over:
+            if (calm and self._is_calm()) or self._spare <= 0 or self._pace < 1 or self.over:
                 break
             time.sleep(_WAIT)
         return found
@@ -130,7 +136,9 @@ class Bench:
             taken: list[float] = []
             begun = time.perf_counter()
             # Many of what is fast, two of what is slow, one of what is slower, beside the first, or none.
-            while len(taken) < _least_calls(taken) or (len(taken) < _MOST and time.perf_counter() - begun < _SLICE):
+            while len(taken) < _least_calls(taken, self._pace) or (
+                len(taken) < _MOST and time.perf_counter() - begun < _SLICE * self._pace
+            ):
                 wall, cpu = time.perf_counter(), time.process_time()
                 call(*given)
                 wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
@@ -141,11 +149,11 @@ class Bench:
         return counted[len(counted) // 4]
 
 
-def _least_calls(taken: Sequence[float]) -> int:
+def _least_calls(taken: Sequence[float], pace: float) -> int:
     """Return how many calls there must be, by the seconds of those there were."""
-    if taken and taken[0] > _VERY_SLOW:
+    if taken and taken[0] > _VERY_SLOW * pace:
         return 1
-    return 2 if sum(taken) > _SLOW else 3
+    return 2 if sum(taken) > _SLOW * pace else 3
 
 
 def _pulse() -> None:
