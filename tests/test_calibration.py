@@ -130,6 +130,10 @@ def test_a_language_model_of_ones_own_is_measured_under_its_path(tmp_path: Path)
     profile = Profile({}, bench.rates)
     assert set(profile.rates) >= {f"prompt {folder}", f"write {folder}"}
     assert (profile.seconds([work]) or 0.0) > 0.0
+    # It was asked for: where time is short, it comes first.
+    short = calibrate(seconds=0.5, language_models=[folder])
+    assert f"prompt {folder}" in short.rates
+    assert "texts: not measured, out of time" in short.notes
 
 
 def test_what_is_no_language_model_is_refused_before_anything_is_measured(tmp_path: Path) -> None:

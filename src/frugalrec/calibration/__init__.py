@@ -21,7 +21,9 @@ from frugalrec.machine_profile import Profile, hardware
 SECONDS = 55.0
 """No measurement is begun after this many seconds of CPU, or four times as many by the clock."""
 
-_STEPS: tuple[tuple[str, Callable[[Bench], None], float], ...] = (
+Step = tuple[str, Callable[[Bench], None], float]
+
+_STEPS: tuple[Step, ...] = (
     ("matrix products", _arithmetic.products, 2),
     ("factorisations", _arithmetic.factors, 7),
     ("memory and sparse tables", _arithmetic.memory, 6),
@@ -47,7 +49,9 @@ def calibrate(
     `ConfigError` or `MissingExtraError` before anything is measured where one is no model or cannot be run.
     """
     own = [_reading.own_model(path) for path in language_models]
-    steps = (*_STEPS, ("language models", lambda bench: _reading.language_models(bench, own), 0.0))
+    models: Step = ("language models", lambda bench: _reading.language_models(bench, own), 0.0)
+    # What was asked for comes first.
+    steps = (models, *_STEPS) if own else (*_STEPS, models)
     bench = Bench(seconds)
     for i, (name, step, _) in enumerate(steps):
         progress.report("calibrate", i, len(steps))
