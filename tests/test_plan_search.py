@@ -206,15 +206,34 @@ def test_what_others_leave_on_all_users_is_for_more_fits_but_for_what_the_best_p
         halving._climb(Rung(split, share, lambda plan, rung: Growth()), 1, 3.0, 18.0)
         assert halving.asked["member"][0] == expected
         # 60 s, but for 2 of the blend's look, and the blend with its member as it is now: not more than twice 3 · 2 s.
-        assert halving.asked["other"][1] == pytest.approx(12.0)
+        # On all users the best comes as early as it may, and what it leaves of 18 s is for others.
+        assert list(halving.asked) == (["member", "other", "blend"] if share < 1 else ["member", "blend", "other"])
+        assert halving.asked["other"][1] == pytest.approx(12.0 if share < 1 else 18.0)
     # With less, a part of the users leaves the blend still to be fitted to all; all users leave it fitted.
-    for share, expected in ((0.5, 37.0 - 30.0 - 2.0), (1.0, 12.0)):
+    for share, expected in ((0.5, 37.0 - 30.0 - 2.0), (1.0, 18.0)):
         halving = Recording(plans, split, config, 37.0, "", tmp_path / "search.jsonl", Ledger())
         halving.found, halving.judged = dict(looks), frozenset(looks)
         halving._climb(Rung(split, share, lambda plan, rung: Growth()), 1, 3.0, 18.0)
         fits, seconds = halving.asked["other"]
         assert seconds == pytest.approx(expected, abs=0.5)
         assert fits == pytest.approx(min(seconds / 2.0, 3.0 if share < 1 else 6.0), abs=0.3)
+
+
+def test_what_there_is_no_time_for_at_last_is_left_out_once_the_best_was_seen(tmp_path: Path) -> None:
+    looks = [
+        Looked(Plan(name, Spec("ease")), np.full(2, mean), fit, 0.0, 1.0, setting_seconds=1.0)
+        for name, mean, fit in (("dear", 0.3, 100.0), ("best", 0.5, 1.0), ("last", 0.2, 1.0))
+    ]
+    split = LeaveLastOut().split(toy_dataset(n_users=20, n_items=20))
+    config = parse_config({"data": {"interactions": "x.csv"}}, "a test")
+    for seconds, asked in ((60.0, ["best", "last"]), (0.5, [])):
+        halving = Recording([one.plan for one in looks], split, config, seconds, "", tmp_path / "s.jsonl", Ledger())
+        halving.found, halving.judged = {one.plan.name: one for one in looks}, frozenset({"dear", "best", "last"})
+        seen = halving._climb(Rung(split, 1.0, lambda plan, rung: Growth()), 1, 3.0, 18.0)
+        assert list(seen or {}) == asked
+        assert (seen is None) == (not asked)
+        told = {d.plan: d.reason for d in halving.dropped}
+        assert told == ({"dear": "not looked at on all users: the search budget was over"} if asked else {})
 
 
 def test_a_search_whose_best_plan_cannot_be_afforded_ends_with_the_best_that_can(tmp_path: Path) -> None:

@@ -201,7 +201,7 @@ class Halving:
 
     def _reserve(self, share: float) -> float:
         """Return the seconds to keep, while plans are looked at on ``share``, for what the best one takes after it."""
-        return SPARE * self.whole(max(self.found.values(), key=lambda one: one.mean), fitted=share == 1)
+        return SPARE * self.whole(self.found[self._best], fitted=share == 1)
 
     def _fits(self, names: Iterable[str], judged: Set[str], share: float, seconds: float) -> float:
         """Return how many fits each of the plans can make on a share of users in ``seconds``: of `STEPS`, or 0."""
@@ -213,8 +213,7 @@ class Halving:
 
     def _searched(self, judged: Set[str]) -> Set[str]:
         """Return the plans that make more than one fit: those to be judged, and what the best so far is built on."""
-        best = max(self.found, key=lambda n: self.found[n].mean)
-        return judged | set(references_of(self._by_name[best]))
+        return judged | set(references_of(self._by_name[self._best]))
 
     def _most_fits(self, name: str) -> float:
         """Return how many fits a plan can make at most, one setting after another; where they have a weight, no end."""
@@ -227,9 +226,10 @@ class Halving:
         """Look at every plan left on one rung; None where not all could be seen, and others had been before."""
         first = step == 0
         seen: dict[str, Looked] = {}
+        late: list[Dropped] = []
         if first:
             self.found = seen
-        names = [name for name in self._by_name if name in self._order]
+        names = self._best_first(rung)
         weights = {n: self._takes(n) for n in names}
         searched = set(names) if first else self._searched(self.judged)
         for i, name in enumerate(names):
@@ -246,6 +246,9 @@ class Halving:
                 self._skip(name, reason)
                 continue
             if not first and self._short(name, rung, {**self.found, **seen}):
+                if rung.share == 1 and name not in self._with_members({self._best}):
+                    late.append(Dropped(name, "not looked at on all users: the search budget was over"))
+                    continue
                 self.say(f"search: the budget ends at {len(rung.split.validation):,} users, before {name}")
                 return None
             before = self.found.get(name)
@@ -255,8 +258,8 @@ class Halving:
             limit = max(ROOM * most * expected, share)
             if not first:
                 later = sum(self.found[n].setting_seconds_at(rung.share) for n in names[i + 1 :] if n in self.found)
-                best, now = max(self.found, key=lambda n: self.found[n].mean), {**self.found, **seen}
-                limit = min(limit, self.left - self._after(rung, (best, name), now) - later)
+                now = {**self.found, **seen}
+                limit = min(limit, self.left - self._after(rung, (self._best, name), now) - later)
                 # Nothing comes after all users: what others leave of the time is for more fits.
                 most *= ROOM if rung.share == 1 and name in searched else 1.0
                 most = min(most, max(1.0, limit / max(expected, LEAST_SECONDS)))
@@ -265,7 +268,31 @@ class Halving:
                 self._hold(seen)
             except (DataError, MissingExtraError, AssetError, BudgetError, MemoryError) as error:
                 self._skip(name, str(error) or "out of memory")
+        self.dropped += late if seen else []
         return seen or None
+
+    def _best_first(self, rung: Rung) -> list[str]:
+        """Return the plans to look at, in an order in which what a plan is built on, or begins with, comes before it.
+
+        On all users the best so far comes as early as it may: what time there is at last is for it.
+        """
+        names = [name for name in self._by_name if name in self._order]
+        if rung.share < 1 or self._best not in names:
+            return names
+        spec, before = self._by_name[self._best].recommender, names[: names.index(self._best)]
+        first = self._with_members({self._best, *(n for n in before if kin(self._by_name[n].recommender, spec))})
+        return sorted(names, key=lambda n: n not in first)
+
+    @property
+    def _best(self) -> str:
+        """The plan that is best by now; empty before anything was looked at."""
+        return max(self.found, key=lambda n: self.found[n].mean, default="")
+
+    def _with_members(self, names: set[str]) -> set[str]:
+        """Return ``names`` and all that they are built on."""
+        while more := {member for n in names for member in references_of(self._by_name[n])} - names:
+            names = names | more
+        return names
 
     def _narrow(self, rung: Rung, shares: Sequence[float]) -> None:
         """Leave out plans that are not to be looked at on one of ``shares``; without any, those not to be judged."""

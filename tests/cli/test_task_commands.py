@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -104,11 +105,13 @@ def test_describe(shop: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 
 
 def test_counterfactuals_of_recommend(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    answer = json.loads(said(capsys, "recommend", "--user", "u1", "--run", str(shop), "--explain", "--json"))
-    assert all("counterfactual" in item for item in answer["items"])
-    plan = (shop / "plan.toml").read_text(encoding="utf-8")
-    told = [item["counterfactual"] for item in answer["items"]]
-    assert any("this would be rank" in each for each in told) == ('component = "ease"' in plan)
+    # What is chosen, and how, hangs on what there was time to tune; of ten users some lists hang on one event.
+    told: list[str] = []
+    for user in range(10):
+        asked = "recommend", "--user", f"u{user}", "--run", str(shop), "--explain", "--json"
+        told += [item["counterfactual"] for item in json.loads(said(capsys, *asked))["items"]]
+    assert all(each == "" or re.match(r"without Film .* this would be rank \d+$", each) for each in told)
+    assert any(told) == ('component = "ease"' in (shop / "plan.toml").read_text(encoding="utf-8"))
 
 
 def test_a_model_over_http_needs_a_price_and_keeps_to_the_cap(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
