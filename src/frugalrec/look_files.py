@@ -27,7 +27,7 @@ def line_of(looked: Looked) -> dict[str, Any]:
 def looked_of(line: Mapping[str, Any]) -> Looked:
     """Return what `line_of` was made of."""
     values = np.array([np.nan if v is None else v for v in line["values"]], dtype=np.float64)
-    numbers = {n: float(line[n]) for n in NUMBERS}
+    numbers = {n: float(line[n]) for n in NUMBERS if n in line}  # an earlier version kept fewer
     plan, tried, ready = Plan.from_dict(line["plan"]), line.get("tried", ()), bool(line.get("ready", False))
     return Looked(plan, values, **numbers, stopped_at=line["stopped_at"], tried=tried, ready=ready)
 
