@@ -210,6 +210,21 @@ def test_a_thread_pool_keeps_the_span_only_with_context() -> None:
     assert [e.cost.tokens_in for e in ledger.entries] == [4950.0, 0.0]
 
 
+def test_charges_of_many_threads_all_count_and_few_are_kept() -> None:
+    threads, times = 8, 2000
+    with Ledger().span("shared") as span:
+
+        def work() -> None:
+            for _ in range(times):
+                charge(flops=1.0, peak_bytes=5.0)
+
+        with ThreadPoolExecutor(threads) as pool:
+            for job in [pool.submit(with_context(work)) for _ in range(threads)]:
+                job.result()
+    assert span.charged == {"flops": threads * times, "peak_bytes": 5.0}
+    assert len(span._charges) < threads * times / 10
+
+
 def test_spans_opened_in_threads_are_children() -> None:
     ledger = Ledger()
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from frugalrec import refitting
-from frugalrec.cost import Cost, Ledger, charge
+from frugalrec.cost import Cost, Ledger, Span, charge
 from frugalrec.data.dataset import Split
 from frugalrec.data.interactions import Interactions
 from frugalrec.data.splits.leave_last_out import LeaveLastOut
@@ -173,17 +173,23 @@ class Untold(ease.Ease):
         return super().accumulate(interactions)
 
 
+def say_nothing_of_flops(span: Span | None) -> None:
+    assert span is not None
+    assert "flops" in span.charged
+    span._charges[:] = [{name: n for name, n in span.charged.items() if name != "flops"}]
+
+
 class Silent(ease.Ease):
     def accumulate(self, interactions: Interactions) -> Any:
         with Ledger().span("of nobody") as span:
             sums = super().accumulate(interactions)
-        span.parent._charged.pop("flops")  # type: ignore[union-attr]
+        say_nothing_of_flops(span.parent)
         return sums
 
     def solve(self, statistics: Any) -> Any:
         with Ledger().span("of nobody") as span:
             super().solve(statistics)
-        span.parent._charged.pop("flops")  # type: ignore[union-attr]
+        say_nothing_of_flops(span.parent)
         return self
 
 

@@ -100,7 +100,7 @@ BASIS: Mapping[str, str] = {
 
 _NAMES = frozenset(AMOUNTS)
 _NOTHING = Cost.zero()
-_UNCHARGED: Mapping[str, float | None] = {}
+_MANY_CHARGES = 256  # of a span, that are kept before they are added up
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ class Span(Usage):
     """A stage, open between ``with`` and its end. `charge` adds to it; closing it appends an `Entry` to the ledger."""
 
     __slots__ = (
-        "_charged",
+        "_charges",
         "_closed",
         "_depth",
         "_entry",
@@ -166,7 +166,7 @@ class Span(Usage):
     def __init__(self, ledger: Ledger, name: str, plan: str, phase: Phase, units: int) -> None:
         self.name, self.plan, self.phase, self.units = name, plan, phase, units
         self._ledger = ledger
-        self._charged: dict[str, float | None] | None = None
+        self._charges: list[Mapping[str, float | None]] = []
         self._reused = _NOTHING
         self._closed = False
         self._entry: Entry | None = None
@@ -196,7 +196,7 @@ class Span(Usage):
         """What the stage took; None until it is closed."""
         # Made when somebody asks: most spans of a run are never looked at while it runs.
         if self._entry is None and self._closed:
-            charged = self._charged or _UNCHARGED
+            charged = self.charged
             cost = Cost(
                 seconds=self.seconds,
                 cpu_seconds=_with(self.cpu_seconds, charged.get("cpu_seconds", 0.0)),
@@ -222,22 +222,28 @@ class Span(Usage):
         self._add(amounts)
 
     def _add(self, amounts: dict[str, float | None]) -> None:
-        if not amounts.keys() <= _NAMES:
-            raise TypeError(f"not an amount of Cost: {min(amounts.keys() - _NAMES)}")
+        for name in amounts:
+            if name not in _NAMES:
+                raise TypeError(f"not an amount of Cost: {name}")
         span: Span | None = self
+        while span is not None:
+            if not span._closed:
+                # Atomic, whichever thread charges: most stages are charged once, and a lock takes longer than all else.
+                span._charges.append(amounts)
+                if len(span._charges) > _MANY_CHARGES:
+                    span._add_up()
+            span = span.parent
+
+    def _add_up(self) -> None:
         with _charging:
-            while span is not None:
-                if span._charged is None:  # most stages are charged once
-                    if not span._closed:
-                        span._charged = amounts.copy()
-                elif not span._closed:
-                    _merge(span._charged, amounts)
-                span = span.parent
+            charges = self._charges
+            many = len(charges)  # what another thread charges by now comes after these
+            charges[:many] = [_sum(charges[:many])]
 
     @property
     def charged(self) -> dict[str, float | None]:
         """What has been charged so far, by name; what nobody has charged is left out."""
-        return dict(self._charged or _UNCHARGED)
+        return _sum(self._charges.copy())
 
     @property
     def reused(self) -> Cost:
@@ -254,14 +260,17 @@ class Span(Usage):
                 span = span.parent
 
 
-def _merge(charged: dict[str, float | None], amounts: Mapping[str, float | None]) -> None:
-    """Add ``amounts`` to what has been ``charged``; None is unknown and stays so."""
-    for name, value in amounts.items():
-        before = charged.get(name, 0.0)
-        if before is None or value is None:
-            charged[name] = None
-        else:
-            charged[name] = max(before, value) if name == "peak_bytes" else before + value
+def _sum(charges: list[Mapping[str, float | None]]) -> dict[str, float | None]:
+    """Add up what was charged; None is unknown and stays so."""
+    total: dict[str, float | None] = {}
+    for amounts in charges:
+        for name, value in amounts.items():
+            before = total.get(name, 0.0)
+            if before is None or value is None:
+                total[name] = None
+            else:
+                total[name] = max(before, value) if name == "peak_bytes" else before + value
+    return total
 
 
 _charging = threading.Lock()  # held for less than a microsecond, whatever span is charged

@@ -64,7 +64,8 @@ class Usage:
         if counters.quick:
             used = _used(_me)
             self.cpu_seconds = used[0] + used[1] - self.cpu_seconds
-            self._note(used[2] * 1024.0)
+            if (mark := used[2] * 1024.0) > self._highest:
+                self._highest = mark
         else:
             self.cpu_seconds = _cpu_clock() - self.cpu_seconds
             self._note(counters.highest())
