@@ -8,34 +8,29 @@ beyond what is left is dropped as soon as its first look tells.
 
 from __future__ import annotations
 
-import json
 import math
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, field, replace
-from hashlib import sha256
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from frugalrec import metrics, registry
+from frugalrec import registry
 from frugalrec.config import Config
 from frugalrec.cost import Cost, Ledger
 from frugalrec.data.dataset import Split
 from frugalrec.data.samples import sampled
 from frugalrec.errors import AssetError, BudgetError, DataError, MissingExtraError
-from frugalrec.evaluation import quick_values
 from frugalrec.floors import Floor
 from frugalrec.interfaces import ArrayStore
-from frugalrec.learned import Learned, Ready, distinct_bytes
-from frugalrec.look_files import line_of, lines_of, looked_of
+from frugalrec.learned import Ready, distinct_bytes
+from frugalrec.looks import LEAST_SECONDS, Looks
 from frugalrec.machine import available_memory_bytes
 from frugalrec.narrowing import BASELINES, Dropped, Looked, narrowed
 from frugalrec.plan import Plan
 from frugalrec.portfolio import references_of
 from frugalrec.prices import PriceSheet
 from frugalrec.rungs import Growth, Rung, rungs
-from frugalrec.tuning import Search, tune
 from frugalrec.tuning_space import kin, search_space
 
 SPARE = 1.5
@@ -55,9 +50,6 @@ HELD_SHARE = 0.25
 
 JUDGING_SECONDS = 2.5e-4
 """About how long judging a test query takes besides scores: metrics, slices, lists and their intervals."""
-
-LEAST_SECONDS = 0.01
-"""Whatever the budget, the settings that a search begins with are tried."""
 
 
 @dataclass
@@ -98,15 +90,15 @@ class Halving:
     def __post_init__(self) -> None:
         self._by_name = {plan.name: plan for plan in self.plans}
         self._order = list(self._by_name)
-        self._kept = lines_of(self.path)
-        self._before = 0.0
-        self._began = time.process_time()
-        self._members = {name for plan in self.plans for name in references_of(plan)}
+        members = {name for plan in self.plans for name in references_of(plan)}
+        self.looks = Looks(
+            self._by_name, members, self.config, self.seconds, self.fingerprint, self.path, self.ledger, self.store
+        )
 
     @property
     def left(self) -> float:
-        """CPU seconds that are left of the budget; what a step took that an earlier run did is spent."""
-        return float(self.seconds - self._before - (time.process_time() - self._began))
+        """CPU seconds that are left of the budget."""
+        return self.looks.left
 
     @property
     def finalists(self) -> list[str]:
@@ -119,18 +111,6 @@ class Halving:
         # A twin without a language model comes just before the plan with one, which starts from its settings.
         placed = [name for n in ordered for name in ((twins[n], n) if twins[n] in ordered else (n,))]
         return list(dict.fromkeys(placed))
-
-    def note(self, key: str, seconds: float, fitted_again: float = 0.0) -> None:
-        """Keep for a later run what one more step took; a fit that was ``lost`` was on the budget once."""
-        self._began += fitted_again
-        seconds = max(0.0, seconds - fitted_again)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"key": key, "cpu_seconds": seconds}) + "\n")
-
-    def taken(self, key: str) -> bool:
-        """Whether an earlier run did a step; what it took is spent as soon as that is asked, as it was then."""
-        self._before += self._kept[key]["cpu_seconds"] if key in self._kept else 0.0
-        return key in self._kept
 
     def run(self) -> None:
         """Look at the plans, rung by rung, until all users were looked at, or until the budget calls for an end."""
@@ -426,91 +406,12 @@ class Halving:
     def _look(
         self, plan: Plan, rung: Rung, step: int, fits: float, seconds: float, seen: Mapping[str, Looked]
     ) -> Looked:
-        key = self._key(plan.name, rung.share, step)
-        if self.taken(key):
-            looked = looked_of(self._kept[key])
-            self.lost |= {plan.name} if looked.ready else set()
-            return looked
-        config, began = self.config, time.process_time()
-        before = self.found.get(plan.name)
-        # A twin with text is judged by what text adds: what both have is what was found without, rung by rung.
-        alike = (one.plan.recommender for one in seen.values() if kin(one.plan.recommender, plan.recommender))
-        settings = {} if before is None else dict(before.plan.recommender.settings)
-        if before is not None and before.fits <= 1:
-            # Nothing that needs a fit was searched: sums are open still.
-            space = search_space(self._by_name[plan.name].resolved(self._by_name).recommender)
-            settings = {n: v for n, v in settings.items() if space.get(n, ("", ()))[0] != "accumulate"}
-        settings |= next((spec.settings for spec in alike), {})
-        limit = min(max(seconds, LEAST_SECONDS), config.tuning.seconds)
-        keep = plan.name in self._members or (rung.share == 1 and plan.reranker is None)
-        search = Search(
-            limit,
-            config.tuning.max_queries,
-            passes=2 if rung.share == 1 else 1,
-            seed=config.seed,
-            first="" if before is None else before.stopped_at,
-            fits=fits,
-            keep=keep,
-            costed=rung.share == 1,
-            again=rung.share == 1 and not keep,
-        )
-        with self.ledger.span("search", plan=f"{plan.name} (search)", phase="once"):
-            written = self._by_name[plan.name].resolved(self._by_name)
-            tuned = tune(
-                plan, rung.split, config.quality.metric, search, Ledger(), self.store, settings, written, rung.fitted
-            )
-            if tuned.fitted is not None and plan.name in self._members:
-                rung.fitted.append(tuned.fitted)
-            timed, growth = (tuned.fit_seconds, tuned.query_seconds), rung.growth(plan.name)
-            looked = Looked(
-                tuned.plan,
-                tuned.values,
-                *timed,
-                0.0,
-                growth.fit,
-                rung.share,
-                tuned.stopped_at,
-                tuned.fits,
-                tuned.setting_seconds,
-                query_growth=growth.query,
-            )
-            ready = None if tuned.fitted is None else tuned.fitted.ready()
-            if not len(tuned.values) or plan.reranker is not None:
-                looked, ready = self._as_it_is(tuned.plan, rung)
-        if rung.share == 1 and ready is not None and ready.fits(looked.plan):
-            looked, self.ready[plan.name] = replace(looked, ready=True), ready
-        tried = tuned.tried if rung.share == 1 else [{**note, "share": rung.share} for note in tuned.tried]
-        looked = replace(looked, tried=tried, cpu_seconds=time.process_time() - began)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"key": key, **line_of(looked)}) + "\n")
+        looked, ready = self.looks.look(plan, rung, step, fits, seconds, self.found.get(plan.name), seen)
+        if ready is not None:
+            self.ready[plan.name] = ready
+        elif looked.ready:
+            self.lost.add(plan.name)
         return looked
-
-    def _as_it_is(self, plan: Plan, rung: Rung) -> tuple[Looked, Ready]:
-        """Fit a plan without a search; one that asks a language model on every request answers few queries."""
-        fold = rung.split.validation
-        few = self.config.evaluation.lm_queries if plan.language_model == "per request" else len(fold)
-        rows = np.sort(np.random.default_rng(self.config.seed).permutation(len(fold))[:few])
-        began = time.process_time()
-        pipeline = plan.build(self.store).fit(rung.split.train, ledger := Ledger())
-        fitted = time.process_time()
-        ready = Ready(plan.recommender, Learned.of(pipeline.recommender), ledger.entries[-1].whole)
-        values = np.full(len(fold), np.nan)
-        values[rows] = quick_values(pipeline, fold.take(rows), metrics.parse(self.config.quality.metric))
-        done = time.process_time()
-        each = (done - fitted) / max(1, len(rows))
-        growth, seconds = rung.growth(plan.name), (fitted - began, each, 0.0)
-        looked = Looked(
-            plan, values, *seconds, growth.fit, rung.share, setting_seconds=done - began, query_growth=growth.query
-        )
-        return looked, ready
-
-    def _key(self, name: str, share: float, step: int) -> str:
-        config = self.config
-        parts = [self.fingerprint, self._by_name[name].to_dict(), [p.name for p in self.plans], share, step]
-        parts += [config.split.model_dump(), config.quality.metric, config.tuning.model_dump()]
-        return sha256(
-            json.dumps([*parts, config.seed, config.search.model_dump()], sort_keys=True).encode()
-        ).hexdigest()[:16]
 
 
 def _enough(share: float) -> float:

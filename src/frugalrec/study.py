@@ -359,10 +359,10 @@ class Study:
             attempt = self._attempt(plan, start, seconds, first, halving.ready.get(name))
             begun = self._expected(attempt, own, finished, trials)
             if begun is None:
-                halving.taken(own)
+                halving.looks.taken(own)
             elif self._finish(replace(begun, look=look), trials):
                 again = look.fit_seconds if look is not None and name in halving.lost else 0.0
-                halving.note(own, time.process_time() - began, again)
+                halving.looks.note(own, time.process_time() - began, again)
             halving.ready.pop(name, None)
         progress.report("plans", len(names), len(names))
 

@@ -40,6 +40,7 @@ ROWS: list[set[str]] = [
     {"config", "portfolio"},
     {"datasets", "run_folder", "estimation", "run_costs", "narrowing"},
     {"look_files", "forecast_rows"},
+    {"looks"},
     {"run_cost_exports", "run_trackers", "scale", "plan_search", "batch", "expectations", "trial_files", "pace"},
     {"trying", "plan_weights"},
     {"study"},
