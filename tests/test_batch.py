@@ -22,7 +22,9 @@ from frugalrec.errors import ConfigError
 from frugalrec.executors import executing
 from frugalrec.executors.local import Local
 from frugalrec.plan import Plan, Spec
+from frugalrec.run_costs import Run
 from frugalrec.run_folder import PlanFile, load_model
+from frugalrec.run_record import RunRecord
 
 Row = tuple[str, str, int, float]
 
@@ -138,6 +140,8 @@ def test_the_commands(run: tuple[Path, Dataset], tmp_path: Path) -> None:
         return subprocess.run(line, check=True, capture_output=True, text=True, cwd=tmp_path).stdout
 
     assert command("recommend-all", "--run", str(folder), "--out", "all", "-k", "3", "--workers", "2") == "all\n"
+    record, (spent,) = RunRecord.read(folder), [e for e in Run.read(folder).entries if e.stage == "recommend all"]
+    assert record.at(spent.started).command == f"frugalrec recommend-all --run {folder} -k 3"
     found = rows(tmp_path / "all")
     assert len(found) == 120
     alone = json.loads(command("recommend", "--run", str(folder), "--user", "u7", "-k", "3", "--json"))

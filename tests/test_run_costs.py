@@ -208,16 +208,20 @@ def attributes(span: dict[str, Any]) -> dict[str, Any]:
     return {a["key"]: next(iter(a["value"].values())) for a in span["attributes"]}
 
 
-def bought(folder: Path) -> Run:
+def bought(folder: Path, **encoder: str) -> Run:
     """Return a run of a plan that buys tokens of a language model, some of them from its cache."""
     ledger = Ledger(folder / "ledger.jsonl")
     with ledger.span("evaluate", plan="asked (evaluation)"):
         charge(tokens_in=60.0, tokens_cached=40.0, tokens_out=0.0, fees=0.002)
     model = {"component": "http", "url": "http://localhost/v1", "model": "gpt-4o-mini"}
-    settings = {"recommender": {"component": "content", "encoder": {"component": "onnx"}}}
+    settings = {"recommender": {"component": "content", "encoder": {"component": "onnx", **encoder}}}
     settings["reranker"] = {"component": "likelihood", "model": model}
     (folder / "trials.jsonl").write_text(json.dumps({"plan": "asked", "settings": settings}) + "\n")
     return Run.read(folder)
+
+
+def test_weights_of_one_s_own_are_named_by_their_folder(tmp_path: Path) -> None:
+    assert bought(tmp_path, path="/models/our-encoder").models["asked"]["encoder"] == "our-encoder"
 
 
 def test_what_came_from_a_cache_was_read(tmp_path: Path) -> None:

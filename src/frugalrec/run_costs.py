@@ -368,7 +368,8 @@ def _named(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             if kind is not None and "component" in spec:
                 known = registry.settings_of(registry.load(kind, spec["component"])).get("model")
                 default = known.default if known is not None and isinstance(known.default, str) else spec["component"]
-                yield kind, str(spec.get("model") or default)
+                own = Path(str(spec.get("path", ""))).name  # what a path leads to is read in place of a named model
+                yield kind, own or str(spec.get("model") or default)
             yield from _named(spec)
 
 

@@ -28,21 +28,30 @@ def recommend_all(
       frugalrec recommend-all --run frugalrec-demo --out recommendations
       frugalrec recommend-all --run shop-run --out s3://shop/recommendations -k 50 --workers 4
     """
+    import time
+
     from threadpoolctl import threadpool_limits
 
+    from frugalrec import machine_profile
     from frugalrec.array_files import refuse_memory
     from frugalrec.batch import recommend_all as write_all
     from frugalrec.cli._console import shown_progress
     from frugalrec.cli._workers import working
     from frugalrec.cost import Ledger, threads
     from frugalrec.datasets import load_data
-    from frugalrec.run_folder import PlanFile
+    from frugalrec.run_folder import PlanFile, write_whole
+    from frugalrec.run_record import RunRecord
 
+    began = time.time()
     refuse_memory(out, "recommendations")
     chosen = PlanFile.read(run / "plan.toml")
     with threadpool_limits(limits=threads()), shown_progress() as say:
         dataset, _ = load_data(chosen.data, run, offline=True)
         chosen.check_data(dataset.fingerprint())
+        # Not where they go: a URL may hold a password.
+        command = f"frugalrec recommend-all --run {run} -k {k}"
+        record = RunRecord.of(chosen.data_fingerprint, machine_profile.load(), started=began, command=command)
+        write_whole(run / "run.json", record.after_those_in(run).to_json())
         ledger = Ledger(run / "ledger.jsonl")
         with (
             working(executor, workers, "", ray_address) as found,
