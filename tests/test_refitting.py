@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,7 +15,7 @@ from frugalrec.data.interactions import Interactions
 from frugalrec.data.splits.leave_last_out import LeaveLastOut
 from frugalrec.learned import distinct_bytes, held_bytes
 from frugalrec.plan import Plan, Spec
-from frugalrec.recommenders import ease, item_knn
+from frugalrec.recommenders import ease, item_knn, sequential_linear
 from frugalrec.refitting import Fitted, Refitted
 from frugalrec.testing.data import toy_dataset
 from frugalrec.tuning_space import members_space, search_space
@@ -73,6 +74,30 @@ def test_a_fit_from_nothing_makes_the_sums_too(split: Split, monkeypatch: pytest
         assert fitted.cost.peak_bytes == pytest.approx(2 * HUGE, rel=1e-3)
         assert fitted.seconds < 5.0  # of this process
     assert model.fit({"ridge": 30.0, "history_half_life": 5.0}) is None
+
+
+SUMS: list[weakref.ref[Any]] = []
+
+
+class Summing(sequential_linear.SequentialLinear):
+    """Remembers the sums it made; those of another fit must be gone by then."""
+
+    def accumulate(self, interactions: Interactions) -> Any:
+        assert all(made() is None for made in SUMS)
+        sums = super().accumulate(interactions)
+        SUMS.append(weakref.ref(sums))
+        return sums
+
+
+def test_old_sums_are_let_go_of_before_others_are_made(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sequential_linear, "SequentialLinear", Summing)
+    SUMS.clear()
+    spec = Spec("sequential-linear")
+    model = refitted(spec, split)
+    settings = {name: values[0] for name, (_, values) in search_space(spec).items()}
+    for half_life in (1.0, 2.0, 1.0):
+        model.fit({**settings, "target_half_life": half_life})
+    assert len(SUMS) == 3
 
 
 @dataclass

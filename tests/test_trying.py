@@ -119,11 +119,18 @@ def test_only_the_very_same_plan_takes_what_is_ready(dataset: Dataset) -> None:
     assert ready.fits(Plan("another name", plan.recommender))
     assert not ready.fits(Plan("p", plan.recommender.with_settings(ridge=17.0)))
     assert not ready.fits(Plan("p", plan.recommender, reranker=Spec("likelihood", {"model": Spec("llama-cpp")})))
-    # Where settings are searched once more, what comes of that is fitted.
+    # Where settings are searched once more, what comes of that is what was fitted on the way.
     searched_again = where(Attempt(Plan("p", EASE), Plan("p", EASE), seconds=0.5, ready=ready))
     assert searched_again.tuning
-    fits = [entry for entry in where.ledger.entries if entry.name == "fit"]
-    assert [fit.cost.flops for fit in fits] == [searched_again.cost["refresh"].flops]
+    (fit,) = [entry for entry in where.ledger.entries if entry.name == "fit"]
+    assert fit.cost.flops == 0.0
+    assert fit.whole.flops == searched_again.cost["refresh"].flops
+    assert fit.whole.flops is not None
+    assert fit.whole.flops > 0.0
+    afresh = where(Attempt(searched_again.plan, searched_again.plan))
+    np.testing.assert_array_equal(afresh.values, searched_again.values)
+    (_, again) = [entry for entry in where.ledger.entries if entry.name == "fit"]
+    assert again.cost.flops == fit.whole.flops
 
 
 def test_an_attempt_goes_to_workers_without_what_is_ready(dataset: Dataset) -> None:

@@ -19,6 +19,7 @@ from frugalrec.data.interactions import Interactions
 from frugalrec.data.splits.leave_last_out import LeaveLastOut
 from frugalrec.evaluation import quick_values
 from frugalrec.interfaces import Matrix
+from frugalrec.learned import held_bytes
 from frugalrec.plan import Plan, Spec
 from frugalrec.recommenders import ease, sequential_linear
 from frugalrec.recommenders._base import Scores
@@ -347,6 +348,18 @@ def test_a_search_keeps_what_it_fitted_with_the_chosen_settings(split: Split) ->
         assert costed is not None
         assert costed.spec == found.fitted.spec
         assert costed.cost is not None
+
+
+def test_where_memory_has_no_room_for_two_models_none_is_kept(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = Plan("ease", Spec("ease"))
+    kept = tune(plan, split, METRIC, Search(500.0, keep=True), Ledger())
+    assert kept.fitted is not None
+    model = held_bytes(kept.fitted.recommender)
+    for free, there in ((4 * model, True), (4 * model - 1, False), (None, True)):
+        monkeypatch.setattr(tuning, "available_memory_bytes", lambda free=free: free)
+        found = tune(plan, split, METRIC, Search(500.0, keep=True), Ledger())
+        assert (found.fitted is not None) == there
+        assert found.plan == kept.plan
 
 
 def test_members_are_set_for_the_whole_unless_the_plan_was_written_with_their_settings(split: Split) -> None:

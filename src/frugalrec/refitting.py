@@ -111,6 +111,11 @@ class Refitted:
         return self._steps["fit"].seconds if self._costed and hasattr(self._recommender, "rescale") else 0.0
 
     @property
+    def held_bytes(self) -> int:
+        """Bytes of what the last fit made."""
+        return held_bytes(_unwrapped(copy.copy(self._recommender)))
+
+    @property
     def _recommender(self) -> Any:
         assert self.pipeline is not None
         return self.pipeline.recommender
@@ -169,13 +174,11 @@ class Refitted:
     def kept(self, settings: dict[str, Any]) -> Fitted:
         """Return a copy of the recommender with ``settings``, of which those that need a fit are those of the last."""
         self.fit(settings)
-        assert self.pipeline is not None
-        model: Any = copy.copy(self.pipeline.recommender)
+        model: Any = copy.copy(self._recommender)
         if self._costed and hasattr(model, "rescale"):
             # Members are there: what is left of a fit is done again with their settings as chosen, and measured.
             self._steps["fit"] = self._measured(model.fit, self.train)[1]
-        if hasattr(model, "members"):
-            model.members = tuple(recalled.member for recalled in model.members)
+        model = _unwrapped(model)
         return Fitted(self.spec(settings), copied(model), self.seconds, self._cost() if self._exact else None)
 
     def _cost(self) -> Cost:
@@ -198,6 +201,8 @@ class Refitted:
         return made, _Step(replace(span.entry.whole, **unsaid), took)
 
     def _fit(self, recommender: Any, settings: Mapping[str, Any]) -> None:
+        if self._statistics is not None and self._statistics[0] != self._key(settings):
+            self._statistics = None  # frees the old sums before the new ones are made
         if self._costed:
             # A fit from nothing finds nothing learned, and no memory that others left. A small one takes longer so.
             for name, _ in list(learned_by(recommender)):
@@ -218,15 +223,17 @@ class Refitted:
         """Fit from sums, those of an earlier fit where they are the same."""
         read = self._measured(recommender.read, self.train.catalog)[1]
         self._steps["read"] = replace(read, held=held_bytes(recommender))
-        key = tuple(settings[n] for n, (stage, _) in self._space.items() if stage == "accumulate")
-        if self._statistics is None or self._statistics[0] != key:
-            self._statistics = None  # frees the old sums before the new ones are made
+        if self._statistics is None:
             sums, step = self._measured(accumulated, recommender, self.train.interactions)
-            self._statistics = (key, sums)
+            self._statistics = (self._key(settings), sums)
             self._steps["sums"] = replace(step, held=size_of([sums, *getattr(sums, "__dict__", {}).values()]))
             if self._costed:
                 give_back_memory()
         self._steps["solve"] = self._measured(recommender.solve, self._statistics[1])[1]
+
+    def _key(self, settings: Mapping[str, Any]) -> tuple[Any, ...]:
+        """Return the settings that sums depend on."""
+        return tuple(settings[n] for n, (stage, _) in self._space.items() if stage == "accumulate")
 
     def _built(self, settings: Mapping[str, Any]) -> Pipeline:
         """Return the plan's pipeline, members that are known fitted already."""
@@ -261,6 +268,13 @@ class Refitted:
             part.solver, self._exact = "sparse", False
         if getattr(part, "recalled", {}) is None:
             part.recalled = {}
+
+
+def _unwrapped(model: Any) -> Any:
+    """Give a fusion its members back, without what remembers their scores."""
+    if hasattr(model, "members"):
+        model.members = tuple(recalled.member for recalled in model.members)
+    return model
 
 
 __all__ = ["DENSE_ITEMS", "RECALL_BYTES", "Fitted", "Refitted"]

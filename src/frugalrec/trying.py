@@ -80,7 +80,14 @@ class Trying:
     def __call__(self, attempt: Attempt) -> Trial:
         """Tune, fit and evaluate; raises one of `NOT_TRIED` where that plan cannot be."""
         config, plan = self.config, attempt.plan
-        search = Search(attempt.seconds, config.tuning.max_queries, seed=config.seed, first=attempt.first)
+        search = Search(
+            attempt.seconds,
+            config.tuning.max_queries,
+            seed=config.seed,
+            first=attempt.first,
+            keep=True,
+            costed=True,
+        )
         how = Evaluation(
             config.quality.metric,
             config.evaluation.metrics,
@@ -95,6 +102,8 @@ class Trying:
         begin = attempt.start.settings if attempt.start else {}
         tuned = tune(plan, self.split, how.metric, search, self.ledger, self.store, begin, attempt.written)
         ready = attempt.ready if tuned.plan == plan else None
+        if tuned.fitted is not None:
+            ready = tuned.fitted.ready()
         pipeline = tuned.plan.build(self.store).fit(self.split.train, self.ledger, ready)
         limit = config.evaluation.lm_queries if per_request else 0
         with self.ledger.span("evaluate", plan=f"{plan.name} (evaluation)", phase="once"):

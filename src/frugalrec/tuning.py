@@ -17,6 +17,7 @@ from frugalrec.data.samples import miniature
 from frugalrec.errors import DataError
 from frugalrec.evaluation import quick_values
 from frugalrec.interfaces import ArrayStore
+from frugalrec.machine import available_memory_bytes
 from frugalrec.plan import Plan
 from frugalrec.refitting import Fitted, Refitted
 from frugalrec.tuning_space import default_of, members_space, of_member, placed, search_space
@@ -26,6 +27,9 @@ SMALL_ITEMS, SMALL_EVENTS = 1_500, 200_000
 
 LEAST_SHARE = 0.25
 """The part of the search's time that settings which need no other fit have, however long the first fit takes."""
+
+KEPT_SHARE = 0.25
+"""The share of the memory that is free which the best model so far may fill, beside the next one."""
 
 TRAININGS = 8
 """Into how many trainings a search divides its seconds, where a component can end its training at a time limit."""
@@ -63,8 +67,8 @@ class Search:
     ``passes``: how often each setting is reconsidered after others have moved. ``first``: the setting to begin with, of
     those that need a fit; the others follow in their order, round and round. ``fits``: how many fits there may be, that
     of the settings to begin with being one and another as much as it has more work. ``keep``: whether what was fitted
-    with the chosen settings is kept; ``costed``: and says what a fit from nothing takes. ``again``: whether the time
-    of one more fit is left of these seconds.
+    with the chosen settings is kept, where memory has room for it; ``costed``: and says what a fit from nothing takes.
+    ``again``: whether the time of one more fit is left of these seconds.
     """
 
     seconds: float = 60.0
@@ -249,7 +253,12 @@ class _Climb:
         self._best, self._best_seconds = None, None
         if self._model.is_fitted(settings):
             self._best_seconds = self._model.seconds
-            self._best = self._model.kept(settings) if self._search.keep else None
+            self._best = self._model.kept(settings) if self._search.keep and self._has_memory() else None
+
+    def _has_memory(self) -> bool:
+        """Whether there is room for the best model so far beside the next one."""
+        free = available_memory_bytes()
+        return free is None or self._model.held_bytes <= KEPT_SHARE * free
 
     def _start(self) -> dict[str, Any]:
         """Return where to begin: with members as they were found alone, or as they are by default, if that is better.
