@@ -7,18 +7,20 @@ from dataclasses import replace
 import pytest
 
 from frugalrec.config import Config, parse_config
+from frugalrec.cost import Ledger
 from frugalrec.data.dataset import Dataset, Split
 from frugalrec.data.shape import DataShape
 from frugalrec.errors import ConfigError
-from frugalrec.estimation import Estimator, PlanEstimate, Range, total
+from frugalrec.estimation import NOTHING, Estimator, PlanEstimate, Range, total
 from frugalrec.evaluation import HEAD_SHARE
 from frugalrec.expectations import estimated_plans, estimator_for, too_large
 from frugalrec.machine_profile import Profile, hardware
 from frugalrec.plan import Plan, Spec
 from frugalrec.prices import PriceSheet
 from frugalrec.recommenders import fusion
+from frugalrec.spending import SpendCap
 from frugalrec.testing.data import toy_dataset
-from frugalrec.trying import split_of
+from frugalrec.trying import Attempt, Trying, split_of
 from frugalrec.work import UNITS
 
 EVERY_RATE = {kind: {1: ((1.0, 1e6),)} for kind in UNITS}
@@ -102,6 +104,28 @@ def test_tuning_may_choose_what_takes_longer(dataset: Dataset) -> None:
     assert fixed is not None
     assert tuned.expected == pytest.approx(fixed.expected)
     assert tuned.high > 2 * fixed.high  # two blocks of states where one was expected
+
+
+def test_what_tuning_fits_counts_once_as_it_is_fitted_once(dataset: Dataset) -> None:
+    tuned, fixed = (estimates(dataset, configured(tuning={"seconds": s}), PROFILE) for s in (60.0, 0.0))
+    for name, found in tuned.items():
+        for one, stages in ((found, ("encode", "tune", "evaluate")), (fixed[name], ("encode", "fit", "evaluate"))):
+            assert one.fitted_by_search == ("tune" in stages)
+            times = [one.stages[stage].seconds for stage in stages]
+            assert one.seconds == total([one])[0] == sum((t for t in times if t is not None), NOTHING)
+    reranked = Plan("r", Spec("ease"), reranker=Spec("linear", {"retriever": Spec("popularity")}))
+    learned = Plan("f", Spec("fusion", {"members": (Spec("ease"), Spec("popularity"))}))
+    config = configured(tuning={"seconds": 1.0})
+    estimator = estimator_for(config, split_of(config, dataset), PriceSheet.load(), PROFILE)
+    assert not any(estimator.estimate(plan).fitted_by_search for plan in (reranked, learned))
+    # As it then is: a fit of which nothing was spent now.
+    ledger = Ledger()
+    trying = Trying(config, split_of(config, dataset), None, ledger, SpendCap())
+    plans = [*(tuned[name].plan for name in ("popularity", "ease", "hybrid-words")), learned]
+    for plan in plans:
+        trying(Attempt(plan, plan, seconds=1.0))
+    spared = {e.plan: (e.reused.cpu_seconds or 0.0) > 0 for e in ledger.entries if e.name == "fit" and e.depth == 0}
+    assert spared == {plan.name: estimator.estimate(plan).fitted_by_search for plan in plans}
 
 
 def test_a_search_ends_by_its_limit(dataset: Dataset) -> None:
@@ -253,7 +277,7 @@ def test_texts_that_plans_share_are_encoded_once(dataset: Dataset) -> None:
     assert money is not None
     alone = sum(e.seconds.expected for e in chosen if e.seconds is not None)
     assert seconds.expected == pytest.approx(alone - once.expected)
-    untimed = replace(found["ease"], stages={"fit": replace(found["ease"].stages["fit"], seconds=None)})
+    untimed = replace(found["ease"], stages={"evaluate": replace(found["ease"].stages["evaluate"], seconds=None)})
     assert total([found["ease"], untimed])[0] is None
 
 

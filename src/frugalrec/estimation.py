@@ -17,6 +17,7 @@ from frugalrec.interfaces import Expects, ExpectsText, TextEncoder
 from frugalrec.machine_profile import Profile
 from frugalrec.plan import Plan, Spec
 from frugalrec.prices import PriceSheet
+from frugalrec.refitting import is_exact
 from frugalrec.spending import UNKNOWN
 from frugalrec.tuning_space import search_space
 from frugalrec.work import Expected, Stages, Work, answering, ranking
@@ -83,12 +84,16 @@ class StageEstimate:
 
 @dataclass(frozen=True)
 class PlanEstimate:
-    """What trying a plan will take, and what it would cost a month."""
+    """What trying a plan will take, and what it would cost a month.
+
+    ``fitted_by_search``: tuning fits it with the settings that it chooses, and the stage ``fit`` is spared then.
+    """
 
     plan: Plan
     stages: Mapping[str, StageEstimate]
     month: Range | None
     model_bytes: float | None
+    fitted_by_search: bool = False
 
     @property
     def name(self) -> str:
@@ -97,8 +102,14 @@ class PlanEstimate:
 
     @property
     def seconds(self) -> Range | None:
-        """Seconds of all stages but requests, which are part of the evaluation; None where one is unknown."""
-        return _sum([s.seconds for name, s in self.stages.items() if name != "request"])
+        """Seconds of all `spent` stages; None where one is unknown."""
+        return _sum([s.seconds for s in self.spent.values()])
+
+    @property
+    def spent(self) -> dict[str, StageEstimate]:
+        """The stages that add up: without requests, which are part of the evaluation, and a fit that is spared."""
+        apart = {"request", "fit"} if self.fitted_by_search else {"request"}
+        return {name: stage for name, stage in self.stages.items() if name not in apart}
 
     @property
     def ready_seconds(self) -> Range | None:
@@ -107,8 +118,8 @@ class PlanEstimate:
 
     @property
     def money(self) -> Range | None:
-        """Price of all stages but requests."""
-        return _sum([s.money for name, s in self.stages.items() if name != "request"])
+        """Price of all `spent` stages."""
+        return _sum([s.money for s in self.spent.values()])
 
     @property
     def peak_bytes(self) -> Range | None:
@@ -134,6 +145,7 @@ class PlanEstimate:
             "money": None if self.money is None else self.money.to_dict(),
             "money_per_month": None if self.month is None else self.month.to_dict(),
             "model_bytes": self.model_bytes,
+            "fitted_by_search": self.fitted_by_search,
             "unknown": self.unknown,
         }
 
@@ -212,7 +224,9 @@ class Estimator:
             "evaluate": evaluate,
             "request": once,
         }
-        return PlanEstimate(plan, estimates, self._month(fit, once), found.fit.held_bytes)
+        parts = [recommender, *getattr(recommender, "members", ())]
+        found_by_search = self._is_tuned(plan) and plan.reranker is None and is_exact(parts, self.shape.items)
+        return PlanEstimate(plan, estimates, self._month(fit, once), found.fit.held_bytes, found_by_search)
 
     def _expected(self, component: Any, label: str) -> tuple[Stages | None, str]:
         """Return what a component says it takes, or why that is not known."""
@@ -343,9 +357,8 @@ class Estimator:
 
     def _tuning(self, plan: Plan, fit: StageEstimate, tried: StageEstimate) -> StageEstimate:
         """A search ends when all is tried or when its seconds are over; a candidate that is begun is finished."""
-        space = search_space(plan.recommender) if plan.recommender.component != "plan" else {}
-        limit = self.config.tuning.seconds
-        if not space or limit <= 0 or not self.queries[1]:
+        space, limit = _space_of(plan), self.config.tuning.seconds
+        if not self._is_tuned(plan):
             return StageEstimate(
                 "tune", Range(0, 0, 0), 0.0, Range(0, 0, 0), Range(0, 0, 0), self._money(Range(0, 0, 0))
             )
@@ -365,12 +378,20 @@ class Estimator:
         seconds = Range(low, max(low, min(expected, high)), max(low, high))
         return StageEstimate("tune", seconds, None, NOTHING, fit.peak_bytes, self._money(seconds))
 
+    def _is_tuned(self, plan: Plan) -> bool:
+        return bool(_space_of(plan)) and self.config.tuning.seconds > 0 and self.queries[1] > 0
+
     def _month(self, fit: StageEstimate, request: StageEstimate) -> Range | None:
         if fit.money is None or request.money is None:
             return None
         traffic = Traffic(**self.config.traffic.model_dump())
         requests = request.money * (traffic.requests_per_day * DAYS_A_MONTH)
         return requests + fit.money * (traffic.refreshes_per_day * DAYS_A_MONTH)
+
+
+def _space_of(plan: Plan) -> Mapping[str, tuple[str, tuple[Any, ...]]]:
+    """Return the settings that tuning chooses."""
+    return search_space(plan.recommender) if plan.recommender.component != "plan" else {}
 
 
 def expected_stages(component: Any, shape: DataShape) -> Stages | None:
@@ -393,8 +414,8 @@ def total(estimates: Sequence[PlanEstimate], *, known: bool = False) -> tuple[Ra
     money: list[Range | None] = []
     for estimate in estimates:
         encoders = {str(spec.to_dict()) for spec in encoders_of(estimate.plan)}
-        for name, stage in estimate.stages.items():
-            if name == "request" or (name == "encode" and encoders and encoders <= seen):
+        for name, stage in estimate.spent.items():
+            if name == "encode" and encoders and encoders <= seen:
                 continue
             seconds.append(stage.seconds)
             money.append(stage.money)

@@ -240,34 +240,53 @@ class Refitted:
         plan = replace(self.plan, recommender=self.spec(settings), reranker=None)
         pipeline = plan.build(self._store).encode(self.train)
         recommender: Any = pipeline.recommender
-        self._hurry(recommender)
-        if "cpu-seconds" in registry.settings_of(type(recommender)):
-            recommender.cpu_seconds, self._exact = self._training_seconds, False
-        if not hasattr(recommender, "members"):
-            return pipeline
-        self._exact &= hasattr(recommender, "rescale")
-        members, limit, known = list(recommender.members), RECALL_BYTES // len(recommender.members), {}
-        for place, spec in enumerate(self.plan.recommender.settings["members"]):
+        members, known = list(getattr(recommender, "members", ())), {}
+        for place, spec in enumerate(self.plan.recommender.settings["members"] if members else ()):
             if (lent := next((one for one in self._known if one.spec == spec), None)) is None:
-                self._hurry(members[place])
                 continue
             known[place], members[place] = self.train, copy.copy(lent.recommender)
             self._exact &= lent.cost is not None
             self._lent[place] = _Step(lent.cost or Cost.zero(), lent.seconds, held_bytes(lent.recommender))
             self._charged |= {name for name in UNCHARGED if getattr(lent.cost, name, None) is not None}
+        fitted_here = [recommender, *(member for place, member in enumerate(members) if place not in known)]
+        self._exact &= is_exact(fitted_here, self.train.n_items)
+        for part in fitted_here:
+            self._hurry(part)
+        if _is_trained(recommender):
+            recommender.cpu_seconds = self._training_seconds
+        if not members:
+            return pipeline
         for name in settings.keys() - set(self.own):
             place, setting = place_of(name)
             setattr(members[place], setting, settings[name])
+        limit = RECALL_BYTES // len(members)
         recommender.members = tuple(Recalled(m, self._fold, limit, known.get(p)) for p, m in enumerate(members))
         return pipeline
 
     def _hurry(self, part: Any) -> None:
         """Let a recommender, or a member, be fitted faster: by blocks where it may, with what is near remembered."""
-        # Beyond DENSE_ROWS what is left open is solved block by block by itself.
-        if DENSE_ITEMS < self.train.n_items <= DENSE_ROWS and getattr(part, "solver", "") == "auto":
-            part.solver, self._exact = "sparse", False
+        if _is_solved_otherwise(part, self.train.n_items):
+            part.solver = "sparse"
         if getattr(part, "recalled", {}) is None:
             part.recalled = {}
+
+
+def is_exact(parts: Sequence[Any], n_items: float) -> bool:
+    """Whether what a search fits is just what fitting the plan makes: a recommender and those members that it fits."""
+    recommender = parts[0]
+    learns = hasattr(recommender, "members") and not hasattr(recommender, "rescale")
+    return not (learns or _is_trained(recommender) or any(_is_solved_otherwise(part, n_items) for part in parts))
+
+
+def _is_trained(recommender: Any) -> bool:
+    """Whether a search trains it for a part of the time alone."""
+    return "cpu-seconds" in registry.settings_of(type(recommender))
+
+
+def _is_solved_otherwise(part: Any, n_items: float) -> bool:
+    """Whether a search solves it block by block and its plan does not."""
+    # Beyond DENSE_ROWS what is left open is solved block by block by itself.
+    return DENSE_ITEMS < n_items <= DENSE_ROWS and getattr(part, "solver", "") == "auto"
 
 
 def _unwrapped(model: Any) -> Any:
@@ -277,4 +296,4 @@ def _unwrapped(model: Any) -> Any:
     return model
 
 
-__all__ = ["DENSE_ITEMS", "RECALL_BYTES", "Fitted", "Refitted"]
+__all__ = ["DENSE_ITEMS", "RECALL_BYTES", "Fitted", "Refitted", "is_exact"]

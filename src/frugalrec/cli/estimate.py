@@ -132,10 +132,12 @@ def _print(found: list[PlanEstimate], seconds: Range | None, money: Range | None
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     for e in found:
-        stages = e.stages
+        stages, fit = e.stages, _time(e.stages["fit"].seconds, bounds=False)
         table.add_row(
             e.name,
-            *(_time(stages[s].seconds, bounds=False) for s in ("encode", "tune", "fit", "evaluate")),
+            *(_time(stages[s].seconds, bounds=False) for s in ("encode", "tune")),
+            f"({fit})" if e.fitted_by_search else fit,
+            _time(stages["evaluate"].seconds, bounds=False),
             _time(e.seconds),
             _bytes(e.peak_bytes),
             _tokens(e),
@@ -143,6 +145,8 @@ def _print(found: list[PlanEstimate], seconds: Range | None, money: Range | None
             "unknown" if e.month is None else _short(e.month.expected),
         )
     print_table(table)
+    if any(e.fitted_by_search for e in found):
+        typer.echo("(fit): a part of the search, and not done again after it")
     for reason in dict.fromkeys(reason for e in found for reason in e.unknown):
         names = [e.name for e in found if reason in e.unknown]
         about = "all plans" if len(names) == len(found) else ", ".join(names)
