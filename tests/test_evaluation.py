@@ -141,12 +141,20 @@ def test_what_is_masked_is_no_candidate(split: Split) -> None:
 def test_one_request_has_its_cost(split: Split) -> None:
     trial = tried(split, Evaluation(timed_queries=2))
     request = trial.cost["request"]
-    assert request.flops == split.train.n_items  # popularity charges one an item
+    assert request.flops == 0.0  # popularity copies its scores
     assert 0 < request.seconds < 1  # type: ignore[operator]
     assert request.cpu_seconds is not None
     assert request.tokens_in == 0.0
     assert 0 < trial.latency_seconds["p50"] <= trial.latency_seconds["p95"]
-    assert trial.model_bytes == 16 * split.train.n_items
+    assert trial.model_bytes == 12 * split.train.n_items
+
+
+def test_the_cost_of_a_request_is_the_mean_of_those_tried(split: Split) -> None:
+    ledger = Ledger()
+    pipeline = Plan("p", Spec("ease")).build().fit(split.train, ledger)
+    request = evaluate(pipeline, split, Evaluation(timed_queries=100), ledger).cost["request"]
+    met = [len(set(query.history.tolist())) for query in split.test.queries]
+    assert request.flops == pytest.approx(2.0 * np.mean(met) * split.train.n_items)
 
 
 def test_costs_are_the_plan_s_own(split: Split) -> None:
@@ -157,7 +165,7 @@ def test_costs_are_the_plan_s_own(split: Split) -> None:
         charge(flops=1e9)
     cost = evaluate(pipeline, split, Evaluation(), ledger).cost
     assert cost["once"].flops == 0.0
-    assert cost["refresh"].flops == len(split.train.interactions)
+    assert cost["refresh"].flops == len(split.train.interactions) + split.train.n_items
 
 
 def test_what_a_cache_spared_counts_at_its_first_price(split: Split) -> None:

@@ -155,12 +155,12 @@ def test_reasons_where_the_recommender_has_any(dataset: Dataset) -> None:
 
 def test_model_bytes_are_exact(dataset: Dataset) -> None:
     n = dataset.n_items
-    assert Plan("p", Spec("popularity")).build().fit(dataset).model_bytes == 2 * 8 * n
+    assert Plan("p", Spec("popularity")).build().fit(dataset).model_bytes == (4 + 8) * n
     assert Plan("p", Spec("ease")).build().fit(dataset).model_bytes == 4 * n * n
     assert Plan("p", Spec("ease", {"precision": "float64"})).build().fit(dataset).model_bytes == 8 * n * n
     hybrid = Plan("p", Spec("hybrid", {"members": (Spec("popularity"), Spec("ease"))})).build().fit(dataset)
     # Beside them a flag an item, warm or not, and the scale of each member.
-    assert hybrid.model_bytes == 2 * 8 * n + 4 * n * n + n + 2 * 8
+    assert hybrid.model_bytes == (4 + 8) * n + 4 * n * n + n + 2 * 8
     knn = Plan("p", Spec("item-knn")).build().fit(dataset)
     similarity = knn.recommender.similarity_  # type: ignore[attr-defined]
     assert knn.model_bytes == sum(part.nbytes for part in (similarity.data, similarity.indices, similarity.indptr))
@@ -169,7 +169,7 @@ def test_model_bytes_are_exact(dataset: Dataset) -> None:
 def test_model_bytes_count_the_reranker(dataset: Dataset) -> None:
     pipeline = reranking(Popularity()).fit(dataset)
     titles = sum(len(title.encode()) for title in dataset.catalog.texts())
-    assert pipeline.model_bytes == (2 + 1) * 8 * dataset.n_items + titles
+    assert pipeline.model_bytes == (4 + 8 + 8) * dataset.n_items + titles
 
 
 def test_a_language_model_under_the_cap_still_says_what_it_knows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,7 +217,7 @@ def test_scores_rank_items_as_recommend_lists_them(dataset: Dataset, k: int) -> 
 def test_the_order_of_the_reranker_survives_any_scale_of_scores(dataset: Dataset, scale: float) -> None:
     popularity = Popularity(counts="raw")
     pipeline = reranking(popularity).fit(dataset)
-    popularity.weights_ = popularity.weights_ * scale
+    popularity.scores_ = popularity.scores_ * np.float32(scale)
     queries = queries_of(dataset)
     best, _ = top_k(mask_scores(pipeline.score(queries), queries), 10)
     assert [row[row >= 0].tolist() for row in best] == [r.items.tolist() for r in pipeline.recommend(queries, 10)]

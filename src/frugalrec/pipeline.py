@@ -40,7 +40,7 @@ from frugalrec.spending import Rate, computing
 from frugalrec.usage import give_back_memory
 
 _MODEL_FILE = "model.npz"
-_FORM = 3  # raised when a component's learned state comes to mean something else
+_FORM = 4  # raised when a component's learned state comes to mean something else
 
 
 class Remembering:

@@ -51,7 +51,7 @@ def test_says_how_many_users_chose_it(dataset):
     assert [reason.words for (reason,) in reasons] == ["1 of 2 users chose it", "2 of 2 users chose it"]
 
 
-@pytest.mark.parametrize(("settings", "fit", "score"), [({}, 5, 4), ({"counts": "raw", "half_life_days": 1.0}, 25, 0)])
+@pytest.mark.parametrize(("settings", "fit", "score"), [({}, 9, 0), ({"counts": "raw", "half_life_days": 1.0}, 25, 0)])
 def test_flops(dataset, settings, fit, score):
     ledger = Ledger()
     popularity = Popularity(**settings)

@@ -18,7 +18,7 @@ from frugalrec.errors import ConfigError
 Histogram = tuple[FloatArray, FloatArray]
 """Values, ascending, and how often each occurs: both float64 ``(n,)``."""
 
-SAMPLED_TEXTS = 20_000
+SAMPLED_TEXTS = 100_000
 """Texts are read to count their tokens, and of larger catalogues only so many."""
 
 SAMPLED_PAIRS = 2_000_000

@@ -65,7 +65,7 @@ class BagOfWords:
         return unit_rows(vectors)
 
     def expected(self, shape: DataShape) -> Expected:
-        """Return what encoding each different item text once takes; beyond 20,000 texts, from a sample of them."""
+        """Return what encoding each different item text once takes; beyond 100,000 texts, from a sample of them."""
         texts, scale = shape.sampled_texts()
         bags = bags_of(texts, self._read)
         entries = scale * len(bags.columns)

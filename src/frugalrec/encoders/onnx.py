@@ -150,7 +150,7 @@ class Onnx:
         """Return what encoding each different item text once takes: tokens and FLOPs are counted, not guessed.
 
         Nothing is fetched for it: without the files, tokens are guessed from the number of characters, and FLOPs are
-        unknown. Beyond 20,000 texts a sample is counted. Time is told by tokens with their padding.
+        unknown. Beyond 100,000 texts a sample is counted. Time is told by tokens with their padding.
         """
         texts, scale = shape.sampled_texts()
         prefixed = [self.item_prefix + t for text in texts if (t := prepared(text, self.text))]
