@@ -84,6 +84,21 @@ def test_what_meets_a_bad_moment_of_the_machine_is_measured_again(monkeypatch: p
     assert bench.rates["met"][1][0][1] == pytest.approx(200, rel=0.2)
 
 
+def test_of_what_a_busy_machine_measured_a_calm_moment_counts_or_the_better(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench, found = Bench(60.0), []
+    monkeypatch.setattr(_bench, "_TRIES", 1)
+    # Busy twice, the second time less so; then calm, though slower; then whatever comes.
+    for seconds, calm in ((0.04, False), (0.02, False), (0.025, True), (0.01, True), (0.01, False)):
+        monkeypatch.setattr(Bench, "_quartile", lambda *given, seconds=seconds: seconds)
+        monkeypatch.setattr(Bench, "_is_calm", lambda self, calm=calm: calm)
+        bench.measure("work", 1, 1.0, busy)
+        found.append((1 / bench.rates["work"][1][0][1], bench.is_rough("work")))
+    assert [took for took, _ in found] == pytest.approx([0.04, 0.02, 0.025, 0.025, 0.025])
+    assert [rough for _, rough in found] == [True, True, False, False, False]
+    assert not bench.is_rough("other")
+    assert len(bench.rates["work"][1]) == 1
+
+
 def test_what_is_slow_is_called_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = {"now": 0.0, "calls": 0}
     monkeypatch.setattr(_bench.time, "process_time", lambda: clock["now"])

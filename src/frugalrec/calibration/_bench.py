@@ -37,6 +37,7 @@ class Bench:
         self._ratios: list[float] = []
         self._pulse, self._spare = float("inf"), _SPARE * seconds
         self._pace = 1.0
+        self._calm, self._rough = True, set[tuple[str, int, float]]()
 
     @property
     def over(self) -> bool:
@@ -48,7 +49,16 @@ class Bench:
 
     def hurry(self, needed: float) -> None:
         """Measure faster, and less surely, from here on where there are fewer CPU seconds than ``needed``."""
-        self._pace = 1.0 if self._until - time.process_time() >= needed else _HURRY
+        self._pace = 1.0 if self.left >= needed else _HURRY
+
+    @property
+    def left(self) -> float:
+        """CPU seconds that are left for all."""
+        return self._until - time.process_time()
+
+    def is_rough(self, kind: str) -> bool:
+        """Whether a rate of a kind of work was measured while the machine was busy, and not better since."""
+        return any(kind == known for known, *_ in self._rough)
 
     @property
     def contention(self) -> float | None:
@@ -72,6 +82,7 @@ class Bench:
         if self.over:
             self.notes.append(f"{kind} {size:,.0f}: not measured, out of time")
             return
+        self._calm = True
         whole = self._seconds(call, given, threads)
         known = Profile({}, {k: {n: sorted(p) for n, p in by.items()} for k, by in self.rates.items()}).seconds(beside)
         # What is taken off was measured at another moment: it may not eat up what was looked for.
@@ -93,6 +104,7 @@ class Bench:
         if self.over:
             self.notes.append(f"{', '.join(kinds)} {size:,.0f}: not measured, out of time")
             return
+        self._calm = True
         table = np.array(amounts, dtype=np.float64)
         taken = np.array([self._seconds(call, (one,), 1) for one in given])
         a_unit = np.linalg.solve(table, taken)
@@ -102,7 +114,16 @@ class Bench:
             self._add(kind, size, 1.0 / float(seconds), 1)
 
     def _add(self, kind: str, size: float, rate: float, threads: int) -> None:
-        self.rates.setdefault(kind, {}).setdefault(threads, []).append((float(size), rate))
+        """Keep a rate; of what was measured before on a busy machine, that of a calm moment, or the better one."""
+        key, points = (kind, threads, float(size)), self.rates.setdefault(kind, {}).setdefault(threads, [])
+        before = next((known for at, known in points if at == key[2]), None)
+        if before is not None and key not in self._rough:
+            return
+        if before is not None:
+            points.remove((key[2], before))
+            rate = rate if self._calm else max(rate, before)
+        points.append((key[2], rate))
+        (self._rough.discard if self._calm else self._rough.add)(key)
 
     def _seconds(self, call: Callable[..., Any], given: Sequence[Any], threads: int) -> float:
         """Return what a call takes: of CPU, or with threads by the clock.
@@ -116,9 +137,11 @@ class Bench:
             began, calm = time.process_time(), self._is_calm()
             found = min(found, self._quartile(call, given, threads))
             self._spare -= time.process_time() - began if tried else 0.0
-            if (calm and self._is_calm()) or self._spare <= 0 or self._pace < 1 or self.over:
+            calm = calm and self._is_calm()
+            if calm or self._spare <= 0 or self._pace < 1 or self.over:
                 break
             time.sleep(_WAIT)
+        self._calm = self._calm and calm
         return found
 
     def _is_calm(self) -> bool:

@@ -33,7 +33,7 @@ from frugalrec.recommenders.popularity import Popularity
 from frugalrec.recommenders.sequential_linear import SequentialLinear
 from frugalrec.recommenders.state_knn import StateKnn
 from frugalrec.recommenders.user_knn import UserKnn
-from frugalrec.work import ANSWERED, Expected, Work, answering
+from frugalrec.work import ANSWERED, Expected, Work
 
 _DECAYS = (Decay(3.0, "positions"),)
 
@@ -65,12 +65,25 @@ def pairs(bench: Bench) -> None:
 
 
 def answers(bench: Bench) -> None:
-    """Measure answering, ranking and judging."""
-    plan = Plan("popularity", Spec("popularity"))
+    """Measure answering, and the scores of a request by linear models of a few items: most of them is overhead.
+
+    A whole request, less what else is in it, would leave a small difference of large numbers.
+    """
+    plan, rng = Plan("popularity", Spec("popularity")), np.random.default_rng(0)
     for n_items in (1_000, 4_000, 16_000, ANSWERED):
         data = dataset_of(n_items, 60_000)
         queries = [data.query(user) for user in range(100)]
         bench.measure("answer", n_items, 100.0, _answer_each, plan.build().fit(data), queries)
+    few = 200
+    data = dataset_of(few, 10_000)
+    asked = [data.query(user) for user in range(100)]
+    for kind, linear in (("query", Ease()), ("state", SequentialLinear())):
+        linear.n_items_, linear.weights_ = few, rng.random((few, few), dtype=np.float32)
+        bench.measure(kind, 1, 100.0, _score_each, linear, asked)
+
+
+def judging(bench: Bench) -> None:
+    """Measure ranking and judging."""
     # In a small catalogue, what is done for a query is nearly all there is; in a large one its scores are.
     small, middle, large = _Judging(500, 2_000), _Judging(16_000, 2_000), _Judging(ANSWERED, 800)
     for kind in ("rank", "judge"):
@@ -102,17 +115,9 @@ def _spaced(vectors: Matrix) -> Matrix:
 
 
 def scores(bench: Bench) -> None:
-    """Measure what a request takes beside `answering`, by the kind of model: alone, most of it is overhead."""
-    plan, few = Plan("made up", Spec("ease")), 200
+    """Measure what a request takes beside that, by the kind of model."""
     rng = np.random.default_rng(0)
-    data = dataset_of(few, 10_000)
-    asked = [data.query(user) for user in range(100)]
-    known = [answering(few).times(100.0)]
-    for kind, linear in (("query", Ease()), ("state", SequentialLinear())):
-        linear.n_items_, linear.weights_ = few, rng.random((few, few), dtype=np.float32)
-        bench.measure(kind, 1, 100.0, _answer_each, Pipeline(plan, linear, None, ()), asked, beside=_work(known))
     # Alone, a request meets rows that are not in the processor's caches, and leaves them full of its own.
-    # A whole request, less what else is in it, would leave a small difference of large numbers.
     for n_items in (1_000, 3_000, 6_000):
         weights = rng.random((n_items, n_items), dtype=np.float32)
         rows = _histories(dataset_of(n_items, 60_000, length=120), 100)
@@ -140,9 +145,8 @@ def scores(bench: Bench) -> None:
         fused = Hybrid((member, Popularity(half_life_days=1.0))).fit(data)
         queries = [data.query(user) for user in range(1_000)]
         parts = member.expected(DataShape.of(data))
-        known = [(answering(n_items) + parts.score + parts.score).times(50.0)]
-        fitted = Pipeline(plan, fused, None, ())
-        bench.measure("fuse-alone", n_items, 100.0 * n_items, _answer_each, fitted, queries[:50], beside=_work(known))
+        known = _work([(parts.score + parts.score).times(50.0)])
+        bench.measure("fuse-alone", n_items, 100.0 * n_items, _score_each, fused, queries[:50], beside=known)
         bench.measure(
             "fuse", n_items, 2_000.0 * n_items, fused.score, queries, beside=_work([parts.in_batch.times(2_000.0)])
         )
@@ -168,6 +172,12 @@ def _answer_each(pipeline: Any, queries: Sequence[Query]) -> None:
     with Ledger().span("recommend"):
         for query in queries:
             pipeline.recommend([query], 10)
+
+
+def _score_each(model: Any, queries: Sequence[Query]) -> None:
+    with Ledger().span("recommend"):
+        for query in queries:
+            model.score([query])
 
 
 def _histories(data: Dataset, n: int) -> list[sparse.csr_array]:
