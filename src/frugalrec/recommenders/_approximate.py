@@ -152,17 +152,30 @@ class _TextWeights:
 
     def of(self, U: Codes, B: Codes) -> np.ndarray[Any, Any]:
         """Return μ C_UB."""
-        found = self._half[U] @ self._half[B].T
-        found *= self._weight / self._diagonal[B]
-        charge(flops=2.0 * len(U) * len(B) * self._half.shape[1])
-        found[U[:, None] == B[None, :]] = 0.0
-        return np.asarray(found)
+        return self._times(self._half[U], B, np.searchsorted(U, B), U)
 
-    def strength(self, B: Codes, scale: FloatArray) -> FloatArray:
+    def scaled(self, scale: FloatArray) -> np.ndarray[Any, Any]:
+        """Return what `strength` needs of all items: their half of Q, in the units of the sums."""
+        return np.asarray(self._half * scale[:, None].astype(np.float32))
+
+    def strength(self, scaled: np.ndarray[Any, Any], B: Codes) -> FloatArray:
         """Return how much each item says of the texts of B, as `_strength` does for the sums; O(n · d · len(B))."""
-        gain = np.square(self.of(np.arange(len(self._half)), B) * scale[:, None].astype(np.float32))
+        # A table of the catalogue by B is gone through as few times as can be: that takes as long as making it.
+        gain = self._times(scaled, B, B)
+        np.square(gain, out=gain)
         most = gain.max(axis=0)
         return np.asarray(gain @ (1.0 / np.where(most > 0, most, 1.0)), dtype=np.float64)
+
+    def _times(self, half: np.ndarray[Any, Any], B: Codes, own: Codes, U: Codes | None = None) -> np.ndarray[Any, Any]:
+        """Return the weights of rows of ``half`` for B; ``own`` are the places of B's items, where they are in U."""
+        charge(flops=2.0 * len(half) * len(B) * half.shape[1])
+        found = half @ (self._half[B] * (self._weight / self._diagonal[B])[:, None].astype(np.float32)).T
+        column = np.arange(len(B))
+        if U is not None:
+            there = (own < len(U)) & (U[np.minimum(own, len(U) - 1)] == B)
+            own, column = own[there], column[there]
+        found[own, column] = 0.0
+        return np.asarray(found)
 
 
 def _blocks(
@@ -185,10 +198,11 @@ def _blocks(
     penalty = prior.on_parts()
     parts: list[sparse.csr_array] = []
     order = _alike(columns, scale, targets, None if said is None else said.vectors)
+    half = np.empty(0) if said is None else said.scaled(scale)
     for B in order:
         strength = _strength(columns[B], scale)
         if said is not None:
-            strength += said.strength(B, scale)
+            strength += said.strength(half, B)
         if own:
             strength[B] = np.inf
         U = np.arange(size)

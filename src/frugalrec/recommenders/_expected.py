@@ -183,13 +183,15 @@ def expected_blockwise(shape: DataShape, blocks: int, dim: int, cells: float, co
     work = (
         Work("factor-f32", n / TARGETS * sources**3 / 3, sources),
         Work("substitute-f32", 2.0 * n * sources**2, sources),
+        # The texts of a block with those of all items: a product, and what it says of them.
         Work("gemm-f32", 2.0 * n * n * dim, float(max(dim, 1))),
+        Work("stream", 20.0 * n * n if dim else 0.0, 4.0 * n * TARGETS),
         Work("block", n / TARGETS * (met + sources**2 + sources * TARGETS)),
         # The targets' columns, turned round and looked at for those alike; the weights, put in order.
         Work("stream", 120.0 * columns + 60.0 * held / 8.0, 8.0 * columns),
     )
     # Blocks' weights, stacked and put in order; the targets' columns, and what is left of comparing them.
-    peak = 3.0 * held + 12.0 * columns + 16.0 * sources**2
+    peak = 3.0 * held + 12.0 * columns + 16.0 * sources**2 + 4.0 * n * dim
     return Expected(work, flops, 0.0, 0.0, peak, held, UNSOLVED_SPREAD)
 
 
