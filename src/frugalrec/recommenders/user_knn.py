@@ -74,7 +74,7 @@ class UserKnn(Scores):
             0.0,
             0.0,
             0.0,
-            40.0 * shape.n_events,
+            18.0 * shape.n_events,
             16.0 * shape.n_chosen,
         )
         read = shape.mean_distinct * shape.mean_popularity
