@@ -93,6 +93,12 @@ def test_a_history_weighs_each_item_at_its_newest_position(histories, half_life)
             row[item] = 2.0 ** (-(len(history) - 1 - position) / half_life) if half_life else 1.0
     assert matrix.dtype == np.float32
     np.testing.assert_allclose(matrix.toarray(), expected, rtol=1e-6)
+    for row, history in enumerate(histories):
+        alone = query_matrix([Query(history=codes(*history))], 6, half_life)
+        one = slice(matrix.indptr[row], matrix.indptr[row + 1])
+        assert (alone.shape, alone.dtype) == ((1, 6), np.float32)
+        np.testing.assert_array_equal(alone.indices, matrix.indices[one])
+        np.testing.assert_array_equal(alone.data, matrix.data[one])
 
 
 @settings(max_examples=30)

@@ -84,6 +84,8 @@ def query_matrix(queries: Sequence[Query], n_items: int, half_life: float = 0.0)
     An event ``d`` positions before the newest one weighs ``2^(-d / half_life)``, or 1 when ``half_life`` is 0; an item
     that occurs more than once counts at its newest position.
     """
+    if len(queries) == 1:
+        return _history_row(queries[0].history, n_items, half_life)
     lengths = np.fromiter((len(q.history) for q in queries), dtype=np.int64, count=len(queries))
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     items = _joined([q.history for q in queries])
@@ -94,6 +96,15 @@ def query_matrix(queries: Sequence[Query], n_items: int, half_life: float = 0.0)
     matrix = sparse.csr_array((weights, items, offsets), shape=(len(queries), n_items))
     matrix.sort_indices()
     return _without_repeats(matrix)
+
+
+def _history_row(history: IntArray, n_items: int, half_life: float) -> sparse.csr_array:
+    """Return `query_matrix` of one query: a request by itself is mostly overhead, and this has half of it."""
+    items, lags = np.unique(history[::-1], return_index=True)
+    weights = np.exp2(-lags / half_life).astype(np.float32) if half_life > 0 else np.ones(len(items), dtype=np.float32)
+    row = sparse.csr_array((weights, items, np.array([0, len(items)], dtype=np.int32)), shape=(1, n_items))
+    row.has_canonical_format = True
+    return row
 
 
 def product(left: sparse.csr_array, right: sparse.csr_array) -> Matrix:
