@@ -171,7 +171,7 @@ class Onnx:
         if files is not None:
             # The libraries, the weights as stored and as computed with, and the activations of the longest texts.
             layers = 4.0 * self.batch_size * longest * (_STATES * self.dim + _TABLES * _HEADS * longest)
-            peak = _LIBRARY_BYTES + _COPIES * weights + layers + 8.0 * shape.distinct_texts * self.dim
+            peak = _LIBRARY_BYTES + _COPIES * weights + layers + 4.0 * shape.distinct_texts * self.dim
         return Expected(
             tuple(work),
             None if counted is None else scale * counted.flops(lengths, self.dim),
