@@ -348,7 +348,7 @@ def test_the_model_to_serve_knows_all_events(dataset: Dataset, tmp_path: Path) -
     known = np.log1p(dataset.interactions.popularity).astype(np.float32)
     np.testing.assert_array_equal(pipeline.recommender.scores_, known)  # type: ignore[attr-defined]
     # What it takes is on its own account.
-    assert done.ledger.total(plan="popularity (to serve)").flops == len(dataset.interactions)
+    assert done.ledger.total(plan="popularity (to serve)").flops == len(dataset.interactions) + dataset.n_items
     assert done.ledger.total(plan="popularity", phase="refresh").flops == before.cost["refresh"].flops
 
 
