@@ -40,8 +40,11 @@ _STEPS: tuple[Step, ...] = (
 )
 """What is measured, and about how many CPU seconds it takes; where there are fewer for all that is left, in a hurry."""
 
-_AGAIN = 3
-"""How often answers are measured again in the end where the machine was busy: what is short is hit hardest by that."""
+_AGAIN, _AGAIN_SECONDS = 3, 1.5
+"""How often answers are measured again in the end where the machine was busy: what is short is hit hardest by that.
+
+And about how many CPU seconds that takes each time.
+"""
 
 
 def calibrate(
@@ -65,7 +68,7 @@ def calibrate(
         bench.hurry(sum(needed for *_, needed in steps[i:]))
         step(bench)
     for _ in range(_AGAIN):
-        if bench.is_rough("answer") and not bench.over:
+        if bench.is_rough("answer") and bench.left > _AGAIN_SECONDS:
             _recommending.answers(bench)
     progress.report("calibrate", len(steps), len(steps))
     return Profile(
