@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -139,3 +140,17 @@ def test_an_attempt_goes_to_workers_without_what_is_ready(dataset: Dataset) -> N
     attempt = Attempt(plan, plan, ready=fitted.ready())
     assert Attempt.from_dict(attempt.to_dict()) == attempt
     assert Attempt.from_dict(attempt.to_dict()).ready is None
+
+
+def test_what_tuning_fitted_is_taken_over_below_a_reranker_that_is_fitted_itself(dataset: Dataset) -> None:
+    written = Plan("p", EASE, reranker=Spec("linear", {"retriever": Spec("popularity")}))
+    tuning, afresh = trying(dataset), trying(dataset)
+    one = tuning(Attempt(written, written, seconds=0.5))
+    assert one.tuning
+    assert one.plan.reranker == written.reranker
+    assert_alike(replace(one, tuning=(), validation=None), afresh(Attempt(one.plan, one.plan)))
+    (fit,) = (entry for entry in tuning.ledger.entries if entry.name == "fit" and entry.depth == 0)
+    assert fit.reused.flops is not None
+    assert fit.reused.flops > 0.0  # the recommender
+    assert fit.cost.flops is not None
+    assert fit.cost.flops > 0.0  # the reranker

@@ -61,9 +61,8 @@ class Halving:
     so that an interrupted search goes on; what it took then counts as spent where it is taken up. ``refuses`` says why
     a plan is not to be tried, ``expects`` how long fitting it to everything will take at least, where that is known,
     ``weighs`` how much time it needs beside others, on everything or on a smaller split, and ``asks`` how much a
-    request to it. Of plans that were looked
-    at on all users, ``ready`` has the models, so that they are judged without another fit, and ``lost`` the names of
-    those whose models went with an interrupted run.
+    request to it. Of plans that were looked at on all users, ``ready`` has the models, so that they are judged without
+    another fit, and ``lost`` the names of those whose models went with an interrupted run.
     """
 
     plans: Sequence[Plan]

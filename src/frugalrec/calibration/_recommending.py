@@ -115,7 +115,7 @@ def _spaced(vectors: Matrix) -> Matrix:
 
 
 def scores(bench: Bench) -> None:
-    """Measure what a request takes beside that, by the kind of model."""
+    """Measure what a request takes beside `answers`, by the kind of model."""
     rng = np.random.default_rng(0)
     # Alone, a request meets rows that are not in the processor's caches, and leaves them full of its own.
     for n_items in (1_000, 3_000, 6_000):
