@@ -3,6 +3,7 @@ from __future__ import annotations
 import mmap
 import subprocess
 import sys
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -96,6 +97,42 @@ def test_what_a_brief_stage_frees_is_not_the_next_one_s() -> None:
     with ledger.span("large"):
         allocate(100)
     assert 90 * MIB < ledger.entries[1].cost.peak_bytes < 140 * MIB  # type: ignore[operator]
+
+
+@needs_peak
+def test_brief_stages_share_a_mark_and_leave_that_of_the_stage_around_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    marks: list[float] = []
+    set_back = usage._set_back
+
+    def noted(now: float) -> tuple[float | None, float]:
+        marks.append(now)
+        return set_back(now)
+
+    monkeypatch.setattr(usage, "_set_back", noted)
+    monkeypatch.setattr(usage, "_stale", 0.0)
+    ledger = Ledger()
+    with ledger.span("outer"):
+        allocate(100)
+        for _ in range(500):
+            with ledger.span("brief"):
+                pass
+        allocate(150)
+    *brief, outer = (e.cost.peak_bytes for e in ledger.entries)
+    assert all(later - earlier >= usage._FRESH for earlier, later in pairwise(marks))
+    assert max(brief) < 20 * MIB  # type: ignore[type-var, operator]
+    assert 130 * MIB < outer < 210 * MIB  # type: ignore[operator]
+
+
+@needs_peak
+def test_a_stage_that_follows_a_brief_one_at_once_knows_its_peak() -> None:
+    ledger = Ledger()
+    for _ in range(10):
+        with ledger.span("brief"):
+            pass
+        with ledger.span("large"):
+            allocate(60)
+    large = [e.cost.peak_bytes for e in ledger.entries if e.name == "large"]
+    assert all(50 * MIB < peak < 80 * MIB for peak in large)  # type: ignore[operator]
 
 
 @pytest.mark.skipif(usage._trim is None, reason="another C library")

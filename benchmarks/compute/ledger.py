@@ -24,22 +24,26 @@ from frugalrec.config import parse_config
 from frugalrec.cost import Ledger, charge
 from frugalrec.run_costs import Run
 
-SPANS = 5000
-LONGER = 40e-6
+SPANS, ROUNDS = 300, 200
+LONGER = 200e-6  # seconds: beyond what stages that follow at once share
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=4.0, help="of tuning a plan")
     given = parser.parse_args()
-    memory = span_seconds(Ledger()) - span_seconds(None)
-    longer = span_seconds(Ledger(), work=LONGER) - span_seconds(None, work=LONGER)
-    system = calls_seconds()
+    memory, least = taken_by_spans(lambda: Ledger())
+    longer, least_longer = taken_by_spans(lambda: Ledger(), work=LONGER)
+    system, least_system = calls_seconds()
     with tempfile.TemporaryDirectory() as folder:
-        kept = span_seconds(Ledger(Path(folder) / "ledger.jsonl")) - span_seconds(None)
-        print(f"a span: {memory * 1e6:.1f} µs of CPU in memory, {kept * 1e6:.1f} µs written to a file")
-        print(f"a span around {LONGER * 1e6:.0f} µs of work: {longer * 1e6:.1f} µs in memory")
-        print(f"of them the calls of the system that measure it: {system * 1e6:.1f} µs")
+        kept, least_kept = taken_by_spans(lambda: Ledger(Path(folder) / "ledger.jsonl"))
+        for what, taken, lowest in (
+            ("a span, in memory", memory, least),
+            (f"a span around {LONGER * 1e6:.0f} µs of work, in memory", longer, least_longer),
+            ("of it the calls of the system that measure it", system, least_system),
+            ("a span, written to a file", kept, least_kept),
+        ):
+            print(f"{what}: {taken * 1e6:.1f} µs of CPU ({lowest * 1e6:.1f} at its calmest)")
         only = ["popularity", "item-knn", "als", "ease", "sequential", "sequential-words"]
         table = {
             "data": {"dataset": "movielens-100k"},
@@ -63,7 +67,15 @@ def main() -> None:
         print(f"stages add up to {told:.2f} s, {told / wall - 1:+.2%} of the wall time")
 
 
-def span_seconds(ledger: Ledger | None, work: float = 0.0) -> float:
+def taken_by_spans(ledger: Callable[[], Ledger], work: float = 0.0) -> tuple[float, float]:
+    """Return CPU seconds of a span and its charge, in the middle and at least: with a ledger, less without one."""
+    spans = SPANS if not work else SPANS // 10
+    rounds = [span_seconds(ledger(), work, spans) for _ in range(ROUNDS)]
+    alone = [span_seconds(None, work, spans) for _ in range(ROUNDS)]
+    return statistics.median(rounds) - statistics.median(alone), min(rounds) - min(alone)
+
+
+def span_seconds(ledger: Ledger | None, work: float, spans: int) -> float:
     """Return CPU seconds of a span, its charge and the work in it; without a ledger, of the work alone."""
 
     def once() -> None:
@@ -80,15 +92,15 @@ def span_seconds(ledger: Ledger | None, work: float = 0.0) -> float:
             with ledger.span("stage"):
                 once()
 
-    return _each(staged)
+    return _each(staged, spans)
 
 
-def calls_seconds() -> float:
-    """Return CPU seconds of what the system is asked for a span: its memory mark set back, its usage told twice."""
+def calls_seconds() -> tuple[float, float]:
+    """Return CPU seconds of what the system is asked for such a span: its mark set back, its usage told twice."""
     try:
         mark = os.open("/proc/self/clear_refs", os.O_WRONLY)
     except OSError:
-        return float("nan")
+        return float("nan"), float("nan")
 
     def ask() -> None:
         os.write(mark, b"5")
@@ -96,19 +108,17 @@ def calls_seconds() -> float:
         resource.getrusage(resource.RUSAGE_SELF)
 
     try:
-        return _each(ask)
+        taken = [_each(ask, SPANS) for _ in range(ROUNDS)]
     finally:
         os.close(mark)
+    return statistics.median(taken), min(taken)
 
 
-def _each(once: Callable[[], None]) -> float:
-    taken = []
-    for times in (100, *[SPANS // 5] * 5):
-        began = time.process_time()
-        for _ in range(times):
-            once()
-        taken.append((time.process_time() - began) / times)
-    return statistics.median(taken[1:])
+def _each(once: Callable[[], None], times: int) -> float:
+    began = time.process_time()
+    for _ in range(times):
+        once()
+    return (time.process_time() - began) / times
 
 
 if __name__ == "__main__":
