@@ -18,7 +18,7 @@ from frugalrec.calibration._bench import Bench
 from frugalrec.calibration._hardware import candidates, disk_latency, recommended_threads
 from frugalrec.machine_profile import Profile, hardware
 
-SECONDS = 55.0
+SECONDS = 54.0
 """No measurement is begun after this many seconds of CPU, or four times as many by the clock."""
 
 Step = tuple[str, Callable[[Bench], None], float]
@@ -40,13 +40,6 @@ _STEPS: tuple[Step, ...] = (
 )
 """What is measured, and about how many CPU seconds it takes; where there are fewer for all that is left, in a hurry."""
 
-_AGAIN, _AGAIN_SECONDS = 3, 1.5
-"""How often answers are measured again in the end where the machine was busy: what is short is hit hardest by that.
-
-And about how many CPU seconds that takes each time.
-"""
-
-
 def calibrate(
     *, tdp_watts: float | None = None, seconds: float = SECONDS, language_models: Sequence[Path] = ()
 ) -> Profile:
@@ -67,9 +60,7 @@ def calibrate(
             continue
         bench.hurry(sum(needed for *_, needed in steps[i:]))
         step(bench)
-    for _ in range(_AGAIN):
-        if bench.is_rough("answer") and bench.left > _AGAIN_SECONDS:
-            _recommending.answers(bench)
+        bench.again()
     progress.report("calibrate", len(steps), len(steps))
     return Profile(
         hardware=hardware(),

@@ -6,38 +6,70 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from frugalrec.machine import available_memory_bytes
 from frugalrec.machine_profile import Profile
 from frugalrec.work import Work
 
 Points = list[tuple[float, float]]
+Call = Callable[[], Any]
 
-_SLICE = 0.1  # seconds for one rate, at least
+_SLICE = 0.04  # seconds for one rate, at least
 _SLOW, _VERY_SLOW = 0.4, 0.6  # seconds of calls, above which one is enough, beside the first, and without it
 _HURRY = 0.3  # times these seconds where there is little time left
 _PATIENCE = 4
 _MOST = 40  # times that what is fast is repeated
-_PULSES, _CALM = 4, 1.15
-_WAIT, _TRIES = 0.2, 4  # seconds to wait for a calm moment, and how often for one rate
-_SPARE = 0.06  # of the time for all, for what is measured again
+_AGAIN, _AGAIN_SLICE = 0.12, 0.003  # seconds for measuring a rate again at other moments, in all and each time
+_ROOM = 3 << 30  # bytes that must be free for what is measured again to be kept
+
+
+@dataclass
+class _Measured:
+    """What calls took whenever they were made: as many calls as kinds of work, of some ``amounts`` each."""
+
+    kinds: Sequence[str]
+    size: float
+    amounts: Sequence[Sequence[float]]
+    threads: int
+    beside: Sequence[Work]
+    calls: list[Call] = field(default_factory=list)
+    seconds: list[list[float]] = field(default_factory=list)
+    left: float = _AGAIN  # seconds for making the calls again
+
+    def rates(self, known: Profile) -> list[float]:
+        """Return the rate of each kind, from what its calls took in the middle."""
+        whole = np.array([statistics.median(taken) for taken in self.seconds])
+        # What is taken off was measured at another moment: it may not eat up what was looked for.
+        whole = np.maximum(whole - (known.seconds(self.beside) or 0.0), whole / 10)
+        table = np.array(self.amounts, dtype=np.float64)
+        a_unit = np.linalg.solve(table, whole)
+        # Noise may leave nothing for one of them: each takes at least a tenth of what it would if it were all there is.
+        least = 0.1 * (whole[:, None] / table).min(axis=0)
+        return [1.0 / float(seconds) for seconds in np.maximum(a_unit, least)]
 
 
 class Bench:
-    """Rates by kind of work, number of threads and size; notes on what could not be measured."""
+    """Rates by kind of work, number of threads and size; notes on what could not be measured.
+
+    A machine that others share has two speeds, each for seconds on end, and may be slow for one kind of work and not
+    for another. So what does not take long is measured again whenever other work was (`again`), and what it took in the
+    middle of all these moments counts: neither the best nor the worst is what work will take.
+    """
 
     def __init__(self, seconds: float) -> None:
         self._until, self._at_last = time.process_time() + seconds, time.perf_counter() + _PATIENCE * seconds
         self.rates: dict[str, dict[int, Points]] = {}
         self.notes: list[str] = []
         self.cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self._measured: list[_Measured] = []
         self._ratios: list[float] = []
-        self._pulse, self._spare = float("inf"), _SPARE * seconds
         self._pace = 1.0
-        self._calm, self._rough = True, set[tuple[str, int, float]]()
 
     @property
     def over(self) -> bool:
@@ -55,10 +87,6 @@ class Bench:
     def left(self) -> float:
         """CPU seconds that are left for all."""
         return self._until - time.process_time()
-
-    def is_rough(self, kind: str) -> bool:
-        """Whether a rate of a kind of work was measured while the machine was busy, and not better since."""
-        return any(kind == known for known, *_ in self._rough)
 
     @property
     def contention(self) -> float | None:
@@ -79,15 +107,7 @@ class Bench:
 
         A call does the work ``beside`` as well, whose rates are known by now; its time is taken off.
         """
-        if self.over:
-            self.notes.append(f"{kind} {size:,.0f}: not measured, out of time")
-            return
-        self._calm = True
-        whole = self._seconds(call, given, threads)
-        known = Profile({}, {k: {n: sorted(p) for n, p in by.items()} for k, by in self.rates.items()}).seconds(beside)
-        # What is taken off was measured at another moment: it may not eat up what was looked for.
-        own = max(whole - (known or 0.0), whole / 10)
-        self._add(kind, size, amount / own, threads)
+        self._measure(_Measured((kind,), float(size), ((amount,),), threads, beside, [partial(call, *given)]))
 
     def together(
         self,
@@ -101,75 +121,58 @@ class Bench:
 
         There are as many calls as kinds, and what each kind takes solves their equations.
         """
-        if self.over:
-            self.notes.append(f"{', '.join(kinds)} {size:,.0f}: not measured, out of time")
-            return
-        self._calm = True
-        table = np.array(amounts, dtype=np.float64)
-        taken = np.array([self._seconds(call, (one,), 1) for one in given])
-        a_unit = np.linalg.solve(table, taken)
-        # Noise may leave nothing for one of them: each takes at least a tenth of what it would if it were all there is.
-        least = 0.1 * (taken[:, None] / table).min(axis=0)
-        for kind, seconds in zip(kinds, np.maximum(a_unit, least), strict=True):
-            self._add(kind, size, 1.0 / float(seconds), 1)
+        self._measure(_Measured(kinds, float(size), amounts, 1, (), [partial(call, one) for one in given]))
 
-    def _add(self, kind: str, size: float, rate: float, threads: int) -> None:
-        """Keep a rate; of what was measured before on a busy machine, that of a calm moment, or the better one."""
-        key, points = (kind, threads, float(size)), self.rates.setdefault(kind, {}).setdefault(threads, [])
-        before = next((known for at, known in points if at == key[2]), None)
-        if before is not None and key not in self._rough:
-            return
-        if before is not None:
-            points.remove((key[2], before))
-            rate = rate if self._calm else max(rate, before)
-        points.append((key[2], rate))
-        (self._rough.discard if self._calm else self._rough.add)(key)
-
-    def _seconds(self, call: Callable[..., Any], given: Sequence[Any], threads: int) -> float:
-        """Return what a call takes: of CPU, or with threads by the clock.
-
-        A host that lends the processor to others for milliseconds at a time counts that as time of the call; it does so
-        for seconds on end, and then hardly at all. So a fixed piece of work is timed before and after: where it is
-        slower than it has been, the least of several tries counts, with some time between them.
-        """
-        found = float("inf")
-        for tried in range(_TRIES):
-            began, calm = time.process_time(), self._is_calm()
-            found = min(found, self._quartile(call, given, threads))
-            self._spare -= time.process_time() - began if tried else 0.0
-            calm = calm and self._is_calm()
-            if calm or self._spare <= 0 or self._pace < 1 or self.over:
+    def again(self) -> None:
+        """Measure once more what does not take long, now that some time has passed."""
+        for measured in self._measured:
+            if self.over or self._pace < 1:
                 break
-            time.sleep(_WAIT)
-        self._calm = self._calm and calm
-        return found
+            measured.left -= sum(taken[-1] for taken in measured.seconds)
+            if measured.left < 0:
+                measured.calls.clear()  # and what they hold
+            for call, taken in zip(measured.calls, measured.seconds, strict=False):
+                taken.append(self._middle(call, measured.threads, _AGAIN_SLICE, least=1))
+        for measured in self._measured:
+            self._rate(measured)
 
-    def _is_calm(self) -> bool:
-        """Whether a fixed piece of work takes about the least that it has taken so far."""
-        began = time.process_time()
-        for _ in range(_PULSES):
-            _pulse()
-        took = time.process_time() - began
-        self._pulse = min(self._pulse, took)
-        return took <= _CALM * self._pulse
+    def _measure(self, measured: _Measured) -> None:
+        if self.over:
+            self.notes.append(f"{', '.join(measured.kinds)} {measured.size:,.0f}: not measured, out of time")
+            return
+        for call in measured.calls:
+            measured.seconds.append([self._middle(call, measured.threads, _SLICE * self._pace)])
+        if (available_memory_bytes() or 0) < _ROOM:
+            measured.calls.clear()
+        self._measured.append(measured)
+        self._rate(measured)
 
-    def _quartile(self, call: Callable[..., Any], given: Sequence[Any], threads: int) -> float:
-        """Return the lower quartile of several calls after one that warms up, or of that one where it is very slow."""
+    def _rate(self, measured: _Measured) -> None:
+        known = Profile({}, {k: {n: sorted(p) for n, p in by.items()} for k, by in self.rates.items()})
+        for kind, rate in zip(measured.kinds, measured.rates(known), strict=True):
+            points = self.rates.setdefault(kind, {}).setdefault(measured.threads, [])
+            points[:] = [(size, before) for size, before in points if size != measured.size]
+            points.append((measured.size, rate))
+
+    def _middle(self, call: Call, threads: int, seconds: float, least: int | None = None) -> float:
+        """Return what a call takes in the middle of several, of CPU, or with threads by the clock.
+
+        The first, which warms up, counts only where it is the only one.
+        """
         with threadpool_limits(limits=threads):
             taken: list[float] = []
             begun = time.perf_counter()
             # Many of what is fast, two of what is slow, one of what is slower, beside the first, or none.
-            while len(taken) < _least_calls(taken, self._pace) or (
-                len(taken) < _MOST and time.perf_counter() - begun < _SLICE * self._pace
+            while len(taken) < (least or _least_calls(taken, self._pace)) or (
+                len(taken) < _MOST and time.perf_counter() - begun < seconds
             ):
                 wall, cpu = time.perf_counter(), time.process_time()
-                call(*given)
+                call()
                 wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
                 if threads == 1 and cpu > 1e-3:
                     self._ratios.append(wall / cpu)
                 taken.append(max(cpu if threads == 1 else wall, 1e-9))
-        counted = sorted(taken[1:] or taken)
-        return counted[len(counted) // 4]
+        return statistics.median(taken[1:] or taken)
 
 
 def _least_calls(taken: Sequence[float], pace: float) -> int:
@@ -177,12 +180,6 @@ def _least_calls(taken: Sequence[float], pace: float) -> int:
     if taken and taken[0] > _VERY_SLOW * pace:
         return 1
     return 2 if sum(taken) > _SLOW * pace else 3
-
-
-def _pulse() -> None:
-    known: dict[int, int] = {}
-    for i in range(20_000):
-        known[i & 255] = 3 * i + len(known)
 
 
 def by_the_clock(call: Callable[[], Any], amount: float) -> float:
