@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from frugalrec.data.shape import DataShape
 from frugalrec.errors import ConfigError
 from frugalrec.machine_profile import Profile
 from frugalrec.testing.data import toy_dataset
-from frugalrec.work import UNITS
+from frugalrec.work import UNITS, Work
 
 
 def test_threads_that_gain_nothing_are_not_recommended() -> None:
@@ -68,68 +69,106 @@ def test_what_is_used_up_is_cpu_time() -> None:
     assert bench.notes == ["a 1: not measured, out of time"]
 
 
-def test_what_meets_a_bad_moment_of_the_machine_is_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    slow = {"until": 0}  # how many calls are slow, and the machine's own pulse with them
+@dataclass
+class Clock:
+    """Time that passes in calls alone: as many seconds as the next of ``taken`` says, and the last one ever after."""
 
-    def call() -> None:
-        busy(0.02 if slow["until"] > 0 else 0.005)
-        slow["until"] -= 1
+    now: float = 0.0
+    calls: int = 0
+    taken: list[float] = field(default_factory=lambda: [0.0])
 
-    monkeypatch.setattr(_bench, "_pulse", lambda: busy(0.004 if slow["until"] > 0 else 0.001))
-    bench = Bench(60.0)
-    bench.measure("calm", 1, 1.0, call)
-    slow["until"] = 12
-    bench.measure("met", 1, 1.0, call)
-    assert bench.rates["calm"][1][0][1] == pytest.approx(200, rel=0.2)
-    assert bench.rates["met"][1][0][1] == pytest.approx(200, rel=0.2)
+    def call(self, times: float = 1.0) -> None:
+        self.now += times * (self.taken.pop(0) if len(self.taken) > 1 else self.taken[0])
+        self.calls += 1
 
 
-def test_of_what_a_busy_machine_measured_a_calm_moment_counts_or_the_better(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(_bench.time, "process_time", lambda: made.now)
+    monkeypatch.setattr(_bench.time, "perf_counter", lambda: made.now)
+    monkeypatch.setattr(_bench, "available_memory_bytes", lambda: 1 << 33)
+    return made
+
+
+def test_what_is_brief_counts_as_in_the_middle_of_all_moments(clock: Clock) -> None:
     bench, found = Bench(60.0), []
-    monkeypatch.setattr(_bench, "_TRIES", 1)
-    # Busy twice, the second time less so; then calm, though slower; then whatever comes.
-    for seconds, calm in ((0.04, False), (0.02, False), (0.025, True), (0.01, True), (0.01, False)):
-        monkeypatch.setattr(Bench, "_quartile", lambda *given, seconds=seconds: seconds)
-        monkeypatch.setattr(Bench, "_is_calm", lambda self, calm=calm: calm)
-        bench.measure("work", 1, 1.0, busy)
-        found.append((1 / bench.rates["work"][1][0][1], bench.is_rough("work")))
-    assert [took for took, _ in found] == pytest.approx([0.04, 0.02, 0.025, 0.025, 0.025])
-    assert [rough for _, rough in found] == [True, True, False, False, False]
-    assert not bench.is_rough("other")
+    clock.taken = [0.02]
+    bench.measure("work", 1, 1.0, clock.call)
+    for moment in (0.01, 0.012, 0.03):
+        clock.taken = [moment]
+        bench.again()
+        found.append(1 / bench.rates["work"][1][0][1])
+    assert found == pytest.approx([0.015, 0.012, 0.016])
     assert len(bench.rates["work"][1]) == 1
 
 
-def test_what_is_slow_is_called_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = {"now": 0.0, "calls": 0}
-    monkeypatch.setattr(_bench.time, "process_time", lambda: clock["now"])
-    monkeypatch.setattr(_bench.time, "perf_counter", lambda: clock["now"])
+def test_what_is_measured_again_may_take_as_long_in_all_as_is_left_for_it(clock: Clock) -> None:
+    for seconds, repeated in ((0.01, 12), (0.05, 2), (0.11, 1), (0.2, 0)):
+        bench, clock.taken = Bench(60.0), [seconds]
+        bench.measure("work", 1, 1.0, clock.call)
+        clock.calls = 0
+        for _ in range(15):
+            bench.again()
+        assert clock.calls == pytest.approx(repeated, abs=seconds < 0.02)  # sums of floats decide of the last one
 
-    def call(first: float, then: float) -> None:
-        clock["now"] += then if clock["calls"] else first
-        clock["calls"] += 1
 
+def test_nothing_is_measured_again_in_a_hurry_or_without_room(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench, clock.taken = Bench(60.0), [0.01]
+    bench.measure("work", 1, 1.0, clock.call)
+    clock.calls = 0
+    bench.hurry(61.0)
+    bench.again()
+    assert clock.calls == 0
+    bench.hurry(1.0)
+    bench.again()
+    assert clock.calls == 1
+    monkeypatch.setattr(_bench, "available_memory_bytes", lambda: 1 << 30)
+    bench = Bench(60.0)
+    bench.measure("work", 1, 1.0, clock.call)
+    clock.calls = 0
+    bench.again()
+    assert clock.calls == 0
+
+
+def test_what_comes_with_other_work_follows_what_that_takes_now(clock: Clock) -> None:
+    bench = Bench(60.0)
+    clock.taken = [0.01]
+    bench.measure("part", 1, 1.0, clock.call)
+    clock.taken = [0.03]
+    bench.measure("whole", 1, 1.0, clock.call, beside=[Work("part", 1.0)])
+    bench.together(("a", "b"), 1, [[2.0, 1.0], [1.0, 4.0]], clock.call, (1.0, 2.0))
+    assert 1 / bench.rates["whole"][1][0][1] == pytest.approx(0.02)
+    clock.taken = [0.02]
+    bench.again()
+    took = {kind: 1 / by[1][0][1] for kind, by in bench.rates.items()}
+    # 30 and 20 ms have 25 in their middle, and 10 and 20 have 15; 2a + b = 25 and a + 4b = 50.
+    assert took == pytest.approx({"part": 0.015, "whole": 0.01, "a": 0.05 / 7, "b": 0.075 / 7})
+
+
+def test_what_is_slow_is_called_less_often(clock: Clock) -> None:
     found = {}
-    for first, then in ((1.0, 0.9), (0.5, 0.25), (0.2, 0.125), (0.02, 0.0125)):
-        clock["calls"] = 0
+    for first, then in ((1.0, 0.9), (0.5, 0.25), (0.2, 0.125), (0.01, 0.00625)):
+        clock.calls, clock.taken = 0, [first, then]
         bench = Bench(60.0)
-        bench.measure("work", 1, 1.0, call, first, then)
-        found[first] = clock["calls"], bench.rates["work"][1][0][1]
+        bench.measure("work", 1, 1.0, clock.call)
+        found[first] = clock.calls, bench.rates["work"][1][0][1]
     # What takes a second is measured by its first call; what is fast does not count the one that warms up.
-    assert {first: calls for first, (calls, _) in found.items()} == {1.0: 1, 0.5: 2, 0.2: 3, 0.02: 8}
-    assert [rate for _, rate in found.values()] == pytest.approx([1.0, 4.0, 8.0, 80.0])
+    assert {first: calls for first, (calls, _) in found.items()} == {1.0: 1, 0.5: 2, 0.2: 3, 0.01: 6}
+    assert [rate for _, rate in found.values()] == pytest.approx([1.0, 4.0, 8.0, 160.0])
     # Where what is left needs more time than there is, all of it is called less often.
     hurried = []
-    for first, then in ((0.5, 0.25), (0.16, 0.125), (0.02, 0.0125)):
-        clock["calls"] = 0
+    for first, then in ((0.5, 0.25), (0.16, 0.125), (0.01, 0.00625)):
+        clock.calls, clock.taken = 0, [first, then]
         bench = Bench(10.0)
         bench.hurry(11.0)
-        bench.measure("work", 1, 1.0, call, first, then)
-        hurried.append(clock["calls"])
+        bench.measure("work", 1, 1.0, clock.call)
+        hurried.append(clock.calls)
     assert hurried == [1, 2, 3]
     bench.hurry(5.0)
-    clock["calls"] = 0
-    bench.measure("other", 1, 1.0, call, 0.02, 0.0125)
-    assert clock["calls"] == 8
+    clock.calls, clock.taken = 0, [0.01, 0.00625]
+    bench.measure("other", 1, 1.0, clock.call)
+    assert clock.calls == 6
 
 
 def test_a_language_model_of_ones_own_is_measured_under_its_path(tmp_path: Path) -> None:

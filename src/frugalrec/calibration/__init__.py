@@ -40,6 +40,7 @@ _STEPS: tuple[Step, ...] = (
 )
 """What is measured, and about how many CPU seconds it takes; where there are fewer for all that is left, in a hurry."""
 
+
 def calibrate(
     *, tdp_watts: float | None = None, seconds: float = SECONDS, language_models: Sequence[Path] = ()
 ) -> Profile:
