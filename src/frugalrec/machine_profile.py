@@ -18,7 +18,7 @@ from frugalrec.errors import ConfigError
 from frugalrec.machine import hardware
 from frugalrec.work import UNITS, Work
 
-VERSION = 6  # goes up when kinds of work change what they count
+VERSION = 7  # goes up when kinds of work change what they count
 FOREIGN_SPREAD = 4.0
 """Times from a profile of other hardware may be off by this factor."""
 

@@ -49,6 +49,7 @@ UNITS: Mapping[str, str] = {
     "load": "byte",
     "store": "text",
     "fetch": "text",
+    "recall": "text",
     "answer": "request",
     "query": "request",
     "state": "request",

@@ -14,6 +14,8 @@ import numpy as np
 from frugalrec import assets, registry
 from frugalrec.calibration._bench import Bench
 from frugalrec.cost import Ledger
+from frugalrec.data.catalog import Catalog
+from frugalrec.data.ids import IdMap
 from frugalrec.encoders._bags import expected_rows
 from frugalrec.encoders._cached import Cached
 from frugalrec.encoders.bag_of_words import BagOfWords
@@ -22,6 +24,8 @@ from frugalrec.encoders.onnx import Onnx
 from frugalrec.encoders.static import Static
 from frugalrec.errors import ConfigError, MissingExtraError
 from frugalrec.interfaces import LanguageModel, Matrix, Role, TextEncoder
+from frugalrec.pipeline import Remembering
+from frugalrec.recommenders._text import encode_items
 from frugalrec.stores.array_cache import ArrayCache
 from frugalrec.work import Work, weights_name
 
@@ -30,7 +34,7 @@ SENTENCE = "the quick brown fox jumps over a lazy dog while seven old ships sail
 
 
 def texts(bench: Bench) -> None:
-    """Measure words, stored vectors, and the default encoder."""
+    """Measure words, vectors that are stored or remembered, and the default encoder."""
     rng = np.random.default_rng(0)
 
     def titles(n: int = 1_000) -> list[str]:
@@ -38,10 +42,10 @@ def texts(bench: Bench) -> None:
         fresh = int(rng.integers(0, 1 << 20))
         return [" ".join(f"{fresh:05x}{w:x}" for w in row) for row in rng.integers(0, 1 << 11, (n, 5))]
 
-    known, encoder = titles(), BagOfWords()
-    characters, dense = float(sum(map(len, known))), expected_rows(1_000.0, encoder.dim)
-    bench.measure("words", 1, characters, encoder.encode, known, beside=dense)
-    n_words = float(len({word for title in known for word in title.split()}))
+    some, encoder = titles(), BagOfWords()
+    characters, dense = float(sum(map(len, some))), expected_rows(1_000.0, encoder.dim)
+    bench.measure("words", 1, characters, encoder.encode, some, beside=dense)
+    n_words = float(len({word for title in some for word in title.split()}))
     read = [*dense, Work("words", characters)]
     bench.measure("vocabulary", 1, n_words, lambda: encoder.encode(titles()), beside=read)
     with tempfile.TemporaryDirectory() as folder:
@@ -50,6 +54,10 @@ def texts(bench: Bench) -> None:
             stored, asked = Cached(_Zeros(dim), ArrayCache(Path(folder) / f"{dim}")), titles(4_000)
             stored.encode(asked)
             bench.measure("fetch", 4 * dim, 4_000.0, stored.encode, asked)
+            catalog = Catalog(IdMap(map(str, range(len(asked)))), {"title": asked}, ("title",))
+            known = Remembering(_Zeros(dim))
+            known.remember(catalog.texts())
+            bench.measure("recall", 4 * dim, 4_000.0, encode_items, catalog, known)
     if not is_cached(Onnx.model):
         bench.notes.append(
             "encoder: not measured, its weights are not cached (frugalrec assets fetch all-minilm-l6-v2-int8)"

@@ -196,10 +196,13 @@ def expected_blockwise(shape: DataShape, blocks: int, dim: int, cells: float, co
 
 
 def expected_text_space(shape: DataShape, dim: int, whitening: float) -> Expected:
-    """Return what `TextSpace.fit` and ``project`` take for the catalogue; FLOPs as they charge them."""
+    """Return what `encode_items`, `TextSpace.fit` and ``project`` take for the catalogue; FLOPs as they charge them.
+
+    The vectors have been encoded, in a stage of its own, and are recalled by their texts.
+    """
     n, rows, d = shape.items, shape.n_texts, float(dim)
     flops = rows * d + 4.0 * n * d
-    work = [Work("space", n * d), Work("touch", 8.0 * n * d)]
+    work = [Work("recall", n, 4.0 * d), Work("space", n * d), Work("touch", 8.0 * n * d)]
     # As they were encoded, and as they are here; some rows at a time.
     peak = 8.0 * n * d + 14.0 * min(n, TEXT_ROWS) * d
     if whitening:
