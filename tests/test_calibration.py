@@ -103,6 +103,19 @@ def test_what_is_brief_counts_as_in_the_middle_of_all_moments(clock: Clock) -> N
     assert len(bench.rates["work"][1]) == 1
 
 
+def test_how_much_a_machine_varies_is_told_from_what_is_measured_again(clock: Clock) -> None:
+    bench = Bench(60.0)
+    assert bench.variation is None
+    clock.taken = [0.01]
+    bench.measure("work", 1, 1.0, clock.call)
+    assert bench.variation is None  # one moment tells nothing
+    for moment in (0.01, 0.01, 0.01, 0.01, 0.02, 0.005, 0.01, 0.01):
+        clock.taken = [moment]
+        bench.again()
+    # Two of nine moments are off by 2, which is more than a tenth.
+    assert bench.variation == pytest.approx(2.0)
+
+
 def test_what_is_measured_again_may_take_as_long_in_all_as_is_left_for_it(clock: Clock) -> None:
     for seconds, repeated in ((0.01, 12), (0.05, 2), (0.11, 1), (0.2, 0)):
         bench, clock.taken = Bench(60.0), [seconds]

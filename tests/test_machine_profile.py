@@ -72,6 +72,14 @@ def test_kept_by_hardware_and_read_back(cache: Path) -> None:
     assert again.spread == OWN_SPREAD
 
 
+def test_a_machine_that_varies_widens(cache: Path) -> None:
+    for variation, spread in ((1.05, OWN_SPREAD), (1.7, 1.7)):
+        replace(profile(), variation=variation).save()
+        again = machine_profile.load()
+        assert again is not None
+        assert (again.variation, again.spread) == (variation, spread)
+
+
 def test_other_hardware_warns_and_widens() -> None:
     elsewhere = replace(profile(), hardware={"processor": "Z80", "cores": 1, "memory_gib": 0.1})
     path = elsewhere.save()
@@ -96,6 +104,8 @@ def test_other_hardware_warns_and_widens() -> None:
         ({"power": {"watts": 0.0, "basis": "estimated", "source": "TDP"}}, "watts must be above 0"),
         ({"power": {"watts": "much", "basis": "estimated", "source": "TDP"}}, "not a machine profile"),
         ({"power": None}, "not a machine profile"),
+        ({"variation": 0.5}, "a variation must be at least 1"),
+        ({"variation": "much"}, "not a machine profile"),
     ],
 )
 def test_a_damaged_profile_says_so(change: dict[str, object], told: str, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ FOREIGN_SPREAD = 4.0
 """Times from a profile of other hardware may be off by this factor."""
 
 OWN_SPREAD = 1.3
-"""Times from this machine's own profile may be off by this factor: clocks, caches and neighbours vary."""
+"""Times from this machine's own profile may be off by this factor, or by more where its `Profile.variation` is."""
 
 _GROWING = ("factor-", "substitute-", "invert-", "eigen-")
 """Kinds whose rates still grow beyond what can be measured in seconds."""
@@ -47,7 +47,8 @@ class Profile:
 
     ``threads`` recommends how many threads to compute with, by kind of library (``linear algebra``, ``encoder``).
     ``contention`` is the wall clock over the CPU time of single-threaded work while measuring: above 1, the machine had
-    other work to do, and its rates may be lower than they would be alone.
+    other work to do, and its rates may be lower than they would be alone. ``variation`` is the factor within which nine
+    of ten measurements were of what the same work took in the middle of several moments; None where none was repeated.
     """
 
     hardware: Mapping[str, Any]
@@ -56,6 +57,7 @@ class Profile:
     disk: Mapping[str, float | None] = field(default_factory=dict)
     power: Power = Power()
     contention: float | None = None
+    variation: float | None = None
     created: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
 
@@ -78,7 +80,7 @@ class Profile:
     @property
     def spread(self) -> float:
         """Factor by which times from this profile may be off."""
-        return FOREIGN_SPREAD if self.foreign else OWN_SPREAD
+        return FOREIGN_SPREAD if self.foreign else max(OWN_SPREAD, self.variation or 1.0)
 
     def rate(self, kind: str, size: float = 1.0, *, model: str = "", threads: int = 1) -> float | None:
         """Return units a second, between sizes by their logarithms; None where unknown.
@@ -116,6 +118,7 @@ class Profile:
             "versions": dict(self.versions),
             "threads": dict(self.threads),
             "contention": self.contention,
+            "variation": self.variation,
             "power": {"watts": self.power.watts, "basis": self.power.basis, "source": self.power.source},
             "disk": dict(self.disk),
             "corrections": dict(self.corrections),
@@ -150,6 +153,7 @@ class Profile:
                     None if power["watts"] is None else float(power["watts"]), str(power["basis"]), str(power["source"])
                 ),
                 contention=table["contention"],
+                variation=None if table["variation"] is None else float(table["variation"]),
                 created=str(table["created"]),
                 versions=dict(table["versions"]),
                 corrections={str(k): float(v) for k, v in table["corrections"].items()},
@@ -162,6 +166,8 @@ class Profile:
         wrong = [key for key, factor in profile.corrections.items() if not 0 < factor < math.inf]
         if wrong:
             raise ConfigError(f"{where}: the correction of '{wrong[0]}' must be above 0", hint=again)
+        if profile.variation is not None and not 1 <= profile.variation < math.inf:
+            raise ConfigError(f"{where}: a variation must be at least 1, not {profile.variation!r}", hint=again)
         if profile.power.watts is not None and not 0 < profile.power.watts < math.inf:
             raise ConfigError(f"{where}: watts must be above 0, not {profile.power.watts!r}", hint=again)
         for kind, by_threads in profile.rates.items():

@@ -45,6 +45,9 @@ def test_the_page_of_a_profile_says_what_is_unknown() -> None:
     busy = profile_page.lines(Profile(hardware(), RATES, power=Power(65.0, "estimated", "TDP"), contention=2.5))
     assert any("65 W (estimated: TDP)" in line for line in busy)
     assert any("2.5 times the CPU time" in line for line in busy)
+    assert not any("at other moments" in line for line in busy)
+    shared = profile_page.lines(Profile(hardware(), RATES, variation=1.84))
+    assert any("up to 1.8 times as long" in line for line in shared)
 
 
 def test_lines_are_named_and_marked() -> None:

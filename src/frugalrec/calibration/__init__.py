@@ -70,6 +70,7 @@ def calibrate(
         disk=disk_latency(),
         power=_hardware.power(tdp_watts),
         contention=bench.contention,
+        variation=bench.variation,
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         versions={name: metadata.version(name) for name in ("frugalrec", "numpy", "scipy", "onnxruntime")},
         notes=tuple(bench.notes),

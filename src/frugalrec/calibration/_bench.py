@@ -93,6 +93,15 @@ class Bench:
         """How many times its CPU time work took by the clock; None before anything was measured."""
         return statistics.median(self._ratios) if self._ratios else None
 
+    @property
+    def variation(self) -> float | None:
+        """Within which factor nine of ten measurements were of what the same work took in the middle; None: unknown."""
+        repeated = [taken for measured in self._measured for taken in measured.seconds if len(taken) > 2]
+        if not repeated:
+            return None
+        off = np.concatenate([np.abs(np.log(np.array(taken) / statistics.median(taken))) for taken in repeated])
+        return float(np.exp(np.quantile(off, 0.9)))
+
     def measure(
         self,
         kind: str,

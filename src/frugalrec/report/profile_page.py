@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from frugalrec.machine_profile import Profile
+from frugalrec.machine_profile import OWN_SPREAD, Profile
 from frugalrec.report import words
 from frugalrec.report._markup import Markup, tag
 from frugalrec.report._pieces import table
@@ -57,6 +57,11 @@ def lines(profile: Profile) -> list[str]:
         found.append(
             f"the machine had other work to do while measuring: the clock ran {profile.contention:.1f} times the CPU "
             "time. Measure again on an idle machine for rates it can reach"
+        )
+    if profile.variation is not None and profile.variation > OWN_SPREAD:
+        found.append(
+            f"the same work took up to {profile.variation:.1f} times as long, or as short, at other moments, as on a "
+            "machine that others share: ranges of estimates are as wide"
         )
     return [*found, *profile.notes]
 
