@@ -87,10 +87,11 @@ class Ease(Linear):
         if self.activity_discount:
             weight = np.maximum(per_user, 1.0) ** (-self.activity_discount / 2)
             X.data *= np.repeat(weight, np.diff(X.indptr)).astype(X.dtype)
-        gram = (X.T @ X).tocsr()
+        product = X.T @ X
         charge(flops=2.0 * float(per_user @ per_user))
-        if gram.nnz >= 0.1 * gram.shape[0] * gram.shape[1] and gram.shape[0] <= DENSE_ROWS:
-            gram = gram.toarray()
+        n = interactions.n_items
+        # Each cell adds the same terms in the order of the users, so that the columns of the product are its rows.
+        gram = product.T.toarray() if product.nnz >= 0.1 * n * n and n <= DENSE_ROWS else product.tocsr()
         return Statistics(gram, None, int(np.count_nonzero(per_user)), len(interactions))
 
     def solve(self, statistics: Statistics) -> Self:
@@ -140,13 +141,13 @@ class Ease(Linear):
         dense = cells >= 0.1 * n * n and n <= DENSE_ROWS
         entry = 12.0 if dtype_of(int(n)) is np.float64 else 8.0
         held = 8.0 * n * n if dense else entry * cells
-        peak = max(2.0 * entry * cells, entry * cells + held if dense else 0.0) + 24.0 * shape.n_chosen
+        peak = (entry * cells + held if dense else 2.0 * entry * cells) + 24.0 * shape.n_chosen
         work = (
             *expected_gram(shape.n_chosen, shape.squares, cells, n),
             Work("events", shape.n_events, shape.n_events),
-            # Turning a product's columns into rows costs as much as moving some 250 bytes a cell.
-            Work("stream", 250.0 * cells + 2 * held, 12.0 * cells),
-            Work("touch", 24.0 * cells + (held if dense else 0.0)),
+            # Turning a sparse product's columns into rows costs as much as moving some 250 bytes a cell.
+            Work("stream", (50.0 if dense else 250.0) * cells + 2 * held, 12.0 * cells),
+            Work("touch", 12.0 * cells + held if dense else 24.0 * cells),
         )
         sums = Expected(work, 2.0 * shape.squares, 0.0, 0.0, peak, held, 1.0 if dense else 1.15)
         # Counting items takes 2 FLOPs a cell of each pair; whatever text adds comes on top.
