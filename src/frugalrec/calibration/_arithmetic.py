@@ -12,13 +12,13 @@ from scipy import linalg, sparse
 
 from frugalrec.calibration._bench import Bench
 from frugalrec.calibration._made_up import log_of, scattered
-from frugalrec.interfaces import Matrix
 from frugalrec.machine import available_memory_bytes
 from frugalrec.recommenders._approximate import times
 from frugalrec.recommenders._base import as_wide
 from frugalrec.recommenders._expected import expected_gram
 from frugalrec.recommenders._ridge import invert
 from frugalrec.recommenders._statistics import add_transpose
+from frugalrec.recommenders.item_knn import largest_of_rows
 from frugalrec.work import Work
 
 _FACTOR_SIZES = (512, 1024, 3072)
@@ -96,9 +96,10 @@ def memory(bench: Bench) -> None:
         weights = np.ones((n_items, n_items), dtype=np.float32)
         histories = sparse.csr_array(chosen[:2_000].astype(np.float32))
         bench.measure("gather", n_items, float(histories.nnz) * n_items, times, histories, weights)
-    for length in (400, 4_000):
-        lists = np.random.default_rng(0).random((200, length), dtype=np.float32)
-        bench.measure("rows", length, 200.0, _rows, lists)
+    # Rows of similarities, of which the largest are kept: all of the short ones.
+    for length in (50, 400, 4_000):
+        rows = sparse.csr_array(np.random.default_rng(0).random((200, length), dtype=np.float32))
+        bench.measure("rows", length, 200.0, largest_of_rows, rows, length, 100)
 
 
 def turned(bench: Bench) -> None:
@@ -152,15 +153,3 @@ def _products(chosen: sparse.csr_array) -> tuple[float, float]:
     """Return how many pairs a table multiplied by itself has, and how many cells they fall into."""
     lengths = np.diff(chosen.indptr).astype(np.float64)
     return float(lengths @ lengths), float(_gram(chosen).nnz)
-
-
-def _rows(lists: Matrix) -> Any:
-    return [_row(values) for values in lists]
-
-
-def _row(values: np.ndarray[Any, Any]) -> Any:
-    """Do what item-knn does for a row of similarities."""
-    other = (values > 0.1) & (np.arange(len(values)) != 3)
-    kept = values[other]
-    best = np.argpartition(kept, len(kept) - 100)[len(kept) - 100 :]
-    return np.argsort(best), kept[best]

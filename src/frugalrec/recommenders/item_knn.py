@@ -70,7 +70,7 @@ class ItemKnn(Scores):
                 trust.data /= trust.data + self.shrinkage
                 pairs = sparse.csr_array(pairs.multiply(trust))
                 charge(flops=3.0 * trust.nnz)
-            return _nearest(pairs, rows.start, self.neighbours)
+            return largest_of_rows(pairs, rows.start, self.neighbours)
 
         blocks = [nearest(rows) for rows in _blocks(chosen_by, activity)]
         self.similarity_ = sparse.csr_array(sparse.vstack(blocks, format="csr"))
@@ -159,7 +159,7 @@ def _blocks(chosen_by: sparse.csr_array, activity: np.ndarray[Any, Any]) -> Iter
         start = stop
 
 
-def _nearest(pairs: sparse.csr_array, first: int, k: int) -> sparse.csr_array:
+def largest_of_rows(pairs: sparse.csr_array, first: int, k: int) -> sparse.csr_array:
     """Keep the ``k`` largest positive entries of each row, the item's own aside; row 0 belongs to item ``first``."""
     room = int(np.minimum(np.diff(pairs.indptr), k).sum())
     kept_items, kept = np.empty(room, dtype=pairs.indices.dtype), np.empty(room, dtype=pairs.dtype)
