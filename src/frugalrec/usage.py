@@ -178,8 +178,8 @@ def _counters() -> _Counters:
 
 
 def _forget() -> None:
-    global _current
-    _current = None
+    global _current, _stale
+    _current, _stale = None, 0.0
 
 
 if hasattr(os, "register_at_fork"):
