@@ -140,17 +140,18 @@ def scores(bench: Bench) -> None:
     weights = scattered(30_000, 400)
     rows = _histories(dataset_of(30_000, 8_000, length=80), 100)
     bench.measure("sparse-cold", 400, 400.0 * sum(row.nnz for row in rows), _each, product, rows, weights)
-    for n_items in (1_000, 4_000):
+    for n_items, alone, batch in ((1_000, 50, 1_000), (4_000, 50, 1_000), (ANSWERED, 20, 100)):
         data = dataset_of(n_items, 60_000)
         member = Popularity()
         fused = Hybrid((member, Popularity(half_life_days=1.0))).fit(data)
-        queries = [data.query(user) for user in range(1_000)]
+        queries = [data.query(user) for user in range(batch)]
         parts = member.expected(DataShape.of(data))
-        known = _work([(parts.score + parts.score).times(50.0)])
-        bench.measure("fuse-alone", n_items, 100.0 * n_items, _score_each, fused, queries[:50], beside=known)
-        bench.measure(
-            "fuse", n_items, 2_000.0 * n_items, fused.score, queries, beside=_work([parts.in_batch.times(2_000.0)])
-        )
+        for kind, asked, one, each in (
+            ("fuse-alone", queries[:alone], parts.score, _score_each),
+            ("fuse", queries, parts.in_batch, Hybrid.score),
+        ):
+            known = _work([(one + one).times(float(len(asked)))])
+            bench.measure(kind, n_items, 2.0 * len(asked) * n_items, each, fused, asked, beside=known)
 
 
 def als(bench: Bench) -> None:
