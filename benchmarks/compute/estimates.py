@@ -8,15 +8,17 @@
     python benchmarks/compute/estimates.py movielens-1m --users 0.1 --rounds 6 --out runs/tenth.jsonl
     python benchmarks/compute/estimates.py --forecast runs/tenth.jsonl --again runs/estimates.jsonl --out runs/all.jsonl
     python benchmarks/compute/estimates.py --again runs/estimates.jsonl --data DIR --out runs/again.jsonl
+    python benchmarks/compute/estimates.py --again runs/all.jsonl --corrected runs/small.jsonl --out runs/again.jsonl
     python benchmarks/compute/estimates.py --summary runs/estimates.jsonl
 
-``--again`` compares what was measured before with what formulas and profile say now. With ``--share``, what is known of
-the log is the events of that share of its users, scaled to their number. With ``--users``, plans are tried on the
-events of that share of the users alone, and ``--forecast`` says from what they took there what they take on all, as
-`frugalrec forecast` does: that, times how much the formulas grow from the shape of the share to that of as many users
-as there are. Plans have their components' defaults: nothing is tuned. Times are CPU seconds of one thread; the profile
-is the machine's own, taken once before. A process judges a made-up log first, so that libraries are loaded as they are
-in a study from its second plan on; a plan's weights are loaded when it encodes.
+``--again`` compares what was measured before with what formulas and profile say now; with ``--corrected``, after the
+errors of another file of results corrected the profile, as `frugalrec costs calibrate` does after runs. With
+``--share``, what is known of the log is the events of that share of its users, scaled to their number. With
+``--users``, plans are tried on the events of that share of the users alone, and ``--forecast`` says from what they took
+there what they take on all, as `frugalrec forecast` does: that, times how much the formulas grow from the shape of the
+share to that of as many users as there are. Plans have their components' defaults: nothing is tuned. Times are CPU
+seconds of one thread; the profile is the machine's own, taken once before. A process judges a made-up log first, so
+that libraries are loaded as they are in a study from its second plan on; a plan's weights are loaded when it encodes.
 With ``--rounds``, all plans are tried so many times, one after another, and the median of what a stage took counts: a
 machine that others share changes its speed for seconds at a time. Stages below `LEAST_SECONDS` or `LEAST_BYTES` are not
 counted: timers and what the allocator kept are as large.
@@ -54,12 +56,13 @@ from frugalrec.data.dataset import Dataset, Split
 from frugalrec.data.ids import IdMap
 from frugalrec.data.shape import DataShape
 from frugalrec.datasets import load_data
-from frugalrec.estimation import Estimator
+from frugalrec.estimation import Estimator, correction_key
 from frugalrec.evaluation import Evaluation, evaluate
 from frugalrec.expectations import estimator_for, plans_of
 from frugalrec.pace import Pace
 from frugalrec.plan import Plan, Spec
 from frugalrec.prices import PriceSheet
+from frugalrec.run_costs import corrected, errors
 from frugalrec.stores.array_cache import ArrayCache
 from frugalrec.testing.data import checkerboard
 from frugalrec.trying import item_vectors, split_of
@@ -92,6 +95,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1, help="times that every plan is tried")
     parser.add_argument("--summary", type=Path, help="print the tables of a file of results")
     parser.add_argument("--again", type=Path, help="a file of results, whose expectations are made anew")
+    parser.add_argument("--corrected", type=Path, help="results whose errors correct the profile for --again")
     parser.add_argument("--share", type=float, default=1.0, help="of the users, whose events are looked at")
     parser.add_argument("--users", type=float, default=1.0, help="of all, whose events are the data")
     parser.add_argument("--forecast", type=Path, help="results of --users, from which those of --again are forecast")
@@ -223,13 +227,35 @@ def estimator_of(config: Config, split: Split, share: float) -> Estimator:
 
 
 def again(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    for data_set, its_lines in groupby(medians(read(given.again)), key=lambda line: line["data"]):
-        config, dataset, split = prepared(data_set, given.data)
-        estimator = estimator_of(config, split, given.share)
+    corrections = corrections_by(given.corrected, given.data) if given.corrected else {}
+    yield from expected_anew(medians(read(given.again)), given.data, given.share, corrections)
+
+
+def corrections_by(file: Path, folder: Path) -> dict[str, float]:
+    """Return what the errors of a file of results correct, by component and stage."""
+    lines = list(expected_anew(medians(read(file)), folder, 1.0, {}))
+    with tempfile.TemporaryDirectory() as run:
+        kept = "".join(json.dumps({**line, "profile": "now"}) + "\n" for line in lines)
+        (Path(run) / "estimates.jsonl").write_text(kept, encoding="utf-8")
+        return corrected({}, errors([Path(run)], profile="now", least_seconds=LEAST_SECONDS))
+
+
+def expected_anew(
+    lines: list[dict[str, Any]], folder: Path, share: float, corrections: dict[str, float]
+) -> Iterator[dict[str, Any]]:
+    for data_set, its_lines in groupby(lines, key=lambda line: line["data"]):
+        config, dataset, split = prepared(data_set, folder)
+        estimator = estimator_of(config, split, share)
+        assert estimator.profile is not None
+        profile = dataclasses.replace(estimator.profile, corrections=corrections)
+        estimator = dataclasses.replace(estimator, profile=profile)
         plans = {plan.name: plan for plan in plans_of(config, dataset)}
         for name, of_plan in groupby(its_lines, key=lambda line: line["plan"]):
-            stages = estimator.estimate(plans[name].resolved(plans)).stages
-            yield from ({**line, "expected": stages[line["stage"]].to_dict()} for line in of_plan)
+            plan = plans[name].resolved(plans)
+            stages = estimator.estimate(plan).stages
+            for line in of_plan:
+                component = "encoder" if line["stage"] == "encode" else correction_key(plan)
+                yield {**line, "component": component, "expected": stages[line["stage"]].to_dict()}
 
 
 def read(file: Path) -> list[dict[str, Any]]:

@@ -132,7 +132,7 @@ class Content(Scores):
             return Stages(fit)  # what distances charge a batch cannot be told for a query
         flops = (2.0 * shape.mean_distinct + 8.0 + 2.0 * n) * dim
         alone = Expected(
-            (Work("query", 1.5), Work("scan", 4.0 * n * dim, 4.0 * n * dim)), flops, 0.0, 0.0, 8.0 * n, 0.0
+            (Work("query", 2.0), Work("scan", 4.0 * n * dim, 4.0 * n * dim)), flops, 0.0, 0.0, 8.0 * n, 0.0
         )
         among = (Work("gemm-f32", flops, dim), Work("gather", shape.mean_distinct * dim, dim))
         return Stages(fit, alone, Expected(among, flops, 0.0, 0.0, 4.0 * n, 0.0))

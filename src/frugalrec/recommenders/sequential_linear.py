@@ -178,7 +178,7 @@ class SequentialLinear(Linear):
         if dim and self.text_weight:
             flops = 2.0 * n * dim
             score += Expected(
-                (Work("state", 2.0), Work("scan", 4.0 * n * dim, 4.0 * n * dim)), flops, 0.0, 0.0, 8.0 * n, 0.0
+                (Work("state", 1.6), Work("scan", 4.0 * n * dim, 4.0 * n * dim)), flops, 0.0, 0.0, 8.0 * n, 0.0
             )
             batch += Expected((Work("gemm-f32", flops, dim),), flops, 0.0, 0.0, 8.0 * n, 0.0)
         held = (solved.held_bytes or 0.0) + 8.0 * n * dim

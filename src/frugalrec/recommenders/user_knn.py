@@ -89,7 +89,7 @@ class UserKnn(Scores):
             compared = expected_product(shape.mean_distinct, shape.mean_popularity, shape.items, users, alone=alone)
             asked = expected_product(kept, theirs, users, shape.items, alone=alone)
             # About four times as many small matrices are made as by a product with weights.
-            own = (Work("query", 4.0),) if alone else ()
+            own = (Work("query", 4.5),) if alone else ()
             # Picking the best neighbours takes longer where more users share an item with the query.
             work = (*own, *compared, *asked, Work("compare", users, max(1.0, 1000.0 * met)))
             return Expected(work, flops, 0.0, 0.0, 40.0 * users, 0.0, 1.5)
