@@ -126,6 +126,19 @@ def test_what_is_measured_again_may_take_as_long_in_all_as_is_left_for_it(clock:
         assert clock.calls == pytest.approx(repeated, abs=seconds < 0.02)  # sums of floats decide of the last one
 
 
+def test_more_time_is_for_more_moments_and_for_what_is_slow(clock: Clock) -> None:
+    calls = {}
+    for seconds in (60.0, 300.0):
+        bench, clock.taken = Bench(seconds), [0.5]
+        bench.measure("slow", 1, 1.0, clock.call)
+        clock.calls = 0
+        while bench.again():
+            pass
+        calls[seconds] = clock.calls
+        assert not bench.again()
+    assert calls == {60.0: 0, 300.0: 4}  # .12 s, and .008 of each of the 240 s beyond a minute
+
+
 def test_nothing_is_measured_again_in_a_hurry_or_without_room(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     bench, clock.taken = Bench(60.0), [0.01]
     bench.measure("work", 1, 1.0, clock.call)

@@ -26,6 +26,7 @@ _HURRY = 0.3  # times these seconds where there is little time left
 _PATIENCE = 4
 _MOST = 40  # times that what is fast is repeated
 _AGAIN, _AGAIN_SLICE = 0.12, 0.003  # seconds for measuring a rate again at other moments, in all and each time
+_LEAST, _MORE = 60.0, 0.008  # seconds of a short calibration; and what each beyond them adds to those for a rate again
 _ROOM = 3 << 30  # bytes that must be free for what is measured again to be kept
 
 
@@ -40,7 +41,7 @@ class _Measured:
     beside: Sequence[Work]
     calls: list[Call] = field(default_factory=list)
     seconds: list[list[float]] = field(default_factory=list)
-    left: float = _AGAIN  # seconds for making the calls again
+    left: float = 0.0  # seconds for making the calls again
 
     def rates(self, known: Profile) -> list[float]:
         """Return the rate of each kind, from what its calls took in the middle."""
@@ -68,6 +69,7 @@ class Bench:
         self.notes: list[str] = []
         self.cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self._measured: list[_Measured] = []
+        self._again = _AGAIN + _MORE * max(0.0, seconds - _LEAST)
         self._ratios: list[float] = []
         self._pace = 1.0
 
@@ -132,8 +134,9 @@ class Bench:
         """
         self._measure(_Measured(kinds, float(size), amounts, 1, (), [partial(call, one) for one in given]))
 
-    def again(self) -> None:
-        """Measure once more what does not take long, now that some time has passed."""
+    def again(self) -> bool:
+        """Measure once more what does not take long, now that some time has passed; return whether anything was."""
+        some = False
         for measured in self._measured:
             if self.over or self._pace < 1:
                 break
@@ -142,13 +145,16 @@ class Bench:
                 measured.calls.clear()  # and what they hold
             for call, taken in zip(measured.calls, measured.seconds, strict=False):
                 taken.append(self._middle(call, measured.threads, _AGAIN_SLICE, least=1))
+                some = True
         for measured in self._measured:
             self._rate(measured)
+        return some
 
     def _measure(self, measured: _Measured) -> None:
         if self.over:
             self.notes.append(f"{', '.join(measured.kinds)} {measured.size:,.0f}: not measured, out of time")
             return
+        measured.left = self._again
         for call in measured.calls:
             measured.seconds.append([self._middle(call, measured.threads, _SLICE * self._pace)])
         if (available_memory_bytes() or 0) < _ROOM:

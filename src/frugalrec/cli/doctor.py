@@ -20,7 +20,11 @@ def doctor(
     ] = None,
     seconds: Annotated[
         float,
-        typer.Option(min=1.0, help="CPU seconds, or four times as many by the clock, after which none is begun."),
+        typer.Option(
+            min=1.0,
+            help="CPU seconds, or four times as many by the clock, after which none is begun; more than a minute "
+            "measure at more moments, for a machine that others share.",
+        ),
     ] = 50.0,
     llm: Annotated[
         list[Path] | None,
