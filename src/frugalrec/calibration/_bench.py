@@ -25,7 +25,7 @@ _SLOW, _VERY_SLOW = 0.4, 0.6  # seconds of calls, above which one is enough, bes
 _HURRY = 0.3  # times these seconds where there is little time left
 _PATIENCE = 4
 _MOST = 40  # times that what is fast is repeated
-_AGAIN, _AGAIN_SLICE = 0.12, 0.003  # seconds for measuring a rate again at other moments, in all and each time
+_AGAIN, _AGAIN_SLICE = 0.1, 0.003  # seconds for measuring a rate again at other moments, in all and each time
 _LEAST, _MORE = 60.0, 0.008  # seconds of a short calibration; and what each beyond them adds to those for a rate again
 _ROOM = 3 << 30  # bytes that must be free for what is measured again to be kept
 
