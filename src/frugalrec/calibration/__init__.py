@@ -18,7 +18,7 @@ from frugalrec.calibration._bench import Bench
 from frugalrec.calibration._hardware import candidates, disk_latency, recommended_threads
 from frugalrec.machine_profile import Profile, hardware
 
-SECONDS = 53.0
+SECONDS = 55.0
 """No measurement is begun after this many seconds of CPU, or four times as many by the clock."""
 
 Step = tuple[str, Callable[[Bench], None], float]
