@@ -25,7 +25,7 @@ def doctor(
             help="CPU seconds, or four times as many by the clock, after which none is begun; more than a minute "
             "measure at more moments, for a machine that others share.",
         ),
-    ] = 55.0,
+    ] = 53.0,
     llm: Annotated[
         list[Path] | None,
         typer.Option(metavar="PATH", help="A language model of your own to measure: a GGUF file, or a folder."),
