@@ -34,13 +34,13 @@ _STEPS: tuple[Step, ...] = (
     ("requests", _recommending.scores, 4),
     ("texts", _reading.texts, 6.5),
     ("threads", _hardware.threads, 2.5),
-    ("large catalogues", _recommending.solving, 3),
-    ("matrix factorisation", _recommending.als, 3),
+    ("large catalogues", _recommending.solving, 4),
+    ("matrix factorisation", _recommending.als, 4.5),
     ("more encoders", _reading.more_encoders, 2.5),
 )
 """What is measured, and about how many CPU seconds it takes; where there are fewer for all that is left, in a hurry."""
 
-_SLOWER = 1.2  # times those seconds, that a busy machine may need
+_SPARE = 1.0  # CPU seconds beside what is left to measure, for measuring again in between
 
 
 def calibrate(
@@ -59,14 +59,19 @@ def calibrate(
     # What was asked for comes first.
     steps = (models, *_STEPS) if own else (*_STEPS, models)
     bench = Bench(seconds)
-    for i, (name, step, _) in enumerate(steps):
+    taken = planned = 1.0
+    for i, (name, step, needed) in enumerate(steps):
         progress.report("calibrate", i, len(steps))
         if bench.over:
             bench.notes.append(f"{name}: not measured, out of time")
             continue
-        bench.hurry(sum(needed for *_, needed in steps[i:]))
+        # A busy machine takes longer for what is left, as it did for what was.
+        slower, later = max(1.0, taken / planned), sum(needed for *_, needed in steps[i + 1 :])
+        before = bench.left
+        bench.hurry(slower * (needed + later))
         step(bench)
-        if bench.left > _SLOWER * sum(needed for *_, needed in steps[i + 1 :]):
+        taken, planned = taken + before - bench.left, planned + needed
+        if bench.left > slower * later + _SPARE:
             bench.again()
     bench.hurry(0.0)
     while not bench.over and bench.again():
