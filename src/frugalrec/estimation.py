@@ -25,6 +25,9 @@ from frugalrec.work import Expected, Stages, Work, answering, ranking
 STAGES = ("encode", "tune", "fit", "evaluate", "request")
 """The stages of trying a plan, in their order; ``request`` is one answer."""
 
+JUDGED_ONCE = 70.0
+"""What judging takes however few queries there are (intervals, means, lists): as much as so many queries, measured."""
+
 MEMORY_SPREAD = 1.15
 """Formulas of peak memory are tested against measurements to this factor."""
 
@@ -208,6 +211,7 @@ class Estimator:
         alone = float(min(self.config.evaluation.timed_queries, test or self.config.evaluation.timed_queries))
         touched = COPIES * min(float(BLOCK_BYTES), 4.0 * self.shape.items * test)
         asked = judged.times(test) + request.times(alone + 1)
+        asked += Expected((Work("judge-query", JUDGED_ONCE),), 0.0, 0.0, 0.0, 0.0, 0.0)
         asked += Expected((Work("touch", touched),), 0.0, 0.0, 0.0, 0.0, 0.0)
         if request.work is None:
             teller = label if found.score.work is None or plan.reranker is None else plan.reranker.component
