@@ -13,6 +13,7 @@
 
 ``--again`` compares what was measured before with what formulas and profile say now; with ``--corrected``, after the
 errors of another file of results corrected the profile, as `frugalrec costs calibrate` does after runs. With
+``--profiles``, the profile is made of several of this machine: each rate is that in their middle. With
 ``--share``, what is known of the log is the events of that share of its users, scaled to their number. With
 ``--users``, plans are tried on the events of that share of the users alone, and ``--forecast`` says from what they took
 there what they take on all, as `frugalrec forecast` does: that, times how much the formulas grow from the shape of the
@@ -59,6 +60,7 @@ from frugalrec.datasets import load_data
 from frugalrec.estimation import Estimator, correction_key
 from frugalrec.evaluation import Evaluation, evaluate
 from frugalrec.expectations import estimator_for, plans_of
+from frugalrec.machine_profile import Profile
 from frugalrec.pace import Pace
 from frugalrec.plan import Plan, Spec
 from frugalrec.prices import PriceSheet
@@ -95,6 +97,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1, help="times that every plan is tried")
     parser.add_argument("--summary", type=Path, help="print the tables of a file of results")
     parser.add_argument("--again", type=Path, help="a file of results, whose expectations are made anew")
+    parser.add_argument("--profiles", type=Path, nargs="+", help="profiles whose middle stands for that in the cache")
     parser.add_argument("--corrected", type=Path, help="results whose errors correct the profile for --again")
     parser.add_argument("--share", type=float, default=1.0, help="of the users, whose events are looked at")
     parser.add_argument("--users", type=float, default=1.0, help="of all, whose events are the data")
@@ -227,13 +230,26 @@ def estimator_of(config: Config, split: Split, share: float) -> Estimator:
 
 
 def again(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    corrections = corrections_by(given.corrected, given.data) if given.corrected else {}
-    yield from expected_anew(medians(read(given.again)), given.data, given.share, corrections)
+    profile = middle(given.profiles) if given.profiles else None
+    corrections = corrections_by(given.corrected, given.data, profile) if given.corrected else {}
+    yield from expected_anew(medians(read(given.again)), given.data, given.share, corrections, profile)
 
 
-def corrections_by(file: Path, folder: Path) -> dict[str, float]:
+def middle(files: list[Path]) -> Profile | None:
+    """Return the first of several profiles, with the rate in the middle of all that have it at the same size."""
+    loaded = [profile for file in files if (profile := machine_profile.load(file)) is not None]
+    rates: dict[str, dict[int, list[tuple[float, float]]]] = {}
+    for kind, by_threads in loaded[0].rates.items():
+        for n, points in by_threads.items():
+            of_all = [dict(other.rates.get(kind, {}).get(n, ())) for other in loaded]
+            known = [(size, statistics.median(o[size] for o in of_all if size in o)) for size, _ in points]
+            rates.setdefault(kind, {})[n] = known
+    return dataclasses.replace(loaded[0], rates=rates)
+
+
+def corrections_by(file: Path, folder: Path, profile: Profile | None) -> dict[str, float]:
     """Return what the errors of a file of results correct, by component and stage."""
-    lines = list(expected_anew(medians(read(file)), folder, 1.0, {}))
+    lines = list(expected_anew(medians(read(file)), folder, 1.0, {}, profile))
     with tempfile.TemporaryDirectory() as run:
         kept = "".join(json.dumps({**line, "profile": "now"}) + "\n" for line in lines)
         (Path(run) / "estimates.jsonl").write_text(kept, encoding="utf-8")
@@ -241,14 +257,18 @@ def corrections_by(file: Path, folder: Path) -> dict[str, float]:
 
 
 def expected_anew(
-    lines: list[dict[str, Any]], folder: Path, share: float, corrections: dict[str, float]
+    lines: list[dict[str, Any]],
+    folder: Path,
+    share: float,
+    corrections: dict[str, float],
+    profile: Profile | None,
 ) -> Iterator[dict[str, Any]]:
     for data_set, its_lines in groupby(lines, key=lambda line: line["data"]):
         config, dataset, split = prepared(data_set, folder)
         estimator = estimator_of(config, split, share)
-        assert estimator.profile is not None
-        profile = dataclasses.replace(estimator.profile, corrections=corrections)
-        estimator = dataclasses.replace(estimator, profile=profile)
+        known = profile or estimator.profile
+        assert known is not None
+        estimator = dataclasses.replace(estimator, profile=dataclasses.replace(known, corrections=corrections))
         plans = {plan.name: plan for plan in plans_of(config, dataset)}
         for name, of_plan in groupby(its_lines, key=lambda line: line["plan"]):
             plan = plans[name].resolved(plans)

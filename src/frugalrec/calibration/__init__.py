@@ -48,8 +48,7 @@ def calibrate(
 ) -> Profile:
     """Measure this machine. Nothing is fetched: what is not installed or cached is left out, and a note says so.
 
-    More ``seconds`` than a minute go into measuring at more moments, and what is slow as well: on a machine that others
-    share, rates are surer by that.
+    More ``seconds`` than a minute go into measuring at more moments, and what is slow as well.
 
     ``language_models``: GGUF files and folders of one's own to measure, beside the models that are cached. Raises
     `ConfigError` or `MissingExtraError` before anything is measured where one is no model or cannot be run.

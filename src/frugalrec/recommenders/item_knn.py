@@ -108,6 +108,7 @@ class ItemKnn(Scores):
 
         def scored(*, alone: bool) -> Expected:
             product = expected_product(shape.mean_distinct, met, n, n, alone=alone)
+            # A sparse product has more around it than one with weights.
             own = (Work("query", 1.4),) if alone else ()
             return Expected((*own, *product), flops_a_query, 0.0, 0.0, 8.0 * n, 0.0, 1.5)
 
