@@ -238,13 +238,8 @@ def again(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
 def middle(files: list[Path]) -> Profile | None:
     """Return the first of several profiles, with the rate in the middle of all that have it at the same size."""
     loaded = [profile for file in files if (profile := machine_profile.load(file)) is not None]
-    rates: dict[str, dict[int, list[tuple[float, float]]]] = {}
-    for kind, by_threads in loaded[0].rates.items():
-        for n, points in by_threads.items():
-            of_all = [dict(other.rates.get(kind, {}).get(n, ())) for other in loaded]
-            known = [(size, statistics.median(o[size] for o in of_all if size in o)) for size, _ in points]
-            rates.setdefault(kind, {})[n] = known
-    return dataclasses.replace(loaded[0], rates=rates)
+    measured = [rates for profile in loaded for rates in (profile.calibrations or (profile.rates,))]
+    return dataclasses.replace(loaded[0], rates=machine_profile.middle_of(measured))
 
 
 def corrections_by(file: Path, folder: Path, profile: Profile | None) -> dict[str, float]:

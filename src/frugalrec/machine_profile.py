@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import math
 import os
+import statistics
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
@@ -18,12 +19,15 @@ from frugalrec.errors import ConfigError
 from frugalrec.machine import hardware
 from frugalrec.work import UNITS, Work
 
-VERSION = 7  # goes up when kinds of work change what they count
+VERSION = 8  # goes up when kinds of work change what they count
 FOREIGN_SPREAD = 4.0
 """Times from a profile of other hardware may be off by this factor."""
 
 OWN_SPREAD = 1.3
 """Times from this machine's own profile may be off by this factor, or by more where its `Profile.variation` is."""
+
+KEPT = 5
+"""The last calibrations of a machine, whose middle is its profile."""
 
 _GROWING = ("factor-", "substitute-", "invert-", "eigen-")
 """Kinds whose rates still grow beyond what can be measured in seconds."""
@@ -43,7 +47,7 @@ class Power:
 
 @dataclass(frozen=True)
 class Profile:
-    """Rates of every kind of work, measured once on one machine.
+    """Rates of every kind of work on one machine: those in the middle of its ``calibrations``, oldest first.
 
     ``threads`` recommends how many threads to compute with, by kind of library (``linear algebra``, ``encoder``).
     ``contention`` is the wall clock over the CPU time of single-threaded work while measuring: above 1, the machine had
@@ -71,6 +75,7 @@ class Profile:
 
     corrections: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    calibrations: tuple[Rates, ...] = ()
 
     @property
     def foreign(self) -> bool:
@@ -109,6 +114,18 @@ class Profile:
             total += piece.amount / rate
         return total
 
+    def after(self, earlier: Profile | None) -> Profile:
+        """Return this calibration with the last of those before it, on the same machine with the same libraries.
+
+        A machine that others share is fast in one minute and slow in another: the middle is what it will mostly be.
+        """
+        mine = self.calibrations or (self.rates,)
+        if earlier is None or (key_of(earlier.hardware), earlier.versions) != (key_of(self.hardware), self.versions):
+            return replace(self, calibrations=mine)
+        calibrations = (*(earlier.calibrations or (earlier.rates,)), *mine)[-KEPT:]
+        variation = max(self.variation or 1.0, variation_of(calibrations))
+        return replace(self, rates=middle_of(calibrations), calibrations=calibrations, variation=variation)
+
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready form."""
         return {
@@ -123,10 +140,8 @@ class Profile:
             "disk": dict(self.disk),
             "corrections": dict(self.corrections),
             "notes": list(self.notes),
-            "rates": {
-                kind: {str(n): [list(point) for point in points] for n, points in by_threads.items()}
-                for kind, by_threads in self.rates.items()
-            },
+            "rates": _table_of(self.rates),
+            "calibrations": [_table_of(rates) for rates in self.calibrations],
         }
 
     @classmethod
@@ -136,17 +151,11 @@ class Profile:
         try:
             if table["version"] != VERSION:
                 raise ConfigError(f"{where}: a machine profile of version {table['version']}", hint=again)
-            rates = {
-                str(kind): {
-                    int(n): tuple(sorted((float(size), float(rate)) for size, rate in points))
-                    for n, points in by_threads.items()
-                }
-                for kind, by_threads in table["rates"].items()
-            }
             power = table["power"]
             profile = cls(
                 hardware=dict(table["hardware"]),
-                rates=rates,
+                rates=_rates_of(table["rates"]),
+                calibrations=tuple(map(_rates_of, table["calibrations"])),
                 threads={str(k): int(v) for k, v in table["threads"].items()},
                 disk=dict(table["disk"]),
                 power=Power(
@@ -170,7 +179,7 @@ class Profile:
             raise ConfigError(f"{where}: a variation must be at least 1, not {profile.variation!r}", hint=again)
         if profile.power.watts is not None and not 0 < profile.power.watts < math.inf:
             raise ConfigError(f"{where}: watts must be above 0, not {profile.power.watts!r}", hint=again)
-        for kind, by_threads in profile.rates.items():
+        for kind, by_threads in (kind for rates in (profile.rates, *profile.calibrations) for kind in rates.items()):
             for points in by_threads.values():
                 if not points or any(not (0 < rate < math.inf) or not (0 < size < math.inf) for size, rate in points):
                     raise ConfigError(f"{where}: rates of '{kind}' must be above 0", hint=again)
@@ -187,6 +196,49 @@ class Profile:
         finally:
             written.unlink(missing_ok=True)
         return path
+
+
+def middle_of(calibrations: Sequence[Rates]) -> Rates:
+    """Return the rate in the middle of all calibrations that measured it at the same size, on as many threads."""
+    return {
+        kind: {
+            n: tuple((size, math.exp(statistics.median(logs))) for size, logs in sorted(by_size.items()))
+            for n, by_size in by_threads.items()
+        }
+        for kind, by_threads in _by_size(calibrations).items()
+    }
+
+
+def variation_of(calibrations: Sequence[Rates]) -> float:
+    """Return the factor within which nine of ten rates are of that in the middle; 1 with one calibration."""
+    found = [logs for by in _by_size(calibrations).values() for by_size in by.values() for logs in by_size.values()]
+    off = sorted(abs(rate - statistics.median(logs)) for logs in found if len(logs) > 1 for rate in logs)
+    return math.exp(off[math.ceil(0.9 * len(off)) - 1]) if off else 1.0
+
+
+def _by_size(calibrations: Sequence[Rates]) -> dict[str, dict[int, dict[float, list[float]]]]:
+    """Return logarithms of rates: kind → threads → size → one for each calibration that measured it."""
+    found: dict[str, dict[int, dict[float, list[float]]]] = {}
+    for rates in calibrations:
+        for kind, by_threads in rates.items():
+            for n, points in by_threads.items():
+                by_size = found.setdefault(kind, {}).setdefault(n, {})
+                for size, rate in points:
+                    by_size.setdefault(size, []).append(math.log(rate))
+    return found
+
+
+def _table_of(rates: Rates) -> dict[str, dict[str, list[list[float]]]]:
+    return {kind: {str(n): [list(point) for point in points] for n, points in by.items()} for kind, by in rates.items()}
+
+
+def _rates_of(table: Mapping[str, Any]) -> Rates:
+    return {
+        str(kind): {
+            int(n): tuple(sorted((float(size), float(rate)) for size, rate in points)) for n, points in by.items()
+        }
+        for kind, by in table.items()
+    }
 
 
 def interpolated(points: Sequence[tuple[float, float]], size: float) -> float:
@@ -263,4 +315,27 @@ def load(path: Path | None = None) -> Profile | None:
     return profile
 
 
-__all__ = ["UNITS", "Power", "Profile", "extrapolated", "hardware", "interpolated", "key_of", "load", "path_of"]
+def known() -> Profile | None:
+    """Return this machine's own profile; None where it has none, or none that can be read."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return load()
+    except ConfigError:
+        return None
+
+
+__all__ = [
+    "UNITS",
+    "Power",
+    "Profile",
+    "extrapolated",
+    "hardware",
+    "interpolated",
+    "key_of",
+    "known",
+    "load",
+    "middle_of",
+    "path_of",
+    "variation_of",
+]

@@ -72,7 +72,9 @@ ANSWERED = 50_000
 class Work:
     """``amount`` units of one kind of work, in operations of some ``size``: what a rate of the machine is looked up by.
 
-    ``model`` names the language model of ``prompt`` and ``write``, and the encoder of ``encode`` (none: the default).
+    ``model`` names the language model of ``prompt`` and ``write``, the encoder of ``encode`` (none: the default), and
+    the recommender of ``query`` and ``state``, where a request takes more than looking up a history (none: only that);
+    the size of these two is the bytes that a request reads, which push what else it needs out of the caches.
     """
 
     kind: str

@@ -25,7 +25,8 @@ _SLOW, _VERY_SLOW = 0.4, 0.6  # seconds of calls, above which one is enough, bes
 _HURRY = 0.3  # times these seconds where there is little time left
 _PATIENCE = 4
 _MOST = 40  # times that what is fast is repeated
-_AGAIN, _AGAIN_SLICE = 0.1, 0.003  # seconds for measuring a rate again at other moments, in all and each time
+_AGAIN, _AGAIN_SLICE = 0.3, 0.003  # seconds for measuring a rate again at other moments, in all and each time
+_BRIEF = 0.006  # seconds of a call, up to which the first of each time only warms up
 _LEAST, _MORE = 60.0, 0.008  # seconds of a short calibration; and what each beyond them adds to those for a rate again
 _ROOM = 3 << 30  # bytes that must be free for what is measured again to be kept
 
@@ -144,7 +145,9 @@ class Bench:
             if measured.left < 0:
                 measured.calls.clear()  # and what they hold
             for call, taken in zip(measured.calls, measured.seconds, strict=False):
-                taken.append(self._middle(call, measured.threads, _AGAIN_SLICE, least=1))
+                # What is brief would mostly be the coming back of what it needs into the caches.
+                least = 2 if taken[-1] < _BRIEF else 1
+                taken.append(self._middle(call, measured.threads, _AGAIN_SLICE, least))
                 some = True
         for measured in self._measured:
             self._rate(measured)

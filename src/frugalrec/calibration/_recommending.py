@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from importlib import util
 from typing import Any, Self
 
@@ -18,7 +18,7 @@ from frugalrec.data.dataset import Dataset, Fold, Query, Split
 from frugalrec.data.interactions import Interactions
 from frugalrec.data.shape import DataShape
 from frugalrec.evaluation import HEAD_SHARE, Evaluation, evaluate, quick_values
-from frugalrec.interfaces import Matrix
+from frugalrec.interfaces import Matrix, Role
 from frugalrec.metrics import parse
 from frugalrec.pipeline import Pipeline
 from frugalrec.plan import Plan, Spec
@@ -27,13 +27,21 @@ from frugalrec.recommenders._base import Scores, product, query_matrix
 from frugalrec.recommenders._expected import dense_tables, expected_blockwise, expected_text_space
 from frugalrec.recommenders._statistics import Decay, accumulate_states
 from frugalrec.recommenders._text import TextSpace, unit_rows
+from frugalrec.recommenders.content import Content
 from frugalrec.recommenders.ease import Ease
 from frugalrec.recommenders.hybrid import Hybrid
+from frugalrec.recommenders.item_knn import ItemKnn
 from frugalrec.recommenders.popularity import Popularity
 from frugalrec.recommenders.sequential_linear import SequentialLinear
 from frugalrec.recommenders.state_knn import StateKnn
 from frugalrec.recommenders.user_knn import UserKnn
-from frugalrec.work import ANSWERED, Expected, Work
+from frugalrec.work import ANSWERED, Expected, Work, answering
+
+FEW = 200
+"""Items of a catalogue in which a request takes hardly more than what it takes in any."""
+
+IN_CACHE, BEYOND_CACHE = 1 << 19, 1 << 22
+"""Bytes that a request may read for all else to stay in the nearest caches of processors, and for nothing to."""
 
 _DECAYS = (Decay(3.0, "positions"),)
 
@@ -65,21 +73,12 @@ def pairs(bench: Bench) -> None:
 
 
 def answers(bench: Bench) -> None:
-    """Measure answering, and the scores of a request by linear models of a few items: most of them is overhead.
-
-    A whole request, less what else is in it, would leave a small difference of large numbers.
-    """
-    plan, rng = Plan("popularity", Spec("popularity")), np.random.default_rng(0)
+    """Measure answering, with scores that are there already."""
+    plan = Plan("popularity", Spec("popularity"))
     for n_items in (1_000, 4_000, 16_000, ANSWERED):
         data = dataset_of(n_items, 60_000)
         queries = [data.query(user) for user in range(100)]
         bench.measure("answer", n_items, 100.0, _answer_each, plan.build().fit(data), queries)
-    few = 200
-    data = dataset_of(few, 10_000)
-    asked = [data.query(user) for user in range(100)]
-    for kind, linear in (("query", Ease()), ("state", SequentialLinear())):
-        linear.n_items_, linear.weights_ = few, rng.random((few, few), dtype=np.float32)
-        bench.measure(kind, 1, 100.0, _score_each, linear, asked)
 
 
 def judging(bench: Bench) -> None:
@@ -153,6 +152,40 @@ def scores(bench: Bench) -> None:
             known = _work([(one + one).times(float(len(asked)))])
             bench.measure(kind, n_items, 2.0 * len(asked) * n_items, each, fused, asked, beside=known)
 
+    data = dataset_of(FEW, 10_000)
+    titles = {"title": [f"item {i}" for i in range(FEW)]}
+    data = replace(data, catalog=replace(data.catalog, fields=titles, text=("title",)))
+    texts = _DrawnTexts(512)
+    models = (Ease(), ItemKnn(), UserKnn(), Content(texts), SequentialLinear(), SequentialLinear(encoder=texts))
+    for recommender in models:
+        _asked(bench, recommender.fit(data), data)
+
+
+@cache
+def _read() -> Matrix:
+    """Return what is read beside a request: one table for all models, or most of the time would go into fetching it."""
+    return np.ones((BEYOND_CACHE // 2048, 512), dtype=np.float32)
+
+
+def _asked(bench: Bench, model: Any, data: Dataset) -> None:
+    """Measure what a request takes of ``model`` beside what grows with the data.
+
+    Where requests read more than the nearest caches hold, the next one finds nothing there of what it needs, not even
+    its instructions.
+    """
+    queries = [data.query(user) for user in range(12)]
+    works = model.expected(DataShape.of(data)).score.work or ()
+    (own,) = (w for w in works if w.kind in ("query", "state"))
+    known = Expected((*(w for w in works if w is not own), *(answering(FEW).work or ())))
+    alone = Pipeline(Plan("made up", Spec("popularity")), model, None, ())
+    for read, size in ((0, IN_CACHE), (BEYOND_CACHE, BEYOND_CACHE)):
+        vectors = _read()[: read // 2048]
+        beside = known + Expected((Work("scan", float(read), float(size)),))
+        work = _work([beside.times(float(len(queries)))])
+        bench.measure(
+            f"{own.kind} {own.model}".strip(), size, len(queries), _answer_after, alone, queries, vectors, beside=work
+        )
+
 
 def als(bench: Bench) -> None:
     """Measure matrix factorisation, where implicit is installed."""
@@ -168,11 +201,21 @@ def als(bench: Bench) -> None:
         model = Als(factors=factors, iterations=8)
         works = [{w.kind: w for w in model.expected(DataShape.of(log)).fit.work or ()} for log in logs]
         bench.together(kinds, factors, [[w[kind].amount for kind in kinds] for w in works], model.fit, logs)
+    data = dataset_of(FEW, 10_000)
+    _asked(bench, Als().fit(data), data)
 
 
 def _answer_each(pipeline: Any, queries: Sequence[Query]) -> None:
     with Ledger().span("recommend"):
         for query in queries:
+            pipeline.recommend([query], 10)
+
+
+def _answer_after(pipeline: Any, queries: Sequence[Query], vectors: Matrix) -> None:
+    profile = np.ones((1, vectors.shape[1]), dtype=np.float32)
+    with Ledger().span("recommend"):
+        for query in queries:
+            np.matmul(profile, vectors.T)
             pipeline.recommend([query], 10)
 
 
@@ -193,6 +236,19 @@ def _each(multiply: Callable[[Any, Any], Any], rows: Sequence[sparse.csr_array],
 
 def _work(stages: Sequence[Expected]) -> list[Work]:
     return [work for stage in stages for work in stage.work or ()]
+
+
+@dataclass
+class _DrawnTexts:
+    """Draws vectors of ``dim``, whatever the texts say."""
+
+    dim: int
+
+    def encode(self, texts: Sequence[str], *, role: Role = "item") -> Matrix:
+        return np.random.default_rng(0).standard_normal((len(texts), self.dim), dtype=np.float32)
+
+    def fingerprint(self) -> str:
+        return "drawn"
 
 
 @dataclass(init=False)

@@ -30,6 +30,9 @@ def doctor(
         list[Path] | None,
         typer.Option(metavar="PATH", help="A language model of your own to measure: a GGUF file, or a folder."),
     ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Forget earlier calibrations instead of taking the middle of the last five.")
+    ] = False,
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE.html|FILE.svg", help="Where to draw the roofline; default: the cache.")
     ] = None,
@@ -37,8 +40,10 @@ def doctor(
     """Show the machine, the threads and BLAS that will compute, missing extras, cached assets, and its profile.
 
     With --calibrate, measure how fast it does every kind of work that cost formulas are made of. Estimates of time need
-    that profile. Nothing is fetched: models that are not installed or cached are left out. A model that plans name by
-    its path (a GGUF file of the llm llama-cpp, a folder of the llm transformers) is measured with --llm.
+    that profile. A machine that others share is fast in one minute and slow in another: calibrate it a few times, some
+    minutes apart; the middle of the last five counts. Nothing is fetched: models that are not installed or cached are
+    left out. A model that plans name by its path (a GGUF file of the llm llama-cpp, a folder of the llm transformers)
+    is measured with --llm.
 
     \b
     Examples:
@@ -51,7 +56,7 @@ def doctor(
     from frugalrec.machine import describe, missing_extras
 
     if calibrate:
-        _calibrate(tdp_watts, seconds, llm or [], plot, as_json)
+        _calibrate(tdp_watts, seconds, llm or [], plot, fresh=fresh, as_json=as_json)
         return
     machine = describe()
     cached = [status.asset.name for status in assets.status() if status.variant is not None]
@@ -79,10 +84,13 @@ def doctor(
         typer.echo(f"{'missing':<14}{why}: pip install 'frugalrec[{name}]'")
 
 
-def _calibrate(tdp_watts: float | None, seconds: float, own: list[Path], plot: Path | None, as_json: bool) -> None:
+def _calibrate(
+    tdp_watts: float | None, seconds: float, own: list[Path], plot: Path | None, *, fresh: bool, as_json: bool
+) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from frugalrec import machine_profile
     from frugalrec.calibration import calibrate
     from frugalrec.cli._console import shown_progress
     from frugalrec.report import profile_page
@@ -91,7 +99,8 @@ def _calibrate(tdp_watts: float | None, seconds: float, own: list[Path], plot: P
     from frugalrec.run_folder import write_whole
 
     with shown_progress() as say:
-        profile = calibrate(tdp_watts=tdp_watts, seconds=seconds, language_models=own)
+        measured = calibrate(tdp_watts=tdp_watts, seconds=seconds, language_models=own)
+        profile = measured.after(None if fresh else machine_profile.known())
         path = profile.save()
         drawn = path.with_suffix(".html") if plot is None else plot
         write_whole(drawn, standalone(roofline(profile)) if drawn.suffix == ".svg" else profile_page.render(profile))

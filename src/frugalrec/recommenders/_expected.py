@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,12 @@ CACHED_BYTES = 2.0**25
 
 PASSES = 10.0
 """How often sums go through the log for each block: to order it, to find how far states reach, and what they weigh."""
+
+ASKED = Work("query", 1.0)
+"""A request looks up its history."""
+
+ENTRY_BYTES = 8.0
+"""An entry of a sparse table, and its column."""
 
 SOURCES_MEET = 3.0
 """Sources of a block have so many times the entries of an average row."""
@@ -257,20 +264,27 @@ def expected_product(nonzeros: float, met: float, rows: float, columns: float, *
 
 
 def expected_weights(
-    shape: DataShape, nonzeros: float, *, dense: bool, alone: bool = True, states: bool = False
-) -> Expected:
-    """Return what one query with ``nonzeros`` history entries takes against item × item weights.
+    shape: DataShape, nonzeros: float, *, dense: bool, asked: Work = ASKED
+) -> tuple[Expected, Expected]:
+    """Return what a query with ``nonzeros`` history entries takes against item × item weights: alone, and among many.
 
-    A query ``alone`` pays for looking up its own history, more where ``states`` are made of it.
+    Alone it pays for what it is ``asked``, looking up its history or making states of it, whose size is what it reads
+    beside weights.
     """
     n = shape.items
-    own = (Work("state" if states else "query", 1.0),) if alone else ()
     if dense:
-        gather = Work("gather-alone" if alone else "gather", nonzeros * n, n)
-        return Expected((*own, gather), 2.0 * nonzeros * n, 0.0, 0.0, 4.0 * n, 0.0)
-    met = _met(shape)
-    work = (*own, *expected_product(nonzeros, met, n, n, alone=alone))
-    return Expected(work, 2.0 * nonzeros * met, 0.0, 0.0, 16.0 * n, 0.0, UNSOLVED_SPREAD)
+        flops, peak, spread = 2.0 * nonzeros * n, 4.0 * n, 1.0
+        read = 4.0 * nonzeros * n
+        alone: tuple[Work, ...] = (Work("gather-alone", nonzeros * n, n),)
+        among: tuple[Work, ...] = (Work("gather", nonzeros * n, n),)
+    else:
+        met = _met(shape)
+        flops, peak, spread = 2.0 * nonzeros * met, 16.0 * n, UNSOLVED_SPREAD
+        read = ENTRY_BYTES * nonzeros * met
+        alone, among = (expected_product(nonzeros, met, n, n, alone=one) for one in (True, False))
+    own = replace(asked, size=asked.size + read)
+    taken = Expected(among, flops, 0.0, 0.0, peak, 0.0, spread)
+    return replace(taken, work=(own, *alone)), taken
 
 
 def _met(shape: DataShape) -> float:
@@ -286,6 +300,7 @@ def _met(shape: DataShape) -> float:
 
 
 __all__ = [
+    "ENTRY_BYTES",
     "dense_tables",
     "expected_blockwise",
     "expected_encoded",

@@ -128,7 +128,13 @@ class SequenceModel(NeuralModel):
         fit = expected_training(self, shape, epoch, among, size, self.length * candidates + 40.0 * self.length * d)
         scored = self.network_flops(1, behind) + 2.0 * n * d
         alone = Expected(
-            (Work("state", 2.0), Work("scan", 4.0 * n * d, 4.0 * n * d)), scored, 0.0, 0.0, 8.0 * n, 0.0, 2.0
+            (Work("state", 2.0, 4.0 * n * d), Work("scan", 4.0 * n * d, 4.0 * n * d)),
+            scored,
+            0.0,
+            0.0,
+            8.0 * n,
+            0.0,
+            2.0,
         )
         batch = Expected((Work("gemm-f32", among, d),), among, 0.0, 0.0, 8.0 * n, 0.0, 2.0)
         return Stages(text + fit, alone, batch)

@@ -124,8 +124,8 @@ class Als(Scores):
         fit = Expected(learned, flops, 0.0, 0.0, peak, held)
         own = 0.0 if self.alpha == 1.0 else 2 * f**2 * shape.mean_distinct
         scoring = 2 * f**2 + 2 * f * n + 2 * f * shape.mean_distinct + own
-        # Factoring and solving a small system takes about twice as long as looking up a history.
-        alone = (Work("query", 3.2), Work("scan", 4.0 * f * n, 4.0 * f * n), Work("gemm-f64", f**3 / 3 + own, f))
+        asked = Work("query", 1.0, 4.0 * f * n, "als")
+        alone = (asked, Work("scan", 4.0 * f * n, 4.0 * f * n), Work("gemm-f64", f**3 / 3 + own, f))
         batch = scoring + (0.0 if self.alpha == 1.0 else f**3 / 3)
         return Stages(
             fit,

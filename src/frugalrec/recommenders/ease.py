@@ -154,13 +154,12 @@ class Ease(Linear):
         text = expected_text_space(shape, dim, self.whitening) if dim else Expected.nothing()
         text = replace(text, held_bytes=text.peak_bytes)  # the allocator keeps what was used in passing
 
-        def asked(*, dense: bool) -> tuple[Expected, Expected]:
-            alone, among = (expected_weights(shape, shape.mean_distinct, dense=dense, alone=a) for a in (True, False))
-            return alone, among
-
         if is_sparse(self.solver, int(n)):
             solved = expected_blockwise(shape, 1, dim, cells, cells)
-            return Stages(replace(sums + text + solved, held_bytes=solved.held_bytes), *asked(dense=False))
+            return Stages(
+                replace(sums + text + solved, held_bytes=solved.held_bytes),
+                *expected_weights(shape, shape.mean_distinct, dense=False),
+            )
         flops, steps = n**3, [Work(f"invert-{name}", n**3, n), Work("stream", 8 * width * n * n, width * n * n)]
         steps.append(Work("touch", width * n * n))
         beside = 1.0
@@ -176,7 +175,10 @@ class Ease(Linear):
             ]
             beside = 3.0
         solved = Expected(tuple(steps), flops, 0.0, 0.0, beside * width * n * n, width * n * n)
-        return Stages(replace(sums + text + solved, held_bytes=width * n * n), *asked(dense=True))
+        return Stages(
+            replace(sums + text + solved, held_bytes=width * n * n),
+            *expected_weights(shape, shape.mean_distinct, dense=True),
+        )
 
     def explain(self, query: Query, items: IntArray) -> list[tuple[Reason, ...]]:
         """Return the history items with the largest terms in each score; exact, since a score is their sum."""

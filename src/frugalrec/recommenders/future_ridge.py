@@ -129,10 +129,7 @@ class FutureRidge(Linear):
             solved = expected_blockwise(shape, 1, 0, *cells)
         else:
             solved = expected_solve(n, 1, cells[1], sparse=not dense, precision="float32", prior_dim=0)
-        alone, batch = (
-            expected_weights(shape, shape.mean_distinct, dense=not is_sparse(self.solver, int(n)), alone=alone)
-            for alone in (True, False)
-        )
+        alone, batch = expected_weights(shape, shape.mean_distinct, dense=not is_sparse(self.solver, int(n)))
         return Stages(replace(sums + solved, held_bytes=solved.held_bytes), alone, batch)
 
     def explain(self, query: Query, items: IntArray) -> list[tuple[Reason, ...]]:

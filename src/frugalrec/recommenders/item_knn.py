@@ -15,7 +15,7 @@ from frugalrec.data.interactions import IntArray
 from frugalrec.data.shape import DataShape
 from frugalrec.interfaces import Matrix
 from frugalrec.recommenders._base import BLOCK_BYTES, Scores, history_reasons, product, query_matrix, require_fitted
-from frugalrec.recommenders._expected import expected_gram, expected_product
+from frugalrec.recommenders._expected import ENTRY_BYTES, expected_gram, expected_product
 from frugalrec.work import Expected, Stages, Work
 
 BM25_K1 = 1.2
@@ -108,8 +108,7 @@ class ItemKnn(Scores):
 
         def scored(*, alone: bool) -> Expected:
             product = expected_product(shape.mean_distinct, met, n, n, alone=alone)
-            # A sparse product has more around it than one with weights.
-            own = (Work("query", 1.4),) if alone else ()
+            own = (Work("query", 1.0, ENTRY_BYTES * shape.mean_distinct * met, "item-knn"),) if alone else ()
             return Expected((*own, *product), flops_a_query, 0.0, 0.0, 8.0 * n, 0.0, 1.5)
 
         spread = 1.15 if self.shrinkage > 0 else 1.0

@@ -169,17 +169,15 @@ class SequentialLinear(Linear):
             )  # fmt: skip
         reaches = [-np.log2(_FAINT) * d.half_life if d.unit == "positions" else 0.0 for d in decays]
         seen = sum(shape.mean_reached(float(reach)) for reach in reaches)
-        score, batch = (
-            expected_weights(shape, seen, dense=not sparse, alone=alone, states=True) for alone in (True, False)
-        )
+        read = 4.0 * n * dim if self.text_weight else 0.0
+        asked = Work("state", 1.0, read, "text") if read else Work("state", 1.0)
+        score, batch = expected_weights(shape, seen, dense=not sparse, asked=asked)
         if any(d.unit == "seconds" for d in decays):
             # How many items lie within seconds of the newest, only the queries know.
             score, batch = (replace(part, spread=max(part.spread, 1.5)) for part in (score, batch))
-        if dim and self.text_weight:
+        if read:
             flops = 2.0 * n * dim
-            score += Expected(
-                (Work("state", 1.6), Work("scan", 4.0 * n * dim, 4.0 * n * dim)), flops, 0.0, 0.0, 8.0 * n, 0.0
-            )
+            score += Expected((Work("scan", read, read),), flops, 0.0, 0.0, 8.0 * n, 0.0)
             batch += Expected((Work("gemm-f32", flops, dim),), flops, 0.0, 0.0, 8.0 * n, 0.0)
         held = (solved.held_bytes or 0.0) + 8.0 * n * dim
         # What was encoded is there already; the allocator keeps what was used in passing.

@@ -210,7 +210,7 @@ class TwoTower(NeuralModel):
         )
         fit = expected_training(self, shape, epoch, among, size, 40.0 * self.length * d)
         fit = replace(start + fit + turned, spread=1.5 * fit.spread)
-        one = (Work("state", 3.0), Work("scan", 4.0 * n * d, 4.0 * n * d))
+        one = (Work("state", 3.0, 4.0 * n * d), Work("scan", 4.0 * n * d, 4.0 * n * d))
         return Stages(
             fit,
             Expected(one, alone, 0.0, 0.0, 12.0 * n, 0.0, 2.0),

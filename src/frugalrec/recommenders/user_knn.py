@@ -16,7 +16,7 @@ from frugalrec.data.interactions import IntArray
 from frugalrec.data.shape import DataShape
 from frugalrec.interfaces import Matrix
 from frugalrec.recommenders._base import BLOCK_BYTES, Scores, product, query_matrix, require_fitted, top_k
-from frugalrec.recommenders._expected import expected_product
+from frugalrec.recommenders._expected import ENTRY_BYTES, expected_product
 from frugalrec.work import Expected, Stages, Work
 
 
@@ -88,8 +88,7 @@ class UserKnn(Scores):
         def scored(*, alone: bool) -> Expected:
             compared = expected_product(shape.mean_distinct, shape.mean_popularity, shape.items, users, alone=alone)
             asked = expected_product(kept, theirs, users, shape.items, alone=alone)
-            # About four times as many small matrices are made as by a product with weights.
-            own = (Work("query", 4.5),) if alone else ()
+            own = (Work("query", 1.0, ENTRY_BYTES * (read + kept * theirs), "user-knn"),) if alone else ()
             # Picking the best neighbours takes longer where more users share an item with the query.
             work = (*own, *compared, *asked, Work("compare", users, max(1.0, 1000.0 * met)))
             return Expected(work, flops, 0.0, 0.0, 40.0 * users, 0.0, 1.5)

@@ -58,6 +58,8 @@ def lines(profile: Profile) -> list[str]:
             f"the machine had other work to do while measuring: the clock ran {profile.contention:.1f} times the CPU "
             "time. Measure again on an idle machine for rates it can reach"
         )
+    if (many := len(profile.calibrations)) > 1:
+        found.append(f"rates are those in the middle of the last {many} calibrations")
     if profile.variation is not None and profile.variation > OWN_SPREAD:
         found.append(
             f"the same work took up to {profile.variation:.1f} times as long, or as short, at other moments, as on a "
