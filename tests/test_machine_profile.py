@@ -80,6 +80,62 @@ def test_a_machine_that_varies_widens(cache: Path) -> None:
         assert (again.variation, again.spread) == (variation, spread)
 
 
+def calibrated(*rates: float, **changes: object) -> Profile:
+    """Return the profile after calibrations that found one rate each."""
+    found: Profile | None = None
+    for rate in rates:
+        found = replace(profile(), rates={"scan": {1: ((8.0, rate),)}}, **changes).after(found)  # type: ignore[arg-type]
+    assert found is not None
+    return found
+
+
+def test_the_middle_of_the_last_five_calibrations_counts(cache: Path) -> None:
+    for rates, middle in (
+        ((2.0,), 2.0),
+        ((2.0, 8.0), 4.0),  # between two, by their logarithms
+        ((2.0, 8.0, 3.0), 3.0),
+        ((1.0, 1.0, 5.0, 6.0, 7.0, 8.0, 9.0), 7.0),
+    ):
+        found = calibrated(*rates)
+        assert found.rate("scan", 8.0) == pytest.approx(middle)
+        found.save()
+        again = machine_profile.known()
+        assert again is not None
+        assert again.to_dict() == found.to_dict()
+        assert [c["scan"][1][0][1] for c in again.calibrations] == list(rates[-machine_profile.KEPT :])
+
+
+def test_what_one_calibration_did_not_measure_another_did() -> None:
+    first = replace(profile(), rates={"scan": {1: ((8.0, 2.0),), 2: ((8.0, 3.0),)}})
+    second = replace(profile(), rates={"scan": {1: ((8.0, 2.0), (4.0, 1.0))}, "words": {1: ((1.0, 5.0),)}}).after(first)
+    both = {"scan": {1: ((4.0, 1.0), (8.0, 2.0)), 2: ((8.0, 3.0),)}, "words": {1: ((1.0, 5.0),)}}
+    assert {kind: {n: [*p] for n, p in by.items()} for kind, by in second.rates.items()} == {
+        kind: {n: [(size, pytest.approx(rate)) for size, rate in p] for n, p in by.items()} for kind, by in both.items()
+    }
+
+
+def test_calibrations_that_differ_widen() -> None:
+    assert calibrated(2.0, 2.0).variation == 1.0
+    assert calibrated(1.0, 2.0, 4.0, variation=1.5).variation == pytest.approx(2.0)
+    assert calibrated(2.0, 2.0, variation=1.5).variation == 1.5
+
+
+def test_calibrations_of_other_hardware_or_libraries_do_not_count() -> None:
+    newest = calibrated(4.0)
+    for earlier in (
+        replace(calibrated(1.0), versions={"numpy": "0"}),
+        replace(calibrated(1.0), hardware={**hardware(), "cores": 1_000}),
+    ):
+        assert newest.after(earlier).calibrations == newest.calibrations
+
+
+def test_a_profile_that_cannot_be_read_is_not_known(cache: Path) -> None:
+    assert machine_profile.known() is None
+    path = profile().save()
+    path.write_text("{", encoding="utf-8")
+    assert machine_profile.known() is None
+
+
 def test_other_hardware_warns_and_widens() -> None:
     elsewhere = replace(profile(), hardware={"processor": "Z80", "cores": 1, "memory_gib": 0.1})
     path = elsewhere.save()

@@ -52,7 +52,12 @@ UNITS: Mapping[str, str] = {
     "recall": "text",
     "answer": "request",
     "query": "request",
+    "query als": "request",
+    "query content": "request",
+    "query item-knn": "request",
+    "query user-knn": "request",
     "state": "request",
+    "state text": "request",
     "rank": "score",
     "rank-query": "request",
     "judge": "score",
@@ -61,7 +66,10 @@ UNITS: Mapping[str, str] = {
     "prompt": "token",
     "write": "token",
 }
-"""Kinds of work and the unit of each. ``size`` of a `Work` says how large one operation is (rows, tokens a text)."""
+"""Kinds of work and the unit of each. ``size`` of a `Work` says how large one operation is (rows, tokens a text).
+
+A recommender whose requests take more than looking up a history has a rate of its own for that, by name.
+"""
 
 
 ANSWERED = 50_000

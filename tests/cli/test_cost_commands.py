@@ -399,6 +399,19 @@ def test_doctor_tells_of_the_profile(capsys: pytest.CaptureFixture[str]) -> None
     assert "threads to take" in capsys.readouterr().out
 
 
+def test_calibrations_add_up_until_they_are_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FRUGALREC_CACHE", str(tmp_path))
+    calibrate = ["doctor", "--calibrate", "--seconds", "1"]
+    assert run([*calibrate, "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["calibrations"]) == 1
+    assert run(calibrate) == 0
+    assert "in the middle of the last 2 calibrations" in " ".join(capsys.readouterr().out.split())
+    assert run([*calibrate, "--fresh", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["calibrations"]) == 1
+
+
 def test_numbers_as_people_write_them() -> None:
     assert number_of("20k", "x") == 20_000
     assert number_of("1.5G", "x") == 1.5e9
