@@ -63,7 +63,7 @@ def requests() -> None:
     print("|---|" + "---|" * len(READ))
     for name, model in models.items():
         hot, *emptied = asked(model.fit(data), data)
-        print(f"| {name} | {hot:.3f} | " + " | ".join(f"+{more:.3f}" for more in emptied) + " |", flush=True)
+        print(f"| {name} | {hot:.3f} | " + " | ".join(f"{more:+.3f}" for more in emptied) + " |", flush=True)
 
 
 def asked(model: Any, data: Dataset) -> list[float]:
