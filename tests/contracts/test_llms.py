@@ -26,8 +26,8 @@ def model(request):
         return registry.build("llm", "http", {"url": server.url, "model": "tiny", "api": "completions"})
     if request.param == "transformers":
         folder = request.getfixturevalue("tmp_path_factory").mktemp("causal")
-        read = [f"{PREFIX} cherry{PREFIX.removeprefix('apple banana apple cherry')}", "sandpaper one two three"]
-        return registry.build("llm", "transformers", {"path": str(tiny_causal(folder, read, steps=40))})
+        read = [f"{PREFIX} cherry", "sandpaper one two three"]  # one thing alone follows PREFIX, on any processor
+        return registry.build("llm", "transformers", {"path": str(tiny_causal(folder, read, steps=200))})
     return registry.build("llm", request.param, {})
 
 
