@@ -20,7 +20,7 @@ from frugalrec.prices import PriceSheet
 from frugalrec.refitting import is_exact
 from frugalrec.spending import UNKNOWN
 from frugalrec.tuning_space import search_space
-from frugalrec.work import Expected, Stages, Work, answering, ranking
+from frugalrec.work import Expected, Stages, Work, answering, ranking, touching
 
 STAGES = ("encode", "tune", "fit", "evaluate", "request")
 """The stages of trying a plan, in their order; ``request`` is one answer."""
@@ -212,7 +212,7 @@ class Estimator:
         touched = COPIES * min(float(BLOCK_BYTES), 4.0 * self.shape.items * test)
         asked = judged.times(test) + request.times(alone + 1)
         asked += Expected((Work("judge-query", JUDGED_ONCE),), 0.0, 0.0, 0.0, 0.0, 0.0)
-        asked += Expected((Work("touch", touched),), 0.0, 0.0, 0.0, 0.0, 0.0)
+        asked += Expected((touching(touched),), 0.0, 0.0, 0.0, 0.0, 0.0)
         if request.work is None:
             teller = label if found.score.work is None or plan.reranker is None else plan.reranker.component
             why = why or f"{teller} cannot tell what a request takes"

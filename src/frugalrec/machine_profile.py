@@ -19,7 +19,7 @@ from frugalrec.errors import ConfigError
 from frugalrec.machine import hardware
 from frugalrec.work import UNITS, Work
 
-VERSION = 8  # goes up when kinds of work change what they count
+VERSION = 9  # goes up when kinds of work change what they count
 FOREIGN_SPREAD = 4.0
 """Times from a profile of other hardware may be off by this factor."""
 

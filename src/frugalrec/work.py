@@ -22,6 +22,7 @@ UNITS: Mapping[str, str] = {
     "eigen-f64": "FLOP",
     "als": "FLOP",
     "als-events": "FLOP",
+    "als-far": "FLOP",
     "stream": "byte",
     "scan": "byte",
     "touch": "byte",
@@ -39,7 +40,9 @@ UNITS: Mapping[str, str] = {
     "fuse-alone": "score",
     "rows": "row",
     "block": "cell",
+    "alike": "entry",
     "turn": "cell",
+    "turn-sparse": "entry",
     "space": "cell",
     "events": "event",
     "states": "lag",
@@ -162,6 +165,11 @@ def weights_name(model: Any) -> str:
     return str(Path(path).expanduser().resolve()) if path else str(getattr(model, "model", ""))
 
 
+def touching(size: float) -> Work:
+    """Return the work of writing to so many bytes for the first time: the more there are, the fewer were just freed."""
+    return Work("touch", size, max(1.0, size))
+
+
 def answering(items: float) -> Expected:
     """Return what picking the best of ``items`` scores for one request takes; rates are measured up to `ANSWERED`."""
     return Expected((Work("answer", max(1.0, items / ANSWERED), items),), 0.0, 0.0, 0.0, 20.0 * items, 0.0)
@@ -179,4 +187,4 @@ def _plus(a: float | None, b: float | None) -> float | None:
     return None if a is None or b is None else a + b
 
 
-__all__ = ["ANSWERED", "UNITS", "Expected", "Stages", "Work", "answering", "ranking", "weights_name"]
+__all__ = ["ANSWERED", "UNITS", "Expected", "Stages", "Work", "answering", "ranking", "touching", "weights_name"]

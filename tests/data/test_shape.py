@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -15,6 +16,8 @@ from frugalrec.data.interactions import Interactions
 from frugalrec.data.shape import DataShape
 from frugalrec.errors import ConfigError
 from frugalrec.testing.data import toy_dataset
+
+NOBODY = (np.zeros(0), np.zeros(0))
 
 
 @pytest.fixture(scope="module")
@@ -99,14 +102,19 @@ def test_filled_cells_of_independent_choices() -> None:
     assert shape.filled(15_000.0) == pytest.approx(len(np.unique(drawn[0] * 300 + drawn[1])), rel=0.02)
 
 
-def test_filled_cells_of_a_log_are_counted() -> None:
-    """Users keep to five items of their own kind: 10 kinds fill 10 · 25 of 50 · 50 cells, where chance would all."""
+@pytest.fixture
+def kinds() -> Dataset:
+    """Return 200 users of 10 kinds, each of whom chose the five items of their own kind, and no others."""
     rng = np.random.default_rng(0)
     user = np.repeat(np.arange(200), 60).astype(np.int32)
     item = (user % 10 * 5 + rng.integers(0, 5, len(user))).astype(np.int32)
     users, items = (IdMap([f"{p}{i}" for i in range(n)]) for p, n in (("u", 200), ("i", 50)))
-    log = Interactions.from_events(user, item, users, items)
-    shape = DataShape.of(Dataset(log, Catalog(items)))
+    return Dataset(Interactions.from_events(user, item, users, items), Catalog(items))
+
+
+def test_filled_cells_of_a_log_are_counted(kinds: Dataset) -> None:
+    """10 kinds fill 10 · 25 of 50 · 50 cells, where chance would all."""
+    shape = DataShape.of(kinds)
     assert shape.squares == 200 * 25.0
     assert shape.filled(shape.squares) == pytest.approx(250.0)
     assert shape.filled(shape.pairs(1, 3), 3.0) == pytest.approx(250.0)
@@ -115,6 +123,18 @@ def test_filled_cells_of_a_log_are_counted() -> None:
     assert again.filled(shape.squares) == pytest.approx(250.0)
     assert 240 < shape.scaled(users=2000).filled(10 * shape.squares) < 500
     assert shape.filled(100.0) <= 100.0
+
+
+def test_who_shares_items_is_counted(kinds: Dataset) -> None:
+    """Each of a user's five items was chosen by 20 of the 200, the same 20; by chance it would be many more."""
+    shape = DataShape.of(kinds)
+    assert shape.choosers() == pytest.approx((100.0, 0.1))
+    again = DataShape.from_dict(json.loads(json.dumps(shape.to_dict())))
+    assert again.choosers() == pytest.approx((100.0, 0.1))
+    assert shape.scaled(users=2000).choosers() == pytest.approx((1000.0, 0.1))
+    unknown = dataclasses.replace(shape, log=None, counted={})
+    assert unknown.choosers() == pytest.approx((5 * 240, 1 - np.exp(-5 * 240 / 200)), rel=0.01)  # 240 events an item
+    assert dataclasses.replace(unknown, lengths=NOBODY, distinct=NOBODY, popularity=NOBODY).choosers() == (0.0, 0.0)
 
 
 def test_a_sample_of_the_items_tells_how_many_cells_are_filled(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from frugalrec.data.dataset import Dataset
 from frugalrec.data.interactions import Interactions
 from frugalrec.data.shape import DataShape
 from frugalrec.encoders.bag_of_words import BagOfWords
+from frugalrec.recommenders._approximate import TARGETS
 from frugalrec.recommenders.als import Als
 from frugalrec.recommenders.chance import Chance
 from frugalrec.recommenders.content import Content
@@ -191,6 +192,23 @@ def test_sparse_sums_are_about_right() -> None:
     """Few events on many items: how many cells they fill is estimated, and so a part of the FLOPs."""
     data = toy_dataset(n_users=80, n_items=400, length=12)
     model = SequentialLinear()
+    expected = model.expected(DataShape.of(data)).fit
+    assert charged(model.fit, data) == pytest.approx(expected.flops, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        Ease(solver="sparse"),
+        Ease(solver="sparse", encoder=HashEncoder()),
+        SequentialLinear(solver="sparse"),
+        SequentialLinear(solver="sparse", encoder=HashEncoder(), text_prior=2.0),
+    ],
+    ids=lambda model: type(model).__name__ + ("-text" if model.encoder else ""),
+)
+def test_solving_block_by_block_is_counted(model: Any) -> None:
+    """Two blocks whose sources are all items; each has been chosen with nearly all others."""
+    data = toy_dataset(n_users=1000, n_items=2 * TARGETS, length=30)
     expected = model.expected(DataShape.of(data)).fit
     assert charged(model.fit, data) == pytest.approx(expected.flops, rel=0.02)
 

@@ -25,17 +25,17 @@ Step = tuple[str, Callable[[Bench], None], float]
 
 _STEPS: tuple[Step, ...] = (
     ("matrix products", _arithmetic.products, 2),
-    ("factorisations", _arithmetic.factors, 7),
-    ("memory and sparse tables", _arithmetic.memory, 7),
+    ("factorisations", _arithmetic.factors, 6),
+    ("memory and sparse tables", _arithmetic.memory, 9),
     ("square tables", _arithmetic.turned, 0.5),
-    ("sums over users", _recommending.pairs, 6.5),
-    ("answers", _recommending.answers, 1.5),
-    ("judging", _recommending.judging, 4),
-    ("requests", _recommending.scores, 4),
-    ("texts", _reading.texts, 6.5),
-    ("threads", _hardware.threads, 2.5),
-    ("large catalogues", _recommending.solving, 4),
-    ("matrix factorisation", _recommending.als, 4.5),
+    ("sums over users", _recommending.pairs, 7),
+    ("answers", _recommending.answers, 0.5),
+    ("judging", _recommending.judging, 3.5),
+    ("requests", _recommending.scores, 6),
+    ("texts", _reading.texts, 6),
+    ("threads", _hardware.threads, 1.5),
+    ("large catalogues", _recommending.solving, 3),
+    ("matrix factorisation", _recommending.als, 4),
     ("more encoders", _reading.more_encoders, 2.5),
 )
 """What is measured, and about how many CPU seconds it takes; where there are fewer for all that is left, in a hurry."""
@@ -78,7 +78,9 @@ def calibrate(
     progress.report("calibrate", len(steps), len(steps))
     return Profile(
         hardware=hardware(),
-        rates={kind: {n: tuple(sorted(p)) for n, p in by.items()} for kind, by in bench.rates.items()},
+        rates={
+            kind: {n: tuple(sorted(p)) for n, p in by.items()} for kind, by in {**bench.rates, **bench.later}.items()
+        },
         threads=_hardware.threads_of(bench),
         disk=disk_latency(),
         power=_hardware.power(tdp_watts),

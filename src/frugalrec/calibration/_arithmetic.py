@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import statistics
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from scipy import linalg, sparse
 
 from frugalrec.calibration._bench import Bench
-from frugalrec.calibration._made_up import log_of, scattered
+from frugalrec.calibration._made_up import large_log, log_of, scattered
 from frugalrec.machine import available_memory_bytes
 from frugalrec.recommenders._approximate import times
 from frugalrec.recommenders._base import as_wide
@@ -21,8 +22,9 @@ from frugalrec.recommenders._statistics import add_transpose
 from frugalrec.recommenders.item_knn import largest_of_rows
 from frugalrec.work import Work
 
-_FACTOR_SIZES = (512, 1024, 3072)
+_FACTOR_SIZES = (500, 1200, 3000)  # rows of 1,024 numbers fall into the same places of a cache
 _TOUCHED, _TOUCHED_AGAIN, _TOUCHED_BYTES = 16, 4, 1 << 26
+_MUCH = 8.0  # times what is touched here is so much that none of it was just freed
 
 
 def products(bench: Bench) -> None:
@@ -37,8 +39,8 @@ def factors(bench: Bench) -> None:
     """Measure factorisations, substitutions and inverses."""
     for name, dtype in (("f32", np.float32), ("f64", np.float64)):
         for n in _FACTOR_SIZES:
-            if name == "f64" and n > 1024:
-                n = 2048
+            if name == "f64" and n > 2000:
+                n = 2000
             definite = definite_of(n, dtype)
             potrf, potrs = linalg.get_lapack_funcs(("potrf", "potrs"), (definite,))
             factor = potrf(definite, lower=False)[0]
@@ -79,14 +81,15 @@ def memory(bench: Bench) -> None:
     asked = as_wide(log_of(n, 2_000, length=16).matrix().astype(np.float32), weights)
     pairs = float(asked.nnz * met)
     bench.measure("sparse-product-wide", pairs / (asked @ weights).nnz, pairs, operator.matmul, asked, weights)
+    bench.measure("turn-sparse", 1, float(weights.nnz), weights.tocsc)
     # In a large log, each row that is looked up for it comes from memory.
-    for n_items, n_events in ((8_000, 100_000), (30_000, 1_000_000)):
+    for n_items, n_events in ((8_000, 100_000), (30_000, 600_000)):
         chosen = log_of(n_items, n_events, length=20).matrix().astype(np.float64)
         *product, visit = expected_gram(float(chosen.nnz), *_products(chosen), float(n_items))
         bench.measure("visit", visit.size, visit.amount, _gram, chosen, beside=product)
-    # Some popular items and all that go with them: many pairs in each cell of long rows.
-    chosen = log_of(30_000, 1_500_000, length=150).matrix().astype(np.float64)
-    popular = chosen.T.tocsr()[20:80]
+    # Some popular items and all that go with them, in a log that no cache holds: many pairs in each cell of long rows.
+    chosen = large_log().matrix().astype(np.float64)
+    popular = chosen[:, 20:50].T.tocsr()
     products = float(np.diff(chosen.indptr)[popular.indices].sum())
     size = products / (popular @ chosen).nnz
     found = Work("visit", float(popular.nnz), 8.0 * chosen.nnz)
@@ -110,11 +113,11 @@ def turned(bench: Bench) -> None:
 
 
 def _touch(bench: Bench) -> None:
-    """Measure what memory costs that is written for the first time: at worst, and in the (geometric) middle.
+    """Measure what memory costs that is written for the first time.
 
-    A virtual machine whose host takes freed memory back needs up to twenty times as long for that as for what was freed
-    a moment ago, and a stage finds some of either kind. New memory is held, so that it is not found again; at last some
-    is.
+    A virtual machine whose host takes freed memory back needs up to thirty times as long for that as for what was freed
+    a moment ago. Of some new memory a part is of that kind, of much hardly any. New memory is held, so that it is not
+    found again; at last some is, as what is called again and again here finds it: that is the rate while measuring.
     """
     free = available_memory_bytes()
     parts = _TOUCHED if free is None else max(2, min(_TOUCHED, int(free // (8 * _TOUCHED_BYTES))))
@@ -126,9 +129,11 @@ def _touch(bench: Bench) -> None:
         began = time.process_time()
         held.append(np.ones(_TOUCHED_BYTES // 8))
         taken.append(max(time.process_time() - began, 1e-9))
-    worst = max(taken)
-    for kind, seconds in (("touch", (min(taken) * worst) ** 0.5), ("touch-worst", worst)):
-        bench.rates[kind] = {1: [(1.0, _TOUCHED_BYTES / seconds)]}
+    new = sorted(taken[:parts])
+    some, much = (_TOUCHED_BYTES / statistics.mean(part) for part in (new, new[parts // 2 :]))
+    bench.rates["touch"] = {1: [(1.0, _TOUCHED_BYTES / min(taken))]}
+    bench.later["touch"] = {1: [(float(parts * _TOUCHED_BYTES), some), (_MUCH * parts * _TOUCHED_BYTES, much)]}
+    bench.rates["touch-worst"] = {1: [(1.0, _TOUCHED_BYTES / max(taken))]}
 
 
 def definite_of(n: int, dtype: type[np.floating[Any]]) -> np.ndarray[Any, Any]:
@@ -142,7 +147,7 @@ def _substitution(potrs: Any, factor: np.ndarray[Any, Any], right: np.ndarray[An
 
 
 def _inverted(definite: np.ndarray[Any, Any]) -> Any:
-    return invert(definite.copy(order="F"))
+    return invert(np.array(definite, order="C"))
 
 
 def _scanned(profile: np.ndarray[Any, Any], vectors: np.ndarray[Any, Any]) -> None:

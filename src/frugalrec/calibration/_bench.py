@@ -67,6 +67,7 @@ class Bench:
     def __init__(self, seconds: float) -> None:
         self._until, self._at_last = time.process_time() + seconds, time.perf_counter() + _PATIENCE * seconds
         self.rates: dict[str, dict[int, Points]] = {}
+        self.later: dict[str, dict[int, Points]] = {}  # in place of rates that hold while measuring
         self.notes: list[str] = []
         self.cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self._measured: list[_Measured] = []

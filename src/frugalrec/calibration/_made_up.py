@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from scipy import sparse
 
@@ -22,15 +24,26 @@ def log_of(n_items: int, n_events: int, *, length: int = 40) -> Interactions:
 
 def dataset_of(n_items: int, n_events: int, *, length: int = 40) -> Dataset:
     """Return `log_of` as data without texts."""
-    log = log_of(n_items, n_events, length=length)
+    return data_of(log_of(n_items, n_events, length=length))
+
+
+def data_of(log: Interactions) -> Dataset:
+    """Return ``log`` as data without texts."""
     return Dataset(log, Catalog(log.items), "made up")
 
 
-def scattered(n: int, kept: int) -> sparse.csr_array:
-    """Return float32 weights ``(n, n)``, ``kept`` a row, anywhere: a table that the caches do not hold."""
-    columns = np.random.default_rng(0).integers(0, n, n * kept, dtype=np.int32)
+@cache
+def large_log() -> Interactions:
+    """Return a log that no cache holds."""
+    return log_of(30_000, 6_000_000, length=150)
+
+
+def scattered(n: int, kept: int, columns: int = 0) -> sparse.csr_array:
+    """Return float32 weights of ``n`` rows and ``columns`` (none: as many), ``kept`` a row, anywhere."""
+    columns = columns or n
+    met = np.random.default_rng(0).integers(0, columns, n * kept, dtype=np.int32)
     offsets = np.arange(n + 1, dtype=np.int32) * kept
-    return sparse.csr_array((np.ones(n * kept, dtype=np.float32), columns, offsets), shape=(n, n))
+    return sparse.csr_array((np.ones(n * kept, dtype=np.float32), met, offsets), shape=(n, columns))
 
 
 def _ids(prefix: str, n: int) -> IdMap:

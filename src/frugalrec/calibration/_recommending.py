@@ -12,7 +12,7 @@ import numpy as np
 from scipy import sparse
 
 from frugalrec.calibration._bench import Bench
-from frugalrec.calibration._made_up import dataset_of, log_of, scattered
+from frugalrec.calibration._made_up import data_of, dataset_of, large_log, log_of, scattered
 from frugalrec.cost import Ledger
 from frugalrec.data.dataset import Dataset, Fold, Query, Split
 from frugalrec.data.interactions import Interactions
@@ -22,10 +22,10 @@ from frugalrec.interfaces import Matrix, Role
 from frugalrec.metrics import parse
 from frugalrec.pipeline import Pipeline
 from frugalrec.plan import Plan, Spec
-from frugalrec.recommenders._approximate import times
+from frugalrec.recommenders._approximate import TARGETS, alike, strength, times
 from frugalrec.recommenders._base import Scores, product, query_matrix
-from frugalrec.recommenders._expected import dense_tables, expected_blockwise, expected_text_space
-from frugalrec.recommenders._statistics import Decay, accumulate_states
+from frugalrec.recommenders._expected import dense_tables, expected_blockwise, expected_text_space, found_in_log
+from frugalrec.recommenders._statistics import Decay, Statistics, accumulate_states
 from frugalrec.recommenders._text import TextSpace, unit_rows
 from frugalrec.recommenders.content import Content
 from frugalrec.recommenders.ease import Ease
@@ -48,26 +48,16 @@ _DECAYS = (Decay(3.0, "positions"),)
 
 def pairs(bench: Bench) -> None:
     """Measure passes over a log, and sums over pairs of its events."""
-    for n_events in (60_000, 1_000_000):  # a log that the caches hold, and one that they do not
-        data = dataset_of(2_000, n_events)
-        bench.measure("events", n_events, float(n_events), Popularity().fit, data)
-    for kind, n_items, n_events in (
-        ("pairs-dense", 800, 40_000),
-        ("pairs-dense", 2_000, 200_000),
-        ("pairs-dense", 2_000, 500_000),
-        ("pairs-sparse", 8_000, 60_000),
-        ("pairs-sparse", 30_000, 60_000),
-    ):
-        dense = kind == "pairs-dense"
-        log = log_of(n_items, n_events, length=60 if dense else 9)
-        tables = dense_tables(n_items, 1, len(log)) if dense else ()
-        bench.measure(
-            kind,
-            len(log) if dense else n_items,
-            _terms(log),
-            lambda x=log: accumulate_states(x, [Decay(3.0, "positions")], 1.0),
-            beside=tables,
-        )
+    # A log that the caches hold, one that they do not, and one whose tables are new memory each time.
+    for log in (log_of(2_000, 60_000), log_of(2_000, 1_000_000), large_log()):
+        bench.measure("events", len(log), float(len(log)), Popularity().fit, data_of(log))
+    for n_items, n_events in ((800, 40_000), (2_000, 200_000), (2_000, 500_000)):
+        log = log_of(n_items, n_events, length=60)
+        tables = dense_tables(n_items, 1, n_events)
+        bench.measure("pairs-dense", n_events, _terms(log), _sums, log, beside=tables)
+    # Hardly any pairs share a cell here. In a larger log more do, and each costs more, further from the caches.
+    log = log_of(30_000, 200_000, length=60)
+    bench.measure("pairs-sparse", 1, _terms(log), _sums, log, beside=[found_in_log(len(log), len(log))])
     data = dataset_of(2_000, 60_000)
     bench.measure("states", 1, 60_000.0 * 30, lambda: StateKnn().fit(data))
 
@@ -94,11 +84,13 @@ def judging(bench: Bench) -> None:
 
 def solving(bench: Bench) -> None:
     """Measure what solving block by block takes beside its factorisations, and what makes vectors comparable."""
-    log, model = log_of(4_000, 160_000, length=25), SequentialLinear(solver="sparse")
-    model.n_items_ = log.n_items
-    sums = model.accumulate(log)
-    cells, columns = (sparse.csr_array(table).nnz for table in (sums.gram, sums.cross))
-    works = expected_blockwise(DataShape.of(dataset_of(4_000, 160_000, length=25)), 1, 0, cells, columns).work or ()
+    columns = scattered(8_000, 200)
+    bench.measure("alike", 1, float(columns.nnz), _grouped, columns)
+    data, model = dataset_of(8_000, 150_000, length=12), SequentialLinear(solver="sparse")
+    model.n_items_ = data.n_items
+    sums = model.accumulate(data.interactions)
+    cells, targets = (sparse.csr_array(table).nnz for table in (sums.gram, sums.cross))
+    works = expected_blockwise(DataShape.of(data), 1, cells, targets).work or ()
     (own,) = (w for w in works if w.kind == "block")
     bench.measure("block", 1, own.amount, model.solve, sums, beside=[w for w in works if w is not own])
     vectors = np.random.default_rng(0).random((10_000, 512), dtype=np.float32)
@@ -108,6 +100,13 @@ def solving(bench: Bench) -> None:
     (own,) = (w for w in works if w.kind == "space")
     beside = [w for w in works if w.kind not in ("space", "recall")]
     bench.measure("space", 1, own.amount, _spaced, vectors, beside=beside)
+
+
+def _grouped(columns: sparse.csr_array) -> None:
+    """Look for columns that are alike, and for what explains each block of them."""
+    scale = np.ones(columns.shape[1])
+    for block in alike(columns, scale, TARGETS, None):
+        strength(columns[block], scale)
 
 
 def _spaced(vectors: Matrix) -> Matrix:
@@ -123,22 +122,23 @@ def scores(bench: Bench) -> None:
         rows = _histories(dataset_of(n_items, 60_000, length=120), 100)
         met = float(sum(row.nnz for row in rows)) * n_items
         bench.measure("gather-alone", n_items, met, _each, times, rows, weights)
-    for n_items, n_events, length in ((2_000, 300_000, 80), (8_000, 80_000, 8)):
+    # Picking the best of a query's users takes something by itself, which is little where they are many.
+    for n_items, n_events, length in ((2_000, 300_000, 80), (8_000, 80_000, 8), (ANSWERED, 400_000, 4)):
         people = dataset_of(n_items, n_events, length=length)
-        asked, model = [people.query(user) for user in range(500)], UserKnn().fit(people)
+        asked, model = [people.query(user) for user in range(200)], UserKnn().fit(people)
+        n = float(len(asked))
         works = model.expected(DataShape.of(people)).in_batch.work or ()
         (compared,) = (w for w in works if w.kind == "compare")
-        products = Expected(tuple(w for w in works if w.kind != "compare")).times(500.0)
-        users = 500.0 * compared.amount
-        bench.measure("compare", compared.size, users, model.score, asked, beside=_work([products]))
-    for n_items in (2_000, 16_000):
-        people = dataset_of(n_items, 300_000, length=80)
-        rows, chosen_by = _histories(people, 40), people.interactions.matrix().T.tocsr().astype(np.float32)
-        met = float(sum(np.diff(chosen_by.indptr)[row.indices].sum() for row in rows))
-        bench.measure("sparse-alone", met / sum(row.nnz for row in rows), met, _each, product, rows, chosen_by)
-    weights = scattered(30_000, 400)
-    rows = _histories(dataset_of(30_000, 8_000, length=80), 100)
-    bench.measure("sparse-cold", 400, 400.0 * sum(row.nnz for row in rows), _each, product, rows, weights)
+        products = Expected(tuple(w for w in works if w.kind != "compare")).times(n)
+        bench.measure("compare", compared.size, n * compared.amount, model.score, asked, beside=_work([products]))
+    # What an entry costs depends on how many share a cell: of a few users' rows, or of those of many.
+    for n_items, length in ((16_000, 8), (16_000, 80), (2_000, 80)):
+        rows = _histories(dataset_of(n_items, 300_000, length=80), 40)
+        chosen_by = log_of(n_items, 300_000, length=length).matrix().T.tocsr().astype(np.float32)
+        _multiplied(bench, "sparse-alone", rows, chosen_by)
+    for n_items, kept, length in ((30_000, 400, 20), (30_000, 400, 80), (3_000, 4_000, 80)):
+        rows = _histories(dataset_of(n_items, 8_000, length=length), 100)
+        _multiplied(bench, "sparse-cold", rows, scattered(n_items, kept, columns=30_000))
     for n_items, alone, batch in ((1_000, 50, 1_000), (4_000, 50, 1_000), (ANSWERED, 20, 100)):
         # Every item has events: which have none is known by a mask, and half of it empty takes twice as long.
         data = dataset_of(n_items, max(60_000, 20 * n_items))
@@ -202,6 +202,11 @@ def als(bench: Bench) -> None:
         model = Als(factors=factors, iterations=8)
         works = [{w.kind: w for w in model.expected(DataShape.of(log)).fit.work or ()} for log in logs]
         bench.together(kinds, factors, [[w[kind].amount for kind in kinds] for w in works], model.fit, logs)
+    # Many users: the factors that items' are learned from come from memory. How many factors is all the same to that.
+    people, model = dataset_of(30_000, 3_000_000, length=42), Als(factors=128, iterations=1)
+    learned = model.expected(DataShape.of(people)).fit.work or ()
+    (own,) = (w for w in learned if w.kind == "als-far")
+    bench.measure("als-far", 1, own.amount, model.fit, people, beside=[w for w in learned if w is not own])
     data = dataset_of(FEW, 10_000)
     _asked(bench, Als().fit(data), data)
 
@@ -224,6 +229,13 @@ def _score_each(model: Any, queries: Sequence[Query]) -> None:
     with Ledger().span("recommend"):
         for query in queries:
             model.score([query])
+
+
+def _multiplied(bench: Bench, kind: str, rows: Sequence[sparse.csr_array], table: sparse.csr_array) -> None:
+    """Measure products of one row at a time, by how many of the entries that it meets share a cell."""
+    met = float(sum(np.diff(table.indptr)[row.indices].sum() for row in rows))
+    cells = float(sum((row @ table).nnz for row in rows))
+    bench.measure(kind, met / cells, met, _each, product, rows, table)
 
 
 def _histories(data: Dataset, n: int) -> list[sparse.csr_array]:
@@ -292,10 +304,14 @@ class _Judging:
             evaluate(self._drawn, self._split, Evaluation(timed_queries=1), Ledger(), vectors=self._vectors)
 
 
+def _sums(log: Interactions) -> Statistics:
+    return accumulate_states(log, _DECAYS, 1.0)
+
+
 def _terms(log: Interactions) -> float:
     ledger = Ledger()
     with ledger.span("pairs"):
-        accumulate_states(log, _DECAYS, 1.0)
+        _sums(log)
     flops = ledger.entries[0].cost.flops
     assert flops is not None
     return flops / 2

@@ -24,6 +24,9 @@ SAMPLED_TEXTS = 100_000
 SAMPLED_PAIRS = 2_000_000
 """Of larger logs, the pairs of a sample of the items are looked at to tell how many cells all of them fill."""
 
+SAMPLED_USERS = 32
+"""Users of a log who are compared with all others."""
+
 _BINS = 64
 
 
@@ -252,6 +255,36 @@ class DataShape:
         chosen independently. Pairs are at most ``reach`` positions apart; None: of all different items of a user.
         """
         return min(terms, self.items**2, self._independent(terms, self.popularity) * self._together(reach))
+
+    def choosers(self) -> tuple[float, float]:
+        """Return how often the items of an average user were chosen by anybody, and the share of users who did.
+
+        As for independent choices, times what a sample of the log's users tells: those alike choose the same items.
+        """
+        oftener, fewer = self._shared()
+        read = oftener * self.mean_distinct * self.mean_popularity
+        return read, -math.expm1(-fewer * read / max(self.users, 1.0))
+
+    def _shared(self) -> tuple[float, float]:
+        """Return how often items are met, and users who chose them, over independent choices; 1 without a log."""
+        names, log = ("choosers", "their users"), self.log
+        if all(name in self.counted for name in names):
+            return self.counted[names[0]], self.counted[names[1]]
+        if log is None or not len(log):
+            return 1.0, 1.0
+        chosen = log.matrix()
+        distinct = np.diff(chosen.indptr)
+        # One user in so many by activity, so that busy ones are neither missed nor counted too often.
+        order = np.argsort(distinct, kind="stable")[np.count_nonzero(distinct == 0) :]
+        sample = order[np.linspace(0, len(order) - 1, SAMPLED_USERS + 2).astype(int)[1:-1]]
+        shared = chosen @ chosen[sample].toarray().T
+        own = _histogram(distinct[distinct > 0])
+        events = max(float(len(log)), 1.0)
+        independent = _total(own) / max(float(own[1].sum()), 1.0) * float(np.square(log.popularity).sum()) / events
+        read, met = float(shared.sum(axis=0).mean()), min(float(np.mean(shared > 0)), 1.0 - 1e-6)
+        self.counted[names[0]] = read / max(independent, 1e-300)
+        self.counted[names[1]] = -math.log1p(-met) * log.n_users / max(read, 1e-300)
+        return self.counted[names[0]], self.counted[names[1]]
 
     @staticmethod
     def _independent(terms: float, popularity: Histogram) -> float:

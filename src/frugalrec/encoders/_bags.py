@@ -13,7 +13,7 @@ from scipy import sparse
 
 from frugalrec.data.interactions import FloatArray
 from frugalrec.encoders._spread import BATCH
-from frugalrec.work import Work
+from frugalrec.work import Work, touching
 
 CELLS = 8
 """Non-zeros a word."""
@@ -73,7 +73,7 @@ def projection(vocabulary: Iterable[str], dim: int) -> Any:
 def expected_rows(rows: float, dim: int) -> tuple[Work, ...]:
     """Return the work of making vectors dense and of unit norm."""
     cells = rows * dim
-    return Work("touch", 12.0 * cells), Work("stream", 40.0 * cells, 8.0 * cells)
+    return touching(12.0 * cells), Work("stream", 40.0 * cells, 8.0 * cells)
 
 
 def expected_peak(rows: float, dim: int, entries: float, words: float) -> float:

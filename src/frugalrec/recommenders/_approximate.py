@@ -30,8 +30,8 @@ TARGETS = 64
 KEPT = 400
 """Weights kept of each target: those that move scores most, |w_i| sqrt(g_ii)."""
 
-_AXES = 24
-_ROUNDS = 2
+AXES = 24
+ROUNDS = 2
 
 Solver: TypeAlias = Literal["auto", "dense", "sparse"]
 Weights: TypeAlias = np.ndarray[Any, Any] | sparse.csr_array
@@ -129,6 +129,7 @@ def zero_diagonal_sparse(
         if said is None:
             weights = -inverse / diagonal
         else:
+            charge(flops=2.0 * len(U) ** 2 * len(B))
             drawn = _substitute(factor, said.of(U, B).astype(factor.dtype))
             weights = drawn - inverse * (1.0 + drawn[own, np.arange(len(B))]) / diagonal
         weights[own, np.arange(len(B))] = 0.0
@@ -151,31 +152,29 @@ class _TextWeights:
         charge(flops=4.0 * n * d * d + d**3 / 3 + 2.0 * n * d)
 
     def of(self, U: Codes, B: Codes) -> np.ndarray[Any, Any]:
-        """Return μ C_UB."""
-        return self._times(self._half[U], B, np.searchsorted(U, B), U)
+        """Return μ C_UB, ``(len(U), len(B))``."""
+        found, own, column = self._times(self._half[U].T, B).T, np.searchsorted(U, B), np.arange(len(B))
+        there = (own < len(U)) & (U[np.minimum(own, len(U) - 1)] == B)
+        found[own[there], column[there]] = 0.0
+        return np.asarray(found)
 
     def scaled(self, scale: FloatArray) -> np.ndarray[Any, Any]:
-        """Return what `strength` needs of all items: their half of Q, in the units of the sums."""
-        return np.asarray(self._half * scale[:, None].astype(np.float32))
+        """Return what `strength` needs of all items, ``(d, n)``: their half of Q, in the units of the sums."""
+        return np.ascontiguousarray((self._half * scale[:, None].astype(np.float32)).T)
 
     def strength(self, scaled: np.ndarray[Any, Any], B: Codes) -> FloatArray:
-        """Return how much each item says of the texts of B, as `_strength` does for the sums; O(n · d · len(B))."""
-        # A table of the catalogue by B is gone through as few times as can be: that takes as long as making it.
-        gain = self._times(scaled, B, B)
+        """Return how much each item says of the texts of B, as `strength` does for the sums; O(n · d · len(B))."""
+        # A row of the catalogue for each of B: products and maxima are fastest along long rows.
+        gain = self._times(scaled, B)
+        gain[np.arange(len(B)), B] = 0.0
         np.square(gain, out=gain)
-        most = gain.max(axis=0)
-        return np.asarray(gain @ (1.0 / np.where(most > 0, most, 1.0)), dtype=np.float64)
+        most = gain.max(axis=1)
+        return np.asarray((1.0 / np.where(most > 0, most, 1.0)) @ gain, dtype=np.float64)
 
-    def _times(self, half: np.ndarray[Any, Any], B: Codes, own: Codes, U: Codes | None = None) -> np.ndarray[Any, Any]:
-        """Return the weights of rows of ``half`` for B; ``own`` are the places of B's items, where they are in U."""
-        charge(flops=2.0 * len(half) * len(B) * half.shape[1])
-        found = half @ (self._half[B] * (self._weight / self._diagonal[B])[:, None].astype(np.float32)).T
-        column = np.arange(len(B))
-        if U is not None:
-            there = (own < len(U)) & (U[np.minimum(own, len(U) - 1)] == B)
-            own, column = own[there], column[there]
-        found[own, column] = 0.0
-        return np.asarray(found)
+    def _times(self, half: np.ndarray[Any, Any], B: Codes) -> np.ndarray[Any, Any]:
+        """Return what columns of ``half`` say of B, a row for each; no item is kept from speaking of itself."""
+        charge(flops=2.0 * half.shape[1] * len(B) * half.shape[0])
+        return np.asarray((self._half[B] * (self._weight / self._diagonal[B])[:, None].astype(np.float32)) @ half)
 
 
 def _blocks(
@@ -197,18 +196,18 @@ def _blocks(
     scale = 1.0 / np.sqrt(np.maximum(diagonal, 0.0) + prior.ridge)
     penalty = prior.on_parts()
     parts: list[sparse.csr_array] = []
-    order = _alike(columns, scale, targets, None if said is None else said.vectors)
+    order = alike(columns, scale, targets, None if said is None else said.vectors)
     half = np.empty(0) if said is None else said.scaled(scale)
     for B in order:
-        strength = _strength(columns[B], scale)
+        said_by = strength(columns[B], scale)
         if said is not None:
-            strength += said.strength(half, B)
+            said_by += said.strength(half, B)
         if own:
-            strength[B] = np.inf
+            said_by[B] = np.inf
         U = np.arange(size)
         if sources < size:
-            U = np.sort(np.argpartition(-strength, sources - 1)[:sources])
-            U = U[strength[U] > 0]
+            U = np.sort(np.argpartition(-said_by, sources - 1)[:sources])
+            U = U[said_by[U] > 0]
         if not len(U):
             parts.append(sparse.csr_array((len(B), size), dtype=dtype))
             continue
@@ -222,7 +221,7 @@ def _blocks(
     return sparse.csr_array(stacked.T.tocsr())
 
 
-def _strength(block: sparse.csr_array, scale: FloatArray) -> FloatArray:
+def strength(block: sparse.csr_array, scale: FloatArray) -> FloatArray:
     """Return how much each source explains of the targets in the rows of ``block``, each target counting the same."""
     gain = (block.data * scale[block.indices]) ** 2
     rows = np.repeat(np.arange(block.shape[0]), np.diff(block.indptr))
@@ -264,7 +263,7 @@ def _largest(weights: np.ndarray[Any, Any], U: Codes, moves: FloatArray, kept: i
     return rows
 
 
-def _alike(
+def alike(
     columns: sparse.csr_array, scale: FloatArray, targets: int, vectors: np.ndarray[Any, Any] | None
 ) -> list[Codes]:
     """Return all targets in blocks of at most ``targets`` with similar columns (and texts).
@@ -284,14 +283,14 @@ def _alike(
         rows = np.repeat(np.arange(stop - start), np.diff(columns.indptr[start : stop + 1]))
         norms = np.sqrt(np.bincount(rows, values**2, minlength=stop - start))
         scaled.data[part] = values / np.where(norms > 0, norms, 1.0)[rows]
-    places = np.random.default_rng(0).standard_normal((size, min(_AXES, size))).astype(np.float32)
-    for _ in range(_ROUNDS):
+    places = np.random.default_rng(0).standard_normal((size, min(AXES, size))).astype(np.float32)
+    for _ in range(ROUNDS):
         found = np.linalg.qr(scaled @ places)[0]
         places = scaled.T @ found
     places = scaled @ np.linalg.qr(places)[0]
-    charge(flops=2.0 * scaled.nnz * _AXES * (2 * _ROUNDS + 1))
+    charge(flops=2.0 * scaled.nnz * AXES * (2 * ROUNDS + 1))
     if vectors is not None:
-        axes = np.linalg.eigh(vectors.T @ vectors)[1][:, -_AXES:]
+        axes = np.linalg.eigh(vectors.T @ vectors)[1][:, -AXES:]
         places = np.hstack([places, vectors @ axes])
     return list(_halved(places, np.arange(n), targets))
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from frugalrec.data.shape import DataShape
 from frugalrec.interfaces import Expects
-from frugalrec.recommenders._approximate import KEPT, SOURCES, TARGETS
+from frugalrec.recommenders._approximate import AXES, KEPT, ROUNDS, SOURCES, TARGETS
 from frugalrec.recommenders._base import BLOCK_BYTES
 from frugalrec.recommenders._statistics import (
     DENSE_ROWS,
@@ -26,7 +26,7 @@ from frugalrec.recommenders._statistics import (
     dtype_of,
 )
 from frugalrec.recommenders._text import TEXT_ROWS
-from frugalrec.work import Expected, Stages, Work
+from frugalrec.work import Expected, Stages, Work, touching
 
 ALIKE = 16.0
 """Neighbouring columns of a product's row that come from memory together."""
@@ -46,8 +46,8 @@ ASKED = Work("query", 1.0)
 ENTRY_BYTES = 8.0
 """An entry of a sparse table, and its column."""
 
-SOURCES_MEET = 3.0
-"""Sources of a block have so many times the entries of an average row."""
+SOURCES_MEET = 2.0
+"""Sources of a block have so many times the chances of an average row to meet another item."""
 
 LONGEST_REACH = 100.0
 """How pairs fill cells is looked at up to so many positions apart."""
@@ -110,7 +110,7 @@ def expected_states(
         peak += columns
         filled, cells = (n * K) ** 2, n * n * K
         # What is known of events that come in the order of their items is looked up in the whole log.
-        work = (Work(kind, terms, events), *dense_tables(n, K, passes * events), Work("touch", columns + 24.0 * window))
+        work = (Work(kind, terms, events), *dense_tables(n, K, passes * events), touching(columns + 24.0 * window))
     else:
         lag = max(d.half_life * -math.log2(NEGLIGIBLE) for d in decays if d.unit == "positions" or len(decays) == 1)
         lag = min(lag, LONGEST_REACH)
@@ -121,7 +121,13 @@ def expected_states(
         held = entry * (filled + cells)
         # One half of the symmetric table and its transpose, before they are one.
         peak = (passes - 1) * held + entry * (2.0 * half + filled + cells) + columns + 40.0 * window
-        work = (Work(kind, terms, n), Work("stream", 5.0 * entry * filled, entry * filled))
+        work = (
+            Work(kind, terms),
+            Work("stream", 5.0 * entry * filled, entry * filled),
+            found_in_log(passes * K * events, events),
+            # Windows' parts, stacked; half of the square table with the diagonal, its transpose, and both as one.
+            touching(3.0 * entry * (filled + cells)),
+        )
     spread = 1.0 if dense else 1.3
     return Expected(work, 2.0 * terms, 0.0, 0.0, peak, held, spread), filled, cells
 
@@ -130,9 +136,13 @@ def dense_tables(n: float, blocks: int, events: float) -> tuple[Work, ...]:
     """Return the work of making dense sums of so many blocks over so many events, their terms aside."""
     size = 8.0 * n * n * blocks * (blocks + 1)
     # The tables themselves; a window is made, and added to its table; the halves of the square blocks are joined.
-    found = Work("events", PASSES * blocks * events, events)
-    turned = Work("turn", blocks * n * n, n)
-    return Work("touch", size), Work("stream", 4.0 * size, size), turned, found
+    turned, found = Work("turn", blocks * n * n, n), found_in_log(blocks * events, events)
+    return touching(size), Work("stream", 4.0 * size, size), turned, found
+
+
+def found_in_log(events: float, size: float) -> Work:
+    """Return the work of sums over so many ``events``, of logs of some ``size``, their terms and tables aside."""
+    return Work("events", PASSES * events, size)
 
 
 def is_dense(shape: DataShape, decays: Sequence[Decay]) -> bool:
@@ -163,42 +173,53 @@ def expected_solve(n: float, blocks: int, cells: float, *, sparse: bool, precisi
         flops += size**3 + 2.0 * cells * size
         work += [Work(f"invert-{name}", size**3, size), Work("gather", cells * size, size)]
         work.append(Work("stream", 6 * width * size * n, width * size * n))
-        work.append(Work("touch", width * (size * size + size * n)))
+        work.append(touching(width * (size * size + size * n)))
         peak = width * (size * size + size * n)
     else:
         substituted = 2.0 * size**2 * n
         flops += size**3 / 3 + substituted
         work += [Work(f"factor-{name}", size**3 / 3, size), Work(f"substitute-{name}", substituted, size)]
         work.append(Work("stream", 12.0 * size * (size + 2 * n), width * size * n))
-        work.append(Work("touch", width * size * (size + n)))
+        work.append(touching(width * size * (size + n)))
         # Weights of several blocks are put in the other order of memory; those of one are turned where they are.
         peak = width * size * (size + n + (n if blocks > 1 else 0.0))
     return Expected(tuple(work), flops, 0.0, 0.0, max(peak, width * size * size + extra), width * size * n)
 
 
-def expected_blockwise(shape: DataShape, blocks: int, dim: int, cells: float, columns: float) -> Expected:
-    """Return about what `_approximate` takes: its blocks' systems, and with text their comparison with all items.
+def expected_blockwise(
+    shape: DataShape, blocks: int, cells: float, columns: float, *, prior_dim: int = 0, said_dim: int = 0
+) -> Expected:
+    """Return about what `_approximate` takes: its blocks' systems, and what texts add to them.
 
-    ``cells``: entries of the table that is solved; ``columns``: of the one whose columns are its targets.
+    ``cells``: entries of the table that is solved; ``columns``: of the one whose columns are its targets. Texts are in
+    the ridge (``prior_dim`` dimensions), or say weights of their own (``said_dim``), which are compared with all items.
     """
-    n = shape.items
+    n, d, said = shape.items, float(said_dim), 1.0 if said_dim else 0.0
     sources = min(float(SOURCES), blocks * n)
-    flops = n / TARGETS * (sources**3 / 3 + 2.0 * sources**2 * TARGETS) + 2.0 * n * n * dim
+    solves = n / TARGETS
+    substituted = (1.0 + said) * solves * 2.0 * sources**2 * TARGETS
+    # A block's texts with those of all items, and with its sources'; before, what makes them weights.
+    told, known = 2.0 * n * n * d, 2.0 * n * sources * d
+    turned = 4.0 * n * d * d + said * d**3 / 3 + 2.0 * n * d
+    near = solves * 2.0 * sources**2 * prior_dim + 3.0 * n * prior_dim**2 + prior_dim**3 / 3
+    compared = 2.0 * columns * AXES * (2.0 * ROUNDS + 1.0) if n > TARGETS else 0.0
+    flops = compared + solves * sources**3 / 3 + substituted + told + known + turned + near
     held = 8.0 * min(KEPT, n * blocks) * n
     # A block's part is cut out of rows of the sums, those of popular items, which have more entries than the average.
-    met = sources * min(blocks * n, SOURCES_MEET * cells / max(blocks * n, 1.0))
+    met = sources * blocks * n * (1.0 - (1.0 - min(1.0, cells / (blocks * n) ** 2)) ** SOURCES_MEET)
     work = (
-        Work("factor-f32", n / TARGETS * sources**3 / 3, sources),
-        Work("substitute-f32", 2.0 * n * sources**2, sources),
-        # The texts of a block with those of all items: a product, and what it says of them.
-        Work("gemm-f32", 2.0 * n * n * dim, float(max(dim, 1))),
-        Work("stream", 20.0 * n * n if dim else 0.0, 4.0 * n * TARGETS),
-        Work("block", n / TARGETS * (met + sources**2 + sources * TARGETS)),
-        # The targets' columns, turned round and looked at for those alike; the weights, put in order.
-        Work("stream", 120.0 * columns + 60.0 * held / 8.0, 8.0 * columns),
+        Work("factor-f32", solves * sources**3 / 3, sources),
+        Work("substitute-f32", substituted, sources),
+        Work("gemm-f32", told + known + near, float(max(said_dim, prior_dim, 1))),
+        Work("gemm-f64", turned, float(max(said_dim, 1))),
+        Work("stream", 20.0 * n * n * said, 4.0 * n * TARGETS),
+        Work("block", solves * (met + sources**2 + sources * TARGETS)),
+        # The targets' columns are turned round and looked at for those alike; the weights, stacked and put in order.
+        Work("alike", columns),
+        Work("turn-sparse", columns + 3.0 * held / ENTRY_BYTES),
     )
     # Blocks' weights, stacked and put in order; the targets' columns, and what is left of comparing them.
-    peak = 3.0 * held + 12.0 * columns + 16.0 * sources**2 + 4.0 * n * dim
+    peak = 3.0 * held + 12.0 * columns + 16.0 * sources**2 + 4.0 * n * max(said_dim, prior_dim)
     return Expected(work, flops, 0.0, 0.0, peak, held, UNSOLVED_SPREAD)
 
 
@@ -209,7 +230,7 @@ def expected_text_space(shape: DataShape, dim: int, whitening: float) -> Expecte
     """
     n, rows, d = shape.items, shape.n_texts, float(dim)
     flops = rows * d + 4.0 * n * d
-    work = [Work("recall", n, 4.0 * d), Work("space", n * d), Work("touch", 8.0 * n * d)]
+    work = [Work("recall", n, 4.0 * d), Work("space", n * d), touching(8.0 * n * d)]
     # As they were encoded, and as they are here; some rows at a time.
     peak = 8.0 * n * d + 14.0 * min(n, TEXT_ROWS) * d
     if whitening:
@@ -248,28 +269,32 @@ def expected_encoded(shape: DataShape, dim: int) -> Expected:
     return Expected((), 0.0, 0.0, 0.0, 2.0 * size, size)
 
 
-def expected_product(nonzeros: float, met: float, rows: float, columns: float, *, alone: bool) -> tuple[Work, ...]:
+def expected_product(
+    nonzeros: float, met: float, rows: float, columns: float, *, alone: bool, filled: float | None = None
+) -> tuple[Work, ...]:
     """Return the work of `_base.product` for one of its rows of ``nonzeros``, each meeting ``met`` entries.
 
-    The table on the right is ``rows`` × ``columns``; for many rows at once it is made dense where that pays.
+    The table on the right is ``rows`` × ``columns``; for many rows at once it is made dense where that pays. Cells
+    ``filled``, where it is known, are else as many as by chance.
     """
     if not alone and 12 * met > columns and 4 * rows * columns <= BLOCK_BYTES:
         return (Work("gather", nonzeros * columns, columns),)
     pairs = nonzeros * met
+    if filled is None:
+        filled = columns * -math.expm1(-pairs / max(columns, 1.0))
     if alone:
         kind = "sparse-alone" if 8.0 * rows * met <= CACHED_BYTES else "sparse-cold"
-        return (Work(kind, pairs, max(1.0, met)),)
-    filled = columns * -math.expm1(-pairs / max(columns, 1.0))
+        return (Work(kind, pairs, max(1.0, pairs / max(filled, 1.0))),)
     return *_sparse_product(pairs, filled, columns, filled), Work("stream", 12.0 * columns, 4.0 * columns)
 
 
 def expected_weights(
-    shape: DataShape, nonzeros: float, *, dense: bool, asked: Work = ASKED
+    shape: DataShape, nonzeros: float, *, dense: bool, said: bool = False, asked: Work = ASKED
 ) -> tuple[Expected, Expected]:
     """Return what a query with ``nonzeros`` history entries takes against item × item weights: alone, and among many.
 
     Alone it pays for what it is ``asked``, looking up its history or making states of it, whose size is what it reads
-    beside weights.
+    beside weights. Where texts ``said`` what the weights are, items have as many whether they are popular or not.
     """
     n = shape.items
     if dense:
@@ -278,7 +303,7 @@ def expected_weights(
         alone: tuple[Work, ...] = (Work("gather-alone", nonzeros * n, n),)
         among: tuple[Work, ...] = (Work("gather", nonzeros * n, n),)
     else:
-        met = _met(shape)
+        met = min(float(KEPT), n) if said else _met(shape)
         flops, peak, spread = 2.0 * nonzeros * met, 16.0 * n, UNSOLVED_SPREAD
         read = ENTRY_BYTES * nonzeros * met
         alone, among = (expected_product(nonzeros, met, n, n, alone=one) for one in (True, False))
@@ -311,6 +336,7 @@ __all__ = [
     "expected_states",
     "expected_text_space",
     "expected_weights",
+    "found_in_log",
     "is_dense",
     "width_of",
 ]

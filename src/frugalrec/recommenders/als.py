@@ -16,6 +16,7 @@ from frugalrec.data.shape import DataShape
 from frugalrec.errors import MissingExtraError
 from frugalrec.interfaces import Matrix
 from frugalrec.recommenders._base import Scores, history_reasons, query_matrix, require_fitted
+from frugalrec.recommenders._expected import CACHED_BYTES
 from frugalrec.work import Expected, Stages, Work
 
 EXTRA = ("als", "implicit")
@@ -116,9 +117,13 @@ class Als(Scores):
         loading = 24.0 * shape.n_chosen + 4.0 * f * max(shape.users, n)
         peak = _LIBRARY_BYTES + 4.0 * f * (shape.users + n) + max(8.0 * f * n, loading)
         held = 4.0 * f * n + 8.0 * f * f
+        # Half of the walks are through the factors of items, half through those of users.
+        walked = (flops - squares) / 2
+        far = sum(walked for rows in (n, shape.users) if 4.0 * f * rows > CACHED_BYTES)
         learned = (
             Work("als", squares, f),
-            Work("als-events", flops - squares, f),
+            Work("als-events", 2.0 * walked - far, f),
+            Work("als-far", far),
             Work("events", shape.n_events, shape.n_events),
         )
         fit = Expected(learned, flops, 0.0, 0.0, peak, held)
@@ -130,7 +135,7 @@ class Als(Scores):
         return Stages(
             fit,
             Expected(alone, scoring + f**3 / 3, 0.0, 0.0, 4.0 * n, 0.0),
-            Expected((Work("gemm-f32", batch, f), Work("touch", 4.0 * n)), batch, 0.0, 0.0, 4.0 * n, 0.0),
+            Expected((Work("gemm-f32", batch, f), Work("stream", 8.0 * n, 4.0 * n)), batch, 0.0, 0.0, 4.0 * n, 0.0),
         )
 
     def explain(self, query: Query, items: IntArray) -> list[tuple[Reason, ...]]:

@@ -35,7 +35,7 @@ from frugalrec.recommenders._linear import Linear
 from frugalrec.recommenders._ridge import Prior, dense, invert, row_by_row
 from frugalrec.recommenders._statistics import DENSE_ROWS, Statistics, dtype_of
 from frugalrec.recommenders._text import TextSpace
-from frugalrec.work import Expected, Stages, Work
+from frugalrec.work import Expected, Stages, Work, touching
 
 
 @dataclass
@@ -145,9 +145,10 @@ class Ease(Linear):
         work = (
             *expected_gram(shape.n_chosen, shape.squares, cells, n),
             Work("events", shape.n_events, shape.n_events),
-            # Turning a sparse product's columns into rows costs as much as moving some 250 bytes a cell.
-            Work("stream", (50.0 if dense else 250.0) * cells + 2 * held, 12.0 * cells),
-            Work("touch", 12.0 * cells + held if dense else 24.0 * cells),
+            # The product has columns: they become rows of a dense table, or are turned into sparse ones.
+            Work("stream", (50.0 if dense else 0.0) * cells + 2 * held, 12.0 * cells),
+            Work("turn-sparse", 0.0 if dense else cells),
+            touching(12.0 * cells + held if dense else 24.0 * cells),
         )
         sums = Expected(work, 2.0 * shape.squares, 0.0, 0.0, peak, held, 1.0 if dense else 1.15)
         # Counting items takes 2 FLOPs a cell of each pair; whatever text adds comes on top.
@@ -155,13 +156,13 @@ class Ease(Linear):
         text = replace(text, held_bytes=text.peak_bytes)  # the allocator keeps what was used in passing
 
         if is_sparse(self.solver, int(n)):
-            solved = expected_blockwise(shape, 1, dim, cells, cells)
+            solved = expected_blockwise(shape, 1, cells, cells, said_dim=dim)
             return Stages(
                 replace(sums + text + solved, held_bytes=solved.held_bytes),
-                *expected_weights(shape, shape.mean_distinct, dense=False),
+                *expected_weights(shape, shape.mean_distinct, dense=False, said=bool(dim)),
             )
         flops, steps = n**3, [Work(f"invert-{name}", n**3, n), Work("stream", 8 * width * n * n, width * n * n)]
-        steps.append(Work("touch", width * n * n))
+        steps.append(touching(width * n * n))
         beside = 1.0
         if dim:
             similar = 2.0 * n * n * dim
@@ -171,7 +172,7 @@ class Ease(Linear):
                 Work(f"gemm-{name}", 2.0 * n**3, n),
                 Work(f"gemm-{name}", similar, dim),
                 Work("stream", 24 * width * n * n, width * n * n),
-                Work("touch", 4 * width * n * n),
+                touching(4 * width * n * n),
             ]
             beside = 3.0
         solved = Expected(tuple(steps), flops, 0.0, 0.0, beside * width * n * n, width * n * n)

@@ -30,7 +30,7 @@ from frugalrec.recommenders._expected import expected_blockwise, expected_gram, 
 from frugalrec.recommenders._linear import Linear
 from frugalrec.recommenders._ridge import Prior
 from frugalrec.recommenders._statistics import DENSE_ROWS, Statistics
-from frugalrec.work import Expected, Stages, Work
+from frugalrec.work import Expected, Stages, Work, touching
 
 
 @dataclass
@@ -120,13 +120,13 @@ class FutureRidge(Linear):
             Work("events", 4.0 * len(self.cuts) * shape.n_events, shape.n_events),
             # Tables of one cut and of all before it become a new one.
             Work("stream", 36.0 * len(self.cuts) * sum(cells), 1 << 26),
-            Work("touch", held),
+            touching(held),
         )
         peak = 36.0 * sum(cells) + (held if dense else 0.0) + 60.0 * shape.n_chosen
         exact = shape.n_chosen == shape.n_events and dense
         sums = Expected(work, 2.0 * (squares + crossed), 0.0, 0.0, peak, held, 1.0 if exact else 1.3)
         if is_sparse(self.solver, int(n)):
-            solved = expected_blockwise(shape, 1, 0, *cells)
+            solved = expected_blockwise(shape, 1, *cells)
         else:
             solved = expected_solve(n, 1, cells[1], sparse=not dense, precision="float32", prior_dim=0)
         alone, batch = expected_weights(shape, shape.mean_distinct, dense=not is_sparse(self.solver, int(n)))

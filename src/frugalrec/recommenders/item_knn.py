@@ -16,7 +16,7 @@ from frugalrec.data.shape import DataShape
 from frugalrec.interfaces import Matrix
 from frugalrec.recommenders._base import BLOCK_BYTES, Scores, history_reasons, product, query_matrix, require_fitted
 from frugalrec.recommenders._expected import ENTRY_BYTES, expected_gram, expected_product
-from frugalrec.work import Expected, Stages, Work
+from frugalrec.work import Expected, Stages, Work, touching
 
 BM25_K1 = 1.2
 BM25_B = 0.75
@@ -101,7 +101,7 @@ class ItemKnn(Scores):
             Work("rows", n, max(1.0, cells / n)),
             Work("events", 2.0 * shape.n_events, shape.n_events),
             Work("stream", 40.0 * cells, 8.0 * block),
-            Work("touch", 8.0 * twice * block),
+            touching(8.0 * twice * block),
         )
         met = kept / n
         flops_a_query = 2.0 * shape.mean_distinct * met

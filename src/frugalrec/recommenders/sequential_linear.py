@@ -161,7 +161,7 @@ class SequentialLinear(Linear):
         text = expected_text_space(shape, dim, self.whitening) if dim else Expected.nothing()
         sparse = is_sparse(self.solver, int(K * n))
         if sparse:
-            solved = expected_blockwise(shape, K, dim if self.text_prior else 0, filled, cells)
+            solved = expected_blockwise(shape, K, filled, cells, prior_dim=dim if self.text_prior else 0)
         else:
             solved = expected_solve(
                 n, K, cells, sparse=not is_dense(shape, decays), precision=self.precision,

@@ -38,7 +38,7 @@ from frugalrec.recommenders._launch import (
     trade,
 )
 from frugalrec.recommenders._text import TextSpace, encode_items, unit_rows
-from frugalrec.work import Expected, Stages, Work
+from frugalrec.work import Expected, Stages, Work, touching
 
 NEIGHBOURS = 100
 """With how many warm items, those that read most like it, each cold item is compared one by one."""
@@ -201,9 +201,7 @@ class TextMapping(Scores):
             learned = Expected(steps, 4.0 * cells * GUESSED_STEPS, 0.0, 0.0, 16.0 * cells, 0.0)
             judged = (parts.in_batch + said(launched, alone=False)).times(users)
             block = min(users, float(self._rows(n, launched)))
-            held = Expected(
-                (Work("touch", 40.0 * users * n),), 0.0, 0.0, 0.0, block * (20.0 * n + 60.0 * launched), 0.0
-            )
+            held = Expected((touching(40.0 * users * n),), 0.0, 0.0, 0.0, block * (20.0 * n + 60.0 * launched), 0.0)
             rehearsed = mapped(launched) + parts.fit + judged + learned + held
             fit = replace(fit + rehearsed, spread=max(parts.fit.spread, 3.0))
         held_bytes = (parts.fit.held_bytes or 0.0) + 8.0 * n * d + 12.0 * near * cold

@@ -77,16 +77,16 @@ class UserKnn(Scores):
             18.0 * shape.n_events,
             16.0 * shape.n_chosen,
         )
-        read = shape.mean_distinct * shape.mean_popularity
+        read, met = shape.choosers()
         kept = min(float(self.neighbours), users)
         voted = kept * shape.mean_distinct
         # Neighbours have longer histories than the average user, shorter ones than the user of an average event.
         theirs = math.sqrt(shape.squares / max(shape.n_users, 1.0))
-        met = -math.expm1(-read / max(users, 1.0))
         flops = 2.0 * read + 2.0 * shape.mean_distinct + 2.0 * users + kept + 2.0 * voted
 
         def scored(*, alone: bool) -> Expected:
-            compared = expected_product(shape.mean_distinct, shape.mean_popularity, shape.items, users, alone=alone)
+            row = read / max(shape.mean_distinct, 1.0)
+            compared = expected_product(shape.mean_distinct, row, shape.items, users, alone=alone, filled=met * users)
             asked = expected_product(kept, theirs, users, shape.items, alone=alone)
             own = (Work("query", 1.0, ENTRY_BYTES * (read + kept * theirs), "user-knn"),) if alone else ()
             # Picking the best neighbours takes longer where more users share an item with the query.
