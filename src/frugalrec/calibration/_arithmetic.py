@@ -116,8 +116,9 @@ def _touch(bench: Bench) -> None:
     """Measure what memory costs that is written for the first time.
 
     A virtual machine whose host takes freed memory back needs up to thirty times as long for that as for what was freed
-    a moment ago. Of some new memory a part is of that kind, of much hardly any. New memory is held, so that it is not
-    found again; at last some is, as what is called again and again here finds it: that is the rate while measuring.
+    a moment ago. Of a little new memory some is of that kind (the geometric middle stands for it), of more most is, and
+    of much all. New memory is held, so that it is not found again; at last some is, as what is called again and again
+    here finds it: that is the rate while measuring.
     """
     free = available_memory_bytes()
     parts = _TOUCHED if free is None else max(2, min(_TOUCHED, int(free // (8 * _TOUCHED_BYTES))))
@@ -131,8 +132,10 @@ def _touch(bench: Bench) -> None:
         taken.append(max(time.process_time() - began, 1e-9))
     new = sorted(taken[:parts])
     some, much = (_TOUCHED_BYTES / statistics.mean(part) for part in (new, new[parts // 2 :]))
+    little = _TOUCHED_BYTES / (min(taken) * max(taken)) ** 0.5
+    sizes = (float(_TOUCHED_BYTES), float(parts * _TOUCHED_BYTES), _MUCH * parts * _TOUCHED_BYTES)
     bench.rates["touch"] = {1: [(1.0, _TOUCHED_BYTES / min(taken))]}
-    bench.later["touch"] = {1: [(float(parts * _TOUCHED_BYTES), some), (_MUCH * parts * _TOUCHED_BYTES, much)]}
+    bench.later["touch"] = {1: list(zip(sizes, (little, some, much), strict=True))}
     bench.rates["touch-worst"] = {1: [(1.0, _TOUCHED_BYTES / max(taken))]}
 
 

@@ -123,7 +123,7 @@ def scores(bench: Bench) -> None:
         met = float(sum(row.nnz for row in rows)) * n_items
         bench.measure("gather-alone", n_items, met, _each, times, rows, weights)
     # Picking the best of a query's users takes something by itself, which is little where they are many.
-    for n_items, n_events, length in ((2_000, 300_000, 80), (8_000, 80_000, 8), (ANSWERED, 400_000, 4)):
+    for n_items, n_events, length in ((2_000, 800_000, 40), (8_000, 80_000, 8), (ANSWERED, 400_000, 4)):
         people = dataset_of(n_items, n_events, length=length)
         asked, model = [people.query(user) for user in range(200)], UserKnn().fit(people)
         n = float(len(asked))

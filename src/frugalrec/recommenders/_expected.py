@@ -125,8 +125,8 @@ def expected_states(
             Work(kind, terms),
             Work("stream", 5.0 * entry * filled, entry * filled),
             found_in_log(passes * K * events, events),
-            # Windows' parts, stacked; half of the square table with the diagonal, its transpose, and both as one.
-            touching(3.0 * entry * (filled + cells)),
+            # Half of the square table with the diagonal, its transpose, and both as one; the other, and turned.
+            touching(2.0 * entry * (filled + cells)),
         )
     spread = 1.0 if dense else 1.3
     return Expected(work, 2.0 * terms, 0.0, 0.0, peak, held, spread), filled, cells
