@@ -66,6 +66,7 @@ UNITS: Mapping[str, str] = {
     "judge": "score",
     "judge-query": "request",
     "compare": "user",
+    "compare-query": "request",
     "prompt": "token",
     "write": "token",
 }

@@ -122,15 +122,20 @@ def scores(bench: Bench) -> None:
         rows = _histories(dataset_of(n_items, 60_000, length=120), 100)
         met = float(sum(row.nnz for row in rows)) * n_items
         bench.measure("gather-alone", n_items, met, _each, times, rows, weights)
-    # Picking the best of a query's users takes something by itself, which is little where they are many.
-    for n_items, n_events, length in ((2_000, 800_000, 40), (8_000, 80_000, 8), (ANSWERED, 400_000, 4)):
+    # Picking the best of a query's users takes something by itself, which is nearly all there is where users are few.
+    for kind, n_items, n_events, length in (
+        ("compare-query", 1_000, 6_000, 20),
+        ("compare", 1_000, 400_000, 20),
+        ("compare", 8_000, 80_000, 8),
+        ("compare", ANSWERED, 400_000, 4),
+    ):
         people = dataset_of(n_items, n_events, length=length)
         asked, model = [people.query(user) for user in range(200)], UserKnn().fit(people)
-        n = float(len(asked))
         works = model.expected(DataShape.of(people)).in_batch.work or ()
-        (compared,) = (w for w in works if w.kind == "compare")
-        products = Expected(tuple(w for w in works if w.kind != "compare")).times(n)
-        bench.measure("compare", compared.size, n * compared.amount, model.score, asked, beside=_work([products]))
+        (own,) = (w for w in works if w.kind == kind)
+        others = tuple(w for w in works if w.kind not in (kind, "compare"))
+        amount, beside = len(asked) * own.amount, _work([Expected(others).times(len(asked))])
+        bench.measure(kind, own.size, amount, model.score, asked, beside=beside)
     # What an entry costs depends on how many share a cell: of a few users' rows, or of those of many.
     for n_items, length in ((16_000, 8), (16_000, 80), (2_000, 80)):
         rows = _histories(dataset_of(n_items, 300_000, length=80), 40)

@@ -90,7 +90,8 @@ class UserKnn(Scores):
             asked = expected_product(kept, theirs, users, shape.items, alone=alone)
             own = (Work("query", 1.0, ENTRY_BYTES * (read + kept * theirs), "user-knn"),) if alone else ()
             # Picking the best neighbours takes longer where more users share an item with the query.
-            work = (*own, *compared, *asked, Work("compare", users, max(1.0, 1000.0 * met)))
+            picked = Work("compare", users, max(1.0, 1000.0 * met)), Work("compare-query", 0.0 if alone else 1.0)
+            work = (*own, *compared, *asked, *picked)
             return Expected(work, flops, 0.0, 0.0, 40.0 * users, 0.0, 1.5)
 
         return Stages(fit, scored(alone=True), scored(alone=False))
