@@ -126,7 +126,7 @@ def scores(bench: Bench) -> None:
     for kind, n_items, n_events, length in (
         ("compare-query", 1_000, 6_000, 20),
         ("compare", 1_000, 400_000, 20),
-        ("compare", 8_000, 80_000, 8),
+        ("compare", 8_000, 320_000, 8),
         ("compare", ANSWERED, 400_000, 4),
     ):
         people = dataset_of(n_items, n_events, length=length)
