@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from frugalrec.calibration import _bench, calibrate, candidates, disk_latency, recommended_threads
+from frugalrec.calibration import _arithmetic, _bench, calibrate, candidates, disk_latency, recommended_threads
 from frugalrec.calibration._bench import Bench
 from frugalrec.calibration._reading import SENTENCE, language_models, own_model
 from frugalrec.data.shape import DataShape
@@ -56,6 +56,17 @@ def test_work_that_comes_together_is_told_apart() -> None:
     # Time is measured, and may be a little more than was asked for.
     assert 1 / rates["a"][1] == pytest.approx(0.06 / 7, rel=0.5)
     assert 1 / rates["b"][1] == pytest.approx(0.09 / 7, rel=0.5)
+
+
+def test_new_memory_is_dearer_the_more_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_arithmetic, "_TOUCHED", 4)
+    bench = Bench(60.0)
+    _arithmetic.touched(bench)
+    ((_, best),), ((_, worst),) = bench.rates["touch"][1], bench.rates["touch-worst"][1]
+    (few, little), (more, some), (most, much) = bench.later["touch"][1]
+    assert few < more < most
+    assert worst <= much <= some <= best
+    assert worst <= little <= best
 
 
 def test_what_is_used_up_is_cpu_time() -> None:

@@ -300,7 +300,9 @@ def median(values: list[float | None]) -> float | None:
 def forecast(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Yield what stages take in all, as they are expected to from what they took for a share of the users."""
     small = {(line["data"], line["plan"], line["stage"]): line for line in medians(read(given.forecast))}
-    for data_set, its_lines in groupby(medians(read(given.again)), key=lambda line: line["data"]):
+    tried = {data_set for data_set, *_ in small}
+    lines = [line for line in medians(read(given.again)) if line["data"] in tried]
+    for data_set, its_lines in groupby(lines, key=lambda line: line["data"]):
         config, dataset, split = prepared(data_set, given.data)
         few = of_few_users(dataset, given.users if given.users < 1 else TENTH)
         estimators = [estimator_of(config, split, 1.0), estimator_of(config, split_of(config, few), 1.0)]

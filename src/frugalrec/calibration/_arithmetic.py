@@ -55,7 +55,7 @@ def factors(bench: Bench) -> None:
 
 def memory(bench: Bench) -> None:
     """Measure memory, and products with sparse tables."""
-    _touch(bench)
+    touched(bench)
     for size in (1 << 22, 1 << 24, 1 << 26):
         source = np.ones(size // 8)
         target = np.empty_like(source)
@@ -112,7 +112,7 @@ def turned(bench: Bench) -> None:
         bench.measure("turn", n, float(n * n), add_transpose, table)
 
 
-def _touch(bench: Bench) -> None:
+def touched(bench: Bench) -> None:
     """Measure what memory costs that is written for the first time.
 
     A virtual machine whose host takes freed memory back needs up to thirty times as long for that as for what was freed
