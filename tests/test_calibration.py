@@ -63,8 +63,9 @@ def test_new_memory_is_dearer_the_more_there_is(monkeypatch: pytest.MonkeyPatch)
     bench = Bench(60.0)
     _arithmetic.touched(bench)
     ((_, best),), ((_, worst),) = bench.rates["touch"][1], bench.rates["touch-worst"][1]
-    (few, little), (more, some), (most, much) = bench.later["touch"][1]
-    assert few < more < most
+    (kept, free), (few, little), (more, some), (most, much) = bench.later["touch"][1]
+    assert kept < few < more < most
+    assert free == best
     assert worst <= much <= some <= best
     assert worst <= little <= best
 
