@@ -23,6 +23,22 @@ def plus(left: Any, right: Any) -> dict[str, Any]:
     return {"y": left["y"] + right["y"], "empty": left["empty"]}
 
 
+def plus_in_place(left: Any, right: Any) -> bool:
+    left["y"] += right["y"]
+    return True
+
+
+def not_in_place(left: Any, right: Any) -> bool:
+    return False
+
+
+def large_that_dies_once(payload: tuple[float, str]) -> dict[str, Any]:
+    part, folder = payload
+    if part == 3.0 and first_time(folder, "dies"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return large(part)
+
+
 def dies_once(payload: tuple[int, str]) -> dict[str, Any]:
     """Be killed on the first attempt at number 2, as by the system when memory runs out."""
     x, folder = payload
@@ -63,7 +79,7 @@ def refuses_the_last(payload: tuple[int, str]) -> dict[str, Any]:
     return noted(payload)
 
 
-def large(x: int) -> dict[str, Any]:
+def large(x: float) -> dict[str, Any]:
     return {"y": np.full((300, 500), float(x)), "empty": np.zeros(0)}
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import functools
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jobs
 import numpy as np
@@ -13,7 +16,7 @@ import pytest
 from frugalrec import array_files, progress
 from frugalrec.cost import Ledger
 from frugalrec.errors import ConfigError, DataError, FrugalrecError
-from frugalrec.executors import Executor, Shard, current, executing, opened
+from frugalrec.executors import Executor, Shard, _shared, current, executing, opened
 from frugalrec.executors.local import Local
 
 
@@ -31,6 +34,11 @@ def values(executor: Executor, function: object, payloads: object) -> list[float
 
 def in_folder(folder: Path, n: int = 6) -> list[tuple[int, str]]:
     return [(x, str(folder)) for x in range(n)]
+
+
+def left_behind(executor: Executor) -> list[str]:
+    assert executor._shared is not None
+    return [file.name for file in Path(executor._shared._folder.name).iterdir() if file.name != _shared._LOCK]
 
 
 def test_results_come_in_the_order_of_shards(two: Executor) -> None:
@@ -52,11 +60,36 @@ def test_sums_are_a_fixed_tree_whoever_makes_them(two: Executor) -> None:
 
 
 def test_large_results_are_passed_on_and_freed(two: Executor) -> None:
-    assert isinstance(two, Local)
     total = two.reduce(jobs.large, jobs.plus, [Shard(x) for x in range(5)], stage="sum")
     assert np.array_equal(total["y"], np.full((300, 500), 10.0))
     assert total["empty"].shape == (0,)
-    assert not list(Path(two._passing()).iterdir())
+    assert left_behind(two) == []
+
+
+@pytest.mark.parametrize("in_place", [jobs.plus_in_place, jobs.not_in_place, None])
+@pytest.mark.parametrize("n", [1, 2, 3, 7])
+def test_sums_in_the_memory_of_their_parts_are_the_same_tree(
+    two: Executor, n: int, in_place: Any, tmp_path: Path
+) -> None:
+    parts = [1e16, 1.0, -1e16, 3.0, 0.1, 0.2, 0.7][:n]
+    x = list(parts)
+    while len(x) > 1:
+        x = [sum(pair) for pair in zip(x[::2], x[1::2], strict=False)] + x[len(x) // 2 * 2 :]
+    shards = [Shard((part, str(tmp_path))) for part in parts]
+    added: list[bool] = []
+
+    def adds(left: Any, right: Any) -> bool:
+        assert in_place is not None
+        added.append(in_place(left, right))
+        return added[-1]
+
+    found = two.reduce(
+        jobs.large_that_dies_once, jobs.plus, shards, stage="sum", add_in_place=None if in_place is None else adds
+    )
+    assert np.array_equal(found["y"], np.full((300, 500), x[0]))
+    assert sum(added) == (n - 1 if in_place is jobs.plus_in_place else 0)
+    assert (tmp_path / "dies").exists() == (n == 7)
+    assert left_behind(two) == []
 
 
 def test_a_worker_that_is_killed_changes_nothing(two: Executor, tmp_path: Path) -> None:
@@ -68,6 +101,45 @@ def test_a_shard_that_kills_every_worker_ends_the_job(two: Executor) -> None:
     with pytest.raises(FrugalrecError, match=r"died 3 times over one shard \(1 of 1\)"):
         values(two, jobs.always_dies, [0])
     assert values(two, jobs.halves, [1]) == [0.5]
+
+
+def test_a_script_without_a_guard_is_told_of_it(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"import sys; sys.path.insert(0, {str(Path(jobs.__file__).parent)!r})\n"
+        "import jobs\n"
+        "from frugalrec.executors import Shard, executing, opened\n"
+        "with executing(opened('local', workers=2)) as executor:\n"
+        "    print([int(r.load()['y'][0]) for r in executor.map(jobs.halves, [Shard(2), Shard(4)])])\n"
+    )
+    ran = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120, check=False)
+    assert ran.returncode == 1
+    assert "FrugalrecError: a worker's process could not go on (exit code 1)" in ran.stderr
+    assert "if __name__ == '__main__':" in ran.stderr.splitlines()[-1]
+    assert ran.stderr.count("Traceback") <= 3
+
+
+def test_what_a_killed_owner_left_in_memory_is_deleted_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_shared, "_MEMORY", tmp_path)
+    monkeypatch.setattr(_shared, "_YOUNG_SECONDS", -1.0)
+    monkeypatch.setattr(_shared, "_LARGE_BYTES", 0)
+    code = (
+        "import os, signal; from pathlib import Path; from frugalrec.executors import _shared\n"
+        f"_shared._MEMORY, _shared._LARGE_BYTES = Path({str(tmp_path)!r}), 0\n"
+        "folder = _shared.SharedFolder(); os.mkdir(folder.place(0)); os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], timeout=120, check=False)
+    (orphan,) = tmp_path.iterdir()
+    lives, other = _shared.SharedFolder(), tmp_path / "frugalrec-without-a-lock"
+    assert not orphan.exists()
+    other.mkdir()
+    second = _shared.SharedFolder()
+    assert {Path(lives._folder.name), Path(second._folder.name), other} == set(tmp_path.iterdir())
+    lives.close()
+    second.close()
+    assert list(tmp_path.iterdir()) == [other]
 
 
 def test_what_straggles_is_begun_again(tmp_path: Path) -> None:

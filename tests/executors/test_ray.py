@@ -196,6 +196,16 @@ def test_a_worker_that_is_killed_changes_nothing(ray: Executor, tmp_path: Path) 
         assert after.reduce(jobs.always_dies, jobs.plus, shards, stage="sum")["y"][0] == 7.5
 
 
+def test_what_workers_leave_in_memory_is_added_there_and_freed(ray: Executor) -> None:
+    assert ray.shares_memory
+    shards = [Shard(x) for x in range(5)]
+    total = ray.reduce(jobs.large, jobs.plus, shards, stage="sum", add_in_place=jobs.plus_in_place)
+    assert np.array_equal(total["y"], np.full((300, 500), 10.0))
+    assert isinstance(total["y"], np.memmap)
+    assert ray._shared is not None
+    assert [file.suffix for file in Path(ray._shared._folder.name).iterdir()] == [".lock"]
+
+
 @pytest.mark.parametrize("lost", ["gcs_server", ""], ids=["head", "all"])
 def test_a_cluster_that_is_lost_loses_no_finished_shard(lost: str, tmp_path: Path) -> None:
     """Without its head a job ends as if nothing had happened; without all of the cluster, the next run goes on."""

@@ -11,10 +11,17 @@ from frugalrec.data.dataset import Dataset
 from frugalrec.data.shards import ShardedLog
 from frugalrec.encoders.bag_of_words import BagOfWords
 from frugalrec.executors import executing
-from frugalrec.executors._work import PASSED_BYTES
+from frugalrec.executors._shared import PASSED_BYTES
 from frugalrec.executors.local import Local
 from frugalrec.recommenders import _sharded
-from frugalrec.recommenders._sharded import accumulated, accumulated_from, packed, unpacked
+from frugalrec.recommenders._sharded import (
+    accumulated,
+    accumulated_from,
+    added,
+    added_in_place,
+    packed,
+    unpacked,
+)
 from frugalrec.recommenders.ease import Ease
 from frugalrec.recommenders.sequential_linear import SequentialLinear
 from frugalrec.testing.data import toy_dataset
@@ -74,6 +81,21 @@ def test_sparse_sums_survive(data: Dataset) -> None:
     again = unpacked(packed(sums))
     assert (again.gram != sums.gram).nnz == 0
     assert (again.n_users, again.n_events) == (3, 36)
+
+
+def test_sums_are_added_in_place_where_they_can_be() -> None:
+    model = SequentialLinear(half_lives=(1.5, 8.0))
+    logs = [toy_dataset(n_users=150, n_items=60, length=length).interactions for length in (20, 30, 2)]
+    left, right, sparse = (packed(model.accumulate_part(log)) for log in logs)
+    expected, tables = added({name: array.copy() for name, array in left.items()}, right), dict(left)
+    assert added_in_place(left, right)
+    assert all(left[name] is tables[name] for name in tables)
+    assert left.keys() == expected.keys()
+    assert all(np.array_equal(left[name], expected[name]) for name in expected)
+    assert "gram" not in sparse
+    assert not added_in_place(left, sparse)
+    assert not added_in_place(sparse, sparse)
+    assert all(np.array_equal(left[name], expected[name]) for name in expected)
 
 
 def test_costs_are_counted_whoever_pays_them(data: Dataset) -> None:

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 
 from frugalrec.errors import ConfigError
 from frugalrec.executors._executor import Arrays, Executor, Function, Result, Shard
-from frugalrec.executors._work import zeros
+from frugalrec.executors._shared import zeros
 
 KINDS = ("local", "ray")
 

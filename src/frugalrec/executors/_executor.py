@@ -13,6 +13,7 @@ from typing import Any
 from frugalrec import array_files, progress
 from frugalrec.cost import Cost, charge, charge_reused
 from frugalrec.errors import ConfigError, FrugalrecError
+from frugalrec.executors._shared import SharedFolder
 from frugalrec.executors._work import Arrays, Function, Outcome, Result
 
 STRAGGLES = 3.0
@@ -36,6 +37,7 @@ class _Task:
     payload: Any
     key: str
     needs: tuple[int, ...] = ()
+    add_in_place: Callable[[Arrays, Arrays], bool] | None = None
     done: bool = False
     lost: int = 0
     copies: dict[int, float] = field(default_factory=dict)
@@ -56,6 +58,9 @@ class Executor(ABC):
     elsewhere = True
     """Whether work is done in other processes, of which this one must be told what they spent."""
 
+    shares_memory = False
+    """Whether workers are other processes of this machine, which need not send large arrays."""
+
     def __init__(self, workers: int, checkpoints: str = "", attempts: int = 3, straggles: float = STRAGGLES) -> None:
         if workers < 1:
             raise ConfigError(f"workers must be at least 1, not {workers}")
@@ -66,10 +71,11 @@ class Executor(ABC):
                 array_files.refuse_memory(self.checkpoints, "checkpoints of several workers")
             array_files.file_system(self.checkpoints)  # says at once that it is none
         self._functions: dict[str, Function] = {}
+        self._shared: SharedFolder | None = None
 
     @abstractmethod
-    def submit(self, worker: int, function: Function, payload: Any, folder: str) -> None:
-        """Begin on an idle worker, which is started where it does not run."""
+    def submit(self, worker: int, function: Function, payload: Any, folder: str, place: str) -> None:
+        """Begin on an idle worker, which is started where it does not run; `perform` says what the folders are for."""
 
     @abstractmethod
     def wait(self, seconds: float) -> list[tuple[int, Outcome | None]]:
@@ -82,6 +88,9 @@ class Executor(ABC):
     @abstractmethod
     def close(self) -> None:
         """Stop all workers and free what they hold."""
+        if self._shared is not None:
+            self._shared.close()
+            self._shared = None
 
     def remembered(self, key: str, make: Callable[[], Function]) -> Function:
         """Return the same function for the same ``key``: what a worker has loaded for it is loaded once."""
@@ -117,16 +126,28 @@ class Executor(ABC):
         yield from self._run(tasks, list(range(len(tasks))), stage, ordered=False)
 
     def reduce(
-        self, function: Function, add: Callable[[Arrays, Arrays], Arrays], shards: Sequence[Shard], *, stage: str
+        self,
+        function: Function,
+        add: Callable[[Arrays, Arrays], Arrays],
+        shards: Sequence[Shard],
+        *,
+        stage: str,
+        add_in_place: Callable[[Arrays, Arrays], bool] | None = None,
     ) -> Arrays:
-        """Return what the shards come to, added up as a binary tree over their order, on the workers as well."""
+        """Return what the shards come to, added up as a binary tree over their order.
+
+        Workers add, by ``add``. What they have left in memory of this machine is added here, in the memory of the left
+        one, since touching new memory takes longer than the adding: by ``add_in_place``, which returns whether it
+        could (False: nothing was changed, and workers add).
+        """
         tasks = [_Task(function, shard.payload, shard.key) for shard in shards]
         level, adding = list(range(len(tasks))), _Adding(add)
         while len(level) > 1:
             above = []
             for left, right in zip(level[::2], level[1::2], strict=False):
                 keys = (tasks[left].key, tasks[right].key)
-                tasks.append(_Task(adding, None, _key_of_both(*keys) if all(keys) else "", (left, right)))
+                key = _key_of_both(*keys) if all(keys) else ""
+                tasks.append(_Task(adding, None, key, (left, right), add_in_place))
                 above.append(len(tasks) - 1)
             level = above + level[2 * len(above) :]
         ((_, result),) = self._run(tasks, level, stage)
@@ -164,7 +185,11 @@ class Executor(ABC):
                 for worker, outcome in self.wait(_PATIENCE):
                     index = busy.pop(worker, None)
                     idle.add(worker)
+                    if outcome is None and self._shared is not None:
+                        self._shared.discard(worker)
                     if index is None or tasks[index].done:
+                        if outcome is not None and outcome.result is not None:
+                            outcome.result.release()
                         continue
                     began = tasks[index].copies.pop(worker)
                     if not self._settled(tasks, index, outcome):
@@ -173,10 +198,13 @@ class Executor(ABC):
                         continue
                     taken[bool(tasks[index].needs)].append(time.monotonic() - began)
                     waiting.extend(self._ready(tasks, index))
+                self._add_here(tasks, waiting)
             progress.report(stage, len(tasks), len(tasks))
         finally:
             for worker in busy:
                 self.stop(worker)
+                if self._shared is not None:
+                    self._shared.discard(worker)
 
     def _begin(self, tasks: list[_Task], wanted: list[int]) -> list[int]:
         """Take what is kept already, and return what can be begun."""
@@ -197,6 +225,21 @@ class Executor(ABC):
             if not task.done and task.needs and all(tasks[n].done for n in task.needs):
                 waiting.append(index)
         return waiting
+
+    def _add_here(self, tasks: list[_Task], waiting: list[int]) -> None:
+        """Make the sums that need no new memory; no worker's death can spoil them, since none takes part."""
+        for index in waiting:  # which grows by the sums that each makes possible
+            task = tasks[index]
+            if task.add_in_place is None or self._folder(task):
+                continue
+            left, right = (tasks[n].result for n in task.needs)
+            if left is None or right is None or not (left.passed and right.passed):
+                continue
+            if task.add_in_place(left.load(own=True), right.load()):
+                tasks[task.needs[0]].result = None
+                task.done, task.result = True, left
+                waiting.extend(self._ready(tasks, index))
+        waiting[:] = [index for index in waiting if not tasks[index].done]
 
     def _tidy(self, tasks: list[_Task], whole: _Task) -> None:
         """Delete what went into a sum that is kept: a job that ended between the two left it behind."""
@@ -224,7 +267,10 @@ class Executor(ABC):
         task = tasks[index]
         payload = tuple(tasks[n].result for n in task.needs) if task.needs else task.payload
         task.copies[worker] = time.monotonic()
-        self.submit(worker, task.function, payload, self._folder(task))
+        if self.shares_memory and self._shared is None:
+            self._shared = SharedFolder()
+        place = self._shared.place(worker) if self._shared else ""
+        self.submit(worker, task.function, payload, self._folder(task), place)
 
     def _settled(self, tasks: list[_Task], index: int, outcome: Outcome | None) -> bool:
         """Note what came of a task; False: it must be done again. Raises what ends the job."""

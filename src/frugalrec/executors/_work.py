@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import math
-import os
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -18,14 +14,7 @@ from threadpoolctl import threadpool_limits
 from frugalrec import array_files
 from frugalrec.cost import Cost, Ledger, threads
 from frugalrec.errors import FrugalrecError
-
-PASSED_BYTES = 1 << 20
-
-_MEMORY = Path("/dev/shm")
-_ROOM = 4.0  # times the size of an array must be free where it is passed on
-_LARGE_BYTES = 4 << 30  # free memory that makes a file system in memory worth using; containers often have 64 MB
-_UNNAMED = ".unnamed"
-_PASSED: ContextVar[str] = ContextVar("passed", default="")
+from frugalrec.executors._shared import PASSED_BYTES, leave, passing
 
 Arrays: TypeAlias = Mapping[str, np.ndarray[Any, Any]]
 Function: TypeAlias = Callable[[Any], Arrays]
@@ -75,69 +64,29 @@ class Outcome:
     error: BaseException | None = None
 
 
-def perform(function: Function, payload: Any, folder: str, passing: str = "") -> Outcome:
+def perform(function: Function, payload: Any, folder: str, place: str = "") -> Outcome:
     """Run ``function`` on ``payload``; with ``folder``, keep the arrays there and return where they are.
 
-    Otherwise large ones are left in the folder ``passing``, where the processes of one machine find them.
+    Otherwise large ones are left in the new folder ``place``, where the processes of one machine find them.
     """
-    passed = tempfile.mkdtemp(dir=passing) if passing and not folder else ""
-    token = _PASSED.set(passed)
     try:
-        with threadpool_limits(threads()), Ledger().span("shard") as span:
-            arrays = function(payload)
-        assert span.entry is not None
-        cost = span.entry.cost
-        if folder:
-            array_files.write(folder, arrays, {"cost": cost.to_dict()})
-        result = Result(folder=folder) if folder else Result(arrays)
-        if passed and sum(array.nbytes for array in arrays.values()) >= PASSED_BYTES:
-            result = Result(passed=passed)
-            for name, array in arrays.items():
-                _pass(array, Path(passed) / f"{name}.npy")
-        elif passed:
-            shutil.rmtree(passed, ignore_errors=True)
-        return Outcome(result, span.charged, span.reused, cost)
+        with passing(place := "" if folder else place):
+            with threadpool_limits(threads()), Ledger().span("shard") as span:
+                arrays = function(payload)
+            assert span.entry is not None
+            cost = span.entry.cost
+            if folder:
+                array_files.write(folder, arrays, {"cost": cost.to_dict()})
+            result = Result(folder=folder) if folder else Result(arrays)
+            if place and sum(array.nbytes for array in arrays.values()) >= PASSED_BYTES:
+                result = Result(passed=place)
+                for name, array in arrays.items():
+                    leave(array, Path(place) / f"{name}.npy")
+            elif place:
+                shutil.rmtree(place, ignore_errors=True)
+            return Outcome(result, span.charged, span.reused, cost)
     except Exception as error:
-        if passed:
-            shutil.rmtree(passed, ignore_errors=True)
         return Outcome(error=_sendable(error))
-    finally:
-        _PASSED.reset(token)
-
-
-def zeros(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
-    """Return zeros, and memory for them as it is written to.
-
-    A shard that will pass them on to other processes makes them where those find them, so that nothing is copied.
-    """
-    folder, size = _PASSED.get(), math.prod(shape) * dtype.itemsize
-    if size < PASSED_BYTES or not folder.startswith(str(_MEMORY)):
-        return np.zeros(shape, dtype)
-    # Writing to a mapped file ends the process when the file system is full, and others fill it as well.
-    if shutil.disk_usage(folder).free < _ROOM * size:
-        return np.zeros(shape, dtype)
-    with tempfile.NamedTemporaryFile(dir=folder, suffix=_UNNAMED, delete=False) as file:
-        return np.lib.format.open_memmap(file.name, mode="w+", dtype=dtype, shape=shape)
-
-
-def shared_folder() -> tempfile.TemporaryDirectory[str]:
-    """Return a new folder for what the processes of this machine pass to each other, in memory where it has room."""
-    large = _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free >= _LARGE_BYTES
-    return tempfile.TemporaryDirectory(prefix="frugalrec-", dir=_MEMORY if large else None, ignore_cleanup_errors=True)
-
-
-def _pass(array: np.ndarray[Any, Any], path: Path) -> None:
-    """Leave ``array`` in the file ``path``: where it is a whole file that `zeros` made, that file."""
-    if isinstance(array, np.memmap) and array.filename is not None and array.flags.c_contiguous:
-        file = Path(array.filename)
-        if (
-            file.parent == path.parent
-            and file.suffix == _UNNAMED
-            and array.nbytes + array.offset == os.stat(file).st_size
-        ):
-            os.replace(file, path)
-            return
-    np.save(path, array)
 
 
 def known(functions: list[Function], function: Function) -> int | None:

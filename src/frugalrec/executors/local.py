@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-import tempfile
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
+from frugalrec.errors import FrugalrecError
 from frugalrec.executors._executor import STRAGGLES, Executor
-from frugalrec.executors._work import Function, Outcome, known, perform, shared_folder
+from frugalrec.executors._work import Function, Outcome, known, perform
 
 _PATIENCE = 2.0  # seconds for a process to end by itself
 
@@ -24,13 +24,12 @@ class Local(Executor):
     def __init__(
         self, workers: int = 1, checkpoints: str = "", attempts: int = 3, straggles: float = STRAGGLES
     ) -> None:
-        self.elsewhere = workers > 1
+        self.elsewhere = self.shares_memory = workers > 1
         super().__init__(workers, checkpoints, attempts, straggles)
         self._processes: dict[int, tuple[SpawnProcess, Connection, list[Function]]] = {}
         self._finished: list[tuple[int, Outcome | None]] = []
-        self._scratch: tempfile.TemporaryDirectory[str] | None = None
 
-    def submit(self, worker: int, function: Function, payload: Any, folder: str) -> None:
+    def submit(self, worker: int, function: Function, payload: Any, folder: str, place: str) -> None:
         """Run it now, or send it to the worker's process."""
         if not self.elsewhere:
             self._finished.append((worker, perform(function, payload, folder)))
@@ -47,7 +46,7 @@ class Local(Executor):
             if known(functions, function) is None:
                 connection.send(function)
                 functions.append(function)
-            connection.send((known(functions, function), payload, folder, self._passing()))
+            connection.send((known(functions, function), payload, folder, place))
         except (BrokenPipeError, ConnectionResetError):
             self._lose(worker)
 
@@ -81,17 +80,19 @@ class Local(Executor):
             process.join(_PATIENCE)
         for worker in list(self._processes):
             self.stop(worker)
-        if self._scratch is not None:
-            self._scratch.cleanup()
-            self._scratch = None
-
-    def _passing(self) -> str:
-        if self._scratch is None:
-            self._scratch = shared_folder()
-        return self._scratch.name
+        super().close()
 
     def _lose(self, worker: int) -> None:
+        """Note that a worker died; raises `FrugalrecError` when nobody killed it, since the next would end as well."""
+        process, _, _ = self._processes[worker]
+        process.join(_PATIENCE)
+        code = process.exitcode or 0
         self.stop(worker)
+        if code > 0:
+            raise FrugalrecError(
+                f"a worker's process could not go on (exit code {code}); what it printed above says why",
+                hint="in a script, what starts workers must be below if __name__ == '__main__':, since each imports it",
+            )
         self._finished.append((worker, None))
 
     def _taken(self) -> list[tuple[int, Outcome | None]]:

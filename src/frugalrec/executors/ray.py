@@ -7,7 +7,6 @@ import re
 import secrets
 import socket
 import sys
-import tempfile
 import time
 from dataclasses import replace
 from typing import Any
@@ -16,7 +15,7 @@ import frugalrec
 from frugalrec.cost import threads
 from frugalrec.errors import ConfigError, FrugalrecError, MissingExtraError
 from frugalrec.executors._executor import STRAGGLES, Executor
-from frugalrec.executors._work import Function, Outcome, Result, known, perform, shared_folder
+from frugalrec.executors._work import Function, Outcome, Result, known, perform
 
 EXTRA = ("ray", "ray")
 OLDEST = (2, 52)
@@ -72,8 +71,7 @@ class Ray(Executor):
         self._actors: dict[int, tuple[Any, list[Function]]] = {}
         self._running: dict[Any, int] = {}
         self._arrays: dict[Any, Any] = {}
-        self._scratch: tempfile.TemporaryDirectory[str] | None = None
-        self._here = self._own and not address
+        self.shares_memory = self._own and not address
         self._actor = self._ray.remote(num_cpus=1, max_restarts=0)(_Worker)
         if (processors := int(self._ray.cluster_resources().get("CPU", 0))) < workers:
             self.close()
@@ -82,7 +80,7 @@ class Ray(Executor):
                 hint="ask for fewer workers, or add machines first",
             )
 
-    def submit(self, worker: int, function: Function, payload: Any, folder: str) -> None:
+    def submit(self, worker: int, function: Function, payload: Any, folder: str, place: str) -> None:
         """Send it to the worker's actor."""
         if worker not in self._actors:
             # All that are missing, at once: a process takes seconds to start.
@@ -95,8 +93,7 @@ class Ray(Executor):
         if known(functions, function) is None:
             self._taught(actor, function)
             functions.append(function)
-        place = known(functions, function)
-        outcome, arrays = actor.run.options(num_returns=2).remote(place, payload, folder, self._passing())
+        outcome, arrays = actor.run.options(num_returns=2).remote(known(functions, function), payload, folder, place)
         self._running[outcome] = worker
         self._arrays[outcome] = arrays
 
@@ -123,15 +120,7 @@ class Ray(Executor):
             self.stop(worker)
         if self._own:
             self._ray.shutdown()
-        if self._scratch is not None:
-            self._scratch.cleanup()
-            self._scratch = None
-
-    def _passing(self) -> str:
-        """Return a folder that all workers see: on a cluster of this machine alone, large arrays need not be copied."""
-        if self._here and self._scratch is None:
-            self._scratch = shared_folder()
-        return "" if self._scratch is None else self._scratch.name
+        super().close()
 
     def _outcome(self, reference: Any) -> Outcome | None:
         errors = self._ray.exceptions
@@ -214,8 +203,8 @@ class _Worker:
     def learn(self, function: Function) -> None:
         self._functions.append(function)
 
-    def run(self, place: int, payload: Any, folder: str, passing: str) -> tuple[Outcome, Any]:
-        outcome = perform(self._functions[place], payload, folder, passing)
+    def run(self, function: int, payload: Any, folder: str, place: str) -> tuple[Outcome, Any]:
+        outcome = perform(self._functions[function], payload, folder, place)
         if outcome.result is None or outcome.result.folder or outcome.result.passed:
             return outcome, None
         # Arrays stay in the cluster's store until somebody adds them up.

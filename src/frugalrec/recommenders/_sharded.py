@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import pairwise
@@ -17,7 +17,7 @@ import frugalrec
 from frugalrec.data.ids import IdMap
 from frugalrec.data.interactions import Interactions
 from frugalrec.data.shards import ShardedLog
-from frugalrec.executors import Arrays, Shard, current
+from frugalrec.executors import Arrays, Executor, Function, Shard, current
 from frugalrec.recommenders._statistics import Statistics, Table
 
 EVENTS_A_SHARD = 250_000
@@ -48,7 +48,7 @@ def accumulated(model: Any, log: Interactions) -> Statistics:
     for first, last in pairwise(users.tolist()):
         payload = _columns(log, first, last)
         shards.append(Shard(payload, _key(bare, log.n_items, *payload[1]) if executor.checkpoints else ""))
-    return unpacked(executor.reduce(function, added, shards, stage="sums over users")).whole()
+    return _whole(executor, function, shards)
 
 
 def accumulated_from(model: Any, log: ShardedLog) -> Statistics:
@@ -65,7 +65,12 @@ def accumulated_from(model: Any, log: ShardedLog) -> Statistics:
 
         executor = Local()
     shards = [Shard(place, _key(bare, len(log.items), log.fingerprint, place)) for place in places]
-    return unpacked(executor.reduce(function, added, shards, stage="sums over users")).whole()
+    return _whole(executor, function, shards)
+
+
+def _whole(executor: Executor, function: Function, shards: Sequence[Shard]) -> Statistics:
+    stage = "sums over users"
+    return unpacked(executor.reduce(function, added, shards, stage=stage, add_in_place=added_in_place)).whole()
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,6 +138,15 @@ def unpacked(arrays: Arrays) -> Statistics:
 def added(left: Arrays, right: Arrays) -> Arrays:
     """Return the sum of two packed statistics, in the first one's tables where they can be written."""
     return packed(unpacked(left).plus(unpacked(right), overwrite=True))
+
+
+def added_in_place(left: Arrays, right: Arrays) -> bool:
+    """Add ``right`` to ``left`` in its tables, which can be written; False where they are sparse and would grow."""
+    a, b = unpacked(left), unpacked(right)
+    if a.upper != b.upper or not all(isinstance(table, np.ndarray) for table in (a.gram, b.gram)):
+        return False
+    left["counts"][:] = packed(a.plus(b, overwrite=True))["counts"]
+    return True
 
 
 def _parts(name: str, table: Table) -> Mapping[str, np.ndarray[Any, Any]]:
