@@ -132,14 +132,22 @@ def test_what_a_killed_owner_left_in_memory_is_deleted_by_the_next(
     )
     subprocess.run([sys.executable, "-c", code], timeout=120, check=False)
     (orphan,) = tmp_path.iterdir()
-    lives, other = _shared.SharedFolder(), tmp_path / "frugalrec-without-a-lock"
+    lives = _shared.SharedFolder()
     assert not orphan.exists()
-    other.mkdir()
+    # Nothing of these is anybody's: one without a lock, one whose lock is a link, and a link to a folder with a lock.
+    others = [tmp_path / f"frugalrec-{name}" for name in ("bare", "linked", "link")]
+    elsewhere = tmp_path / "elsewhere"
+    for folder in (*others[:2], elsewhere):
+        folder.mkdir()
+    (elsewhere / _shared._LOCK).touch()
+    (others[1] / _shared._LOCK).symlink_to(elsewhere / _shared._LOCK)
+    others[2].symlink_to(elsewhere)
     second = _shared.SharedFolder()
-    assert {Path(lives._folder.name), Path(second._folder.name), other} == set(tmp_path.iterdir())
+    assert {Path(lives._folder.name), Path(second._folder.name), elsewhere, *others} == set(tmp_path.iterdir())
+    assert (elsewhere / _shared._LOCK).exists()
     lives.close()
     second.close()
-    assert list(tmp_path.iterdir()) == [other]
+    assert {elsewhere, *others} == set(tmp_path.iterdir())
 
 
 def test_what_straggles_is_begun_again(tmp_path: Path) -> None:

@@ -108,12 +108,14 @@ def leave(array: np.ndarray[Any, Any], path: Path) -> None:
 
 
 def _delete_orphans(root: Path) -> None:
-    """Delete folders of this user whose owner lives no more."""
+    """Delete folders of this user whose owner lives no more. Anybody may write to ``root``: no link is followed."""
     for lock in root.glob(f"{_PREFIX}*/{_LOCK}"):
         with contextlib.suppress(OSError):
-            if time.time() - lock.stat().st_mtime < _YOUNG_SECONDS:
+            if {lock.lstat().st_uid, lock.parent.lstat().st_uid} != {os.getuid()} or lock.parent.is_symlink():
                 continue
-            descriptor = os.open(lock, os.O_RDWR)
+            if time.time() - lock.lstat().st_mtime < _YOUNG_SECONDS:
+                continue
+            descriptor = os.open(lock, os.O_RDWR | os.O_NOFOLLOW)
             try:
                 if _locked(descriptor):
                     shutil.rmtree(lock.parent, ignore_errors=True)

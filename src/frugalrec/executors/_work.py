@@ -69,8 +69,9 @@ def perform(function: Function, payload: Any, folder: str, place: str = "") -> O
 
     Otherwise large ones are left in the new folder ``place``, where the processes of one machine find them.
     """
+    place = "" if folder else place
     try:
-        with passing(place := "" if folder else place):
+        with passing(place):
             with threadpool_limits(threads()), Ledger().span("shard") as span:
                 arrays = function(payload)
             assert span.entry is not None
