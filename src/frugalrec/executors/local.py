@@ -92,7 +92,7 @@ class Local(Executor):
             raise FrugalrecError(
                 f"a worker's process could not go on (exit code {code}); what it printed above says why",
                 hint="in a script, what starts workers must be below if __name__ == '__main__':, since each imports it",
-            )
+            ) from None
         self._finished.append((worker, None))
 
     def _taken(self) -> list[tuple[int, Outcome | None]]:
